@@ -1,0 +1,1 @@
+"""POST /submissions and its receipts, over the formats beside it."""

@@ -1,0 +1,1 @@
+"""The citizen's identity provider, as an OpenID Connect relying party."""

@@ -1,0 +1,1 @@
+"""The demo's OpenID provider, which stands for VNeID."""

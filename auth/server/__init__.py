@@ -1,0 +1,1 @@
+"""The authorization server's endpoints: the only part of auth that knows HTTP."""

@@ -1,0 +1,1 @@
+"""One file a FHIR interaction; perform is the one way in."""

@@ -1,0 +1,1 @@
+"""FHIR's vocabulary: resources, primitives, references, definitions and refusals."""

@@ -1,0 +1,63 @@
+"""The identifier systems we know, one constant each, and the project's own namespace."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SID: Final = "http://fhir.hl7.org.vn/core/sid"
+
+CCCD: Final = f"{SID}/cccd"
+"""The citizen's 12-digit number (số định danh cá nhân), printed on the căn cước card."""
+
+BHYT: Final = f"{SID}/bhyt"
+"""The health-insurance card's code: 15 characters, or 10 digits on cards since 01/04/2021."""
+
+BHXH: Final = f"{SID}/bhxh"
+"""The ten-digit social-insurance number, the end of a 15-character card code."""
+
+MA_CSKCB: Final = f"{SID}/ma-cskcb"
+"""The facility's five-character code (QĐ 384/QĐ-BYT 2019)."""
+
+CCHN: Final = f"{SID}/cchn"
+"""The practitioner's licence number (chứng chỉ hành nghề)."""
+
+MA_LK: Final = f"{SID}/ma-lk"
+"""A visit; the value is `MA_CSKCB|MA_LK`."""
+
+PAYER: Final = f"{SID}/payer"
+"""A payer: `BHXH` is the social insurer."""
+
+CMND: Final = f"{SID}/cmnd"
+"""The old nine-digit identity card."""
+
+PASSPORT: Final = f"{SID}/passport"
+"""A Vietnamese passport: a capital and seven digits."""
+
+PAPER: Final = f"{SID}/paper"
+"""Any other paper of a person: a foreign passport, an e-ID account code."""
+
+DRAFT: Final = "http://fhir.ehealth.gov.vn/core/sid"
+
+DRAFT_SYSTEMS: Final[dict[str, str]] = {
+    # The draft's "citizen_id" is the old identity card, its "national_id" the 12-digit number.
+    f"{DRAFT}/citizen_id": CMND,
+    f"{DRAFT}/national_id": CCCD,
+    f"{DRAFT}/insurance_number": BHYT,
+    f"{DRAFT}/passport_number": PASSPORT,
+    f"{DRAFT}/provider-license-number": MA_CSKCB,
+    f"{DRAFT}/provider-medical-license-number": CCHN,
+}
+"""The Ministry draft's systems, accepted on input as the ones they mean."""
+
+NS: Final = "https://fhir-server.example/fhir"
+"""The project's own namespace, until an authority assigns one."""
+
+
+def extension(name: str) -> str:
+    """Return the URL of one of the project's own extensions."""
+    return f"{NS}/StructureDefinition/{name}"
+
+
+def code_system(name: str) -> str:
+    """Return the URL of one of the project's own code systems."""
+    return f"{NS}/CodeSystem/{name}"

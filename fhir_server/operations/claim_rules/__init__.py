@@ -1,0 +1,1 @@
+"""The claim rules, pure: one file a family."""

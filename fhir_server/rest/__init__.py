@@ -1,0 +1,1 @@
+"""FHIR over HTTP; nothing else of the FHIR path knows HTTP."""

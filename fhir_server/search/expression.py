@@ -1,0 +1,256 @@
+"""The expression tree of a search: what is asked, with no database in it.
+
+https://hl7.org/fhir/R4/search.html
+
+Every leaf speaks of one search parameter by its code (`subject`, `birthdate`), and means
+"any of the resource's values of that parameter does". Negation is `Not` around a leaf,
+so `gender:not=male` also finds resources without a gender, as the specification says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+
+class Prefix(StrEnum):
+    """How a value is compared with a range, https://hl7.org/fhir/R4/search.html#prefix."""
+
+    EQ = "eq"
+    NE = "ne"
+    GT = "gt"
+    LT = "lt"
+    GE = "ge"
+    LE = "le"
+    SA = "sa"
+    EB = "eb"
+    AP = "ap"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of these; none given is true."""
+
+    operands: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of these; none given is false."""
+
+    operands: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Not this."""
+
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """`_id`: the resource's id is one of these."""
+
+    ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LastUpdated:
+    """`_lastUpdated` against the range [low, high] of the value asked."""
+
+    prefix: Prefix
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIs:
+    """A token: `system|code`. System None is any, "" is none; code None is any of the system."""
+
+    param: str
+    system: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """`:text`: the token's folded display text begins with, or holds at a word's start, this."""
+
+    param: str
+    folded: str
+
+
+@dataclass(frozen=True, slots=True)
+class StringIs:
+    """A string; `value` is folded for `starts` and `contains`, as written (NFC) for `exact`."""
+
+    param: str
+    value: str
+    mode: Literal["starts", "contains", "exact"] = "starts"
+
+
+@dataclass(frozen=True, slots=True)
+class UriIs:
+    """A URI: equal, `:below` (begins with) or `:above` (is a beginning of the value asked)."""
+
+    param: str
+    uri: str
+    mode: Literal["exact", "below", "above"] = "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class DateIs:
+    """A date range against the range [low, high] of the value asked.
+
+    eq: inside it; ne: not eq; gt/lt: part of it lies above/below; ge/le: gt/lt or overlaps it;
+    sa/eb: wholly after/before; ap: overlaps it (already widened by the parser).
+    """
+
+    param: str
+    prefix: Prefix
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberIs:
+    """A number against the range [low, high) that the precision of the value asked gives.
+
+    eq and ne (and ap, widened) use the range; the others compare with `value`, as written.
+    """
+
+    param: str
+    prefix: Prefix
+    value: Decimal
+    low: Decimal
+    high: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityIs:
+    """A quantity, as NumberIs; system None and code None are any; a bare code is also a unit."""
+
+    param: str
+    prefix: Prefix
+    value: Decimal
+    low: Decimal
+    high: Decimal
+    system: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefersTo:
+    """A reference to a local resource (type None: any type), or to this absolute `url`."""
+
+    param: str
+    resource_type: str | None
+    resource_id: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """`:missing`: there is no value of the parameter (or, with False, there is one)."""
+
+    param: str
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A reference to a current resource of `target_type` that matches `where`."""
+
+    param: str
+    target_type: str
+    where: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """`_has`: a current resource of `source_type` that matches `where` refers to this one."""
+
+    source_type: str
+    param: str
+    where: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class CompositeIs:
+    """A composite: one repetition whose components match these leaves, in their order."""
+
+    param: str
+    parts: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InPatient:
+    """The resource is in the compartment of one of these Patients."""
+
+    patients: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The resource carries this access tag (store.port.Write.tags); never asked by a client."""
+
+    tag: str
+
+
+Expression = (
+    And
+    | Or
+    | Not
+    | Ids
+    | LastUpdated
+    | TokenIs
+    | TokenText
+    | StringIs
+    | UriIs
+    | DateIs
+    | NumberIs
+    | QuantityIs
+    | RefersTo
+    | Missing
+    | Chain
+    | Has
+    | CompositeIs
+    | InPatient
+    | Tagged
+)
+
+EVERYTHING = And(())
+NOTHING = Or(())
+
+SortKind = Literal["token", "string", "date", "number", "quantity", "reference", "uri", "id", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One `_sort` key; kind `id` is `_id`, `last` is `_lastUpdated`. Resources without it last."""
+
+    param: str
+    kind: SortKind
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One page of a search over one or several types, each with its own (narrowed) expression.
+
+    Attributes:
+        by_type: Resource type and its expression; a type that is absent is not searched.
+        sort: Sort keys; none means newest first, by the store's own order.
+        count: Resources on the page; 0 asks for no resource, only for the total.
+        total: `accurate` and `estimate` ask for the number of all matches.
+        cursor: Where the page begins, from Page.next; None is the first page.
+    """
+
+    by_type: tuple[tuple[str, Expression], ...]
+    sort: tuple[Sort, ...] = ()
+    count: int = 20
+    total: Literal["none", "estimate", "accurate"] = "none"
+    cursor: str | None = None

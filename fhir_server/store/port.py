@@ -1,0 +1,321 @@
+"""The store port: what every engine gives, and nothing that a MongoDB replica set could not.
+
+A commit is all or nothing and durable when it returns. Every precondition is checked in the
+same step as the write is made. What was committed is seen by every read that begins later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.search.values import IndexValues
+
+Name = tuple[str, str]
+"""A resource's type and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a resource, as kept.
+
+    Attributes:
+        version_id: Counts from 1; a deletion is a version too.
+        last_updated: Microseconds since 1970 UTC; the same instant as `meta.lastUpdated`.
+        body: The canonical JSON bytes that a read sends back; empty for a deletion.
+        method: The HTTP method that made it: POST, PUT, PATCH or DELETE.
+        patients: Ids of the Patients in whose compartment it is.
+    """
+
+    resource_type: str
+    resource_id: str
+    version_id: int
+    last_updated: int
+    body: bytes
+    deleted: bool
+    method: str
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A version to be made; refused with VersionConflict unless the current is the one before.
+
+    Attributes:
+        version_id: The version this makes; 1 only where no version ever was.
+        body: Canonical JSON bytes, `meta.versionId` and `meta.lastUpdated` in them; empty deletes.
+        index: What is indexed of it; of a deletion, nothing.
+        tags: Access tags to add to the resource (`facility/01999`); tags are kept with the
+            resource, not with a version, and no write takes one away.
+    """
+
+    resource_type: str
+    resource_id: str
+    version_id: int
+    last_updated: int
+    body: bytes
+    method: str
+    index: IndexValues = IndexValues()
+    tags: frozenset[str] = frozenset()
+
+    @property
+    def deleted(self) -> bool:
+        """Whether this write is a deletion."""
+        return not self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """Access tags to add to a current resource, without a new version."""
+
+    resource_type: str
+    resource_id: str
+    tags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A condition: the current resources that match are exactly these (or ConditionChanged).
+
+    It is checked before the commit's own writes are applied. With `ids` empty it is the
+    conditional create's "nothing matches".
+    """
+
+    resource_type: str
+    where: Expression
+    ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A condition: this resource's current version is still this one (0: none ever was)."""
+
+    resource_type: str
+    resource_id: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreferenced:
+    """A condition: no current resource refers to this one, but for those named (or Referenced).
+
+    It is checked after the commit's own writes are applied.
+    """
+
+    resource_type: str
+    resource_id: str
+    but_for: frozenset[Name] = frozenset()
+
+
+Condition = Matches | Unchanged | Unreferenced
+
+ANY: Final = "any"
+"""A Put that does not ask what was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A record of the ledger: what is no resource but must be committed with resources.
+
+    Attributes:
+        bucket: What kind of record, such as `dossier`, `receipt`, `client`.
+        key: Its key; `scan` gives a bucket's records in the keys' byte order.
+        value: The record; None deletes it.
+        expected: ANY, or the value that must be there now (None: absent), else RecordChanged.
+        expires: Microseconds since 1970 after which the record is as if absent; None never.
+    """
+
+    bucket: str
+    key: str
+    value: bytes | None
+    expected: bytes | None | Literal["any"] = ANY
+    expires: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One access, in the compact form of `interactions.audit`; chained by the store.
+
+    Attributes:
+        recorded: Microseconds since 1970 UTC.
+        body: The facts, encoded.
+        patients: Ids of the Patients shown or, refused, named: an index.
+    """
+
+    recorded: int
+    body: bytes
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An AuditRecord as kept: `seq` grows by time of commit; `digest` chains it to the one before.
+
+    digest = sha256(digest of the entry before (32 zero bytes at first) + recorded as 8 bytes
+    big-endian signed + body).
+    """
+
+    seq: int
+    recorded: int
+    body: bytes
+    digest: bytes
+    patients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All that one commit makes, or nothing of it."""
+
+    writes: Sequence[Write] = ()
+    tags: Sequence[Tag] = ()
+    conditions: Sequence[Condition] = ()
+    puts: Sequence[Put] = ()
+    audit: Sequence[AuditRecord] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: versions in order, the cursor of the next (None: this is the last), the total."""
+
+    versions: tuple[Version, ...]
+    next: str | None = None
+    total: int | None = None
+
+
+class CommitRefused(Exception):
+    """A precondition did not hold; nothing of the batch was made. Interactions may try again."""
+
+
+class VersionConflict(CommitRefused):
+    """The current version of a resource is not the one before the one to be made."""
+
+    def __init__(self, name: Name, current: int) -> None:
+        super().__init__(f"{name[0]}/{name[1]} is at version {current}")
+        self.name = name
+        self.current = current
+
+
+class ConditionChanged(CommitRefused):
+    """What matches a condition is no longer what was seen."""
+
+
+class KeyHeld(CommitRefused):
+    """Another current resource holds a unique key; its name is here."""
+
+    def __init__(self, key: str, holder: Name) -> None:
+        super().__init__("a unique key is held by another resource")
+        self.key = key
+        self.holder = holder
+
+
+class Referenced(CommitRefused):
+    """A resource that is to be deleted is referred to by this one."""
+
+    def __init__(self, name: Name, by: Name) -> None:
+        super().__init__(f"{name[0]}/{name[1]} is referred to")
+        self.name = name
+        self.by = by
+
+
+class RecordChanged(CommitRefused):
+    """A ledger record is not what was expected."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(f"a record of {bucket} has changed")
+        self.bucket = bucket
+        self.key = key
+
+
+class WorkBudgetExceeded(Exception):
+    """A search went past its work budget; the interaction answers `too-costly`."""
+
+
+class BadCursor(Exception):
+    """A cursor that this store did not make."""
+
+
+class Store(Protocol):
+    """Where resources, their history, the ledger and the audit chain are kept."""
+
+    async def commit(self, batch: Batch) -> None:
+        """Make all of it durable, or raise a CommitRefused and make nothing of it."""
+
+    async def read(self, resource_type: str, resource_id: str) -> Version | None:
+        """Return the current version (a deletion too), or None where none ever was."""
+
+    async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
+        """Return the current versions of several resources, in the order asked."""
+
+    async def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
+        """Return one version, or None."""
+
+    async def visible(self, name: Name, where: Expression) -> bool:
+        """Return whether the current (not deleted) version of this resource matches."""
+
+    async def tags(self, name: Name) -> frozenset[str]:
+        """Return the access tags of a resource."""
+
+    async def holder(self, key: str) -> Name | None:
+        """Return who holds a unique key `system|value`."""
+
+    async def history(
+        self,
+        resource_type: str | None,
+        resource_id: str | None,
+        *,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return versions newest first: of one resource, of a type, or of all."""
+
+    async def search(self, search: Search) -> Page:
+        """Return one page of matches.
+
+        Raises:
+            WorkBudgetExceeded: The search would take too long.
+            BadCursor: The cursor is not one of this store's.
+        """
+
+    async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
+        """Return how many current resources of a type match."""
+
+    async def get(self, bucket: str, key: str, *, now: int | None = None) -> bytes | None:
+        """Return a ledger record, or None where it is absent or (at `now`) has ended."""
+
+    async def scan(
+        self,
+        bucket: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int = 100,
+        reverse: bool = False,
+    ) -> list[tuple[str, bytes]]:
+        """Return records with start <= key < end, in key order (or from the end backwards)."""
+
+    async def audit(
+        self,
+        *,
+        patient: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+
+    async def audit_entry(self, seq: int) -> AuditEntry | None:
+        """Return one audit entry."""
+
+    def audit_chain(self) -> AsyncIterator[AuditEntry]:
+        """Return all audit entries, oldest first."""
+
+    async def ready(self) -> bool:
+        """Return whether the store can take a commit now."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the files."""

@@ -1,0 +1,1 @@
+"""What makes a resource wrong, by HL7's own StructureDefinitions."""

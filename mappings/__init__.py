@@ -1,0 +1,1 @@
+"""What one shape is in another: pure, one folder a source."""

@@ -1,0 +1,1 @@
+"""The national immunisation programme: its schedule as dated data."""

@@ -1,0 +1,1 @@
+"""Code tables: load and apply."""

@@ -1,0 +1,1 @@
+"""What VNeID claims of a citizen, as FHIR."""
