@@ -1,23 +1,61 @@
-# The commands of CONTRIBUTING.md. Everything a machine needs is installed here, from locked files.
+# The commands of README.md and CONTRIBUTING.md. Everything a machine needs is installed here, from locked files.
 PYTHON ?= python3
 PORT ?= 8080
-DATA ?= ./data
 STORE ?= sqlite
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+PACKAGES := fhir_server adapters mappings auth
 
-.PHONY: run test test-long check fix bench lock
+# DATA=dir is these two, where they are not set themselves; without it the settings' own default is ./data.
+ifneq ($(origin DATA),undefined)
+export FHIR_SERVER_STORE ?= sqlite:///$(DATA)/fhir.db
+export FHIR_SERVER_KEYS ?= $(DATA)/keys
+endif
+
+.PHONY: run test test-long check fix bench lock system-packages
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing the locked dependencies into $(VENV) (once)…"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . 
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@echo "Installing the locked test dependencies into $(VENV) (once)…"
+	@$(PIP) --require-hashes -r requirements/test.txt
 	@touch $@
 
-run: $(VENV)/run.stamp ## the server in demo mode
-	@PORT=$(PORT) DATA=$(DATA) exec $(BIN)/fhir-server serve --demo --port $(PORT)
+run: $(VENV)/run.stamp ## the server in demo mode, on http://127.0.0.1:$(PORT)
+	@exec $(BIN)/fhir-server serve --demo --port $(PORT)
+
+system-packages: ## what tests need of Debian: Chromium for the browser tests
+	@command -v chromium >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "Installing Debian's chromium for the browser tests (once)…"; \
+	    apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	  else echo "chromium is not installed: the browser tests will be skipped"; fi; }
+
+test: $(VENV)/test.stamp system-packages ## every test, in at most 15 minutes
+	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m pytest
+
+test-long: $(VENV)/test.stamp system-packages ## the same at the sizes that the issues name
+	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m tests.long
+
+check: $(VENV)/test.stamp ## format, lint, import contracts, types
+	@$(BIN)/ruff format --check --quiet . || { echo "make fix formats"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@out=$$($(BIN)/lint-imports --no-cache) || { echo "$$out"; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+fix: $(VENV)/test.stamp ## format, and mend what ruff can mend
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
+
+bench: $(VENV)/test.stamp ## one table of what the server does in a second, beside the machine's floor
+	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m tests.bench
+
+lock: ## the locked dependency files, anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml requirements/build.in -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt

@@ -1,0 +1,54 @@
+"""A demo server for the journeys, and a log-in as a browser without a screen would do it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from urllib.parse import urljoin
+
+import httpx2 as httpx
+import pytest
+
+from tests.server import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A demo server that the journeys share."""
+    server = Server(tmp_path_factory.mktemp("journey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def field_values(html: str) -> dict[str, str]:
+    """Return the hidden inputs of a page's form."""
+    fields = {}
+    for tag in re.findall(r"<input[^>]*>", html):
+        name, value = (re.search(rf'{a}="([^"]*)"', tag) for a in ("name", "value"))
+        if name:
+            fields[unescape(name[1])] = unescape(value[1]) if value else ""
+    return fields
+
+
+def form_action(html: str, url: str) -> str:
+    """Return where a page's first form is posted."""
+    found = re.search(r'<form[^>]*action="([^"]*)"', html)
+    return urljoin(url, unescape(found[1])) if found else url
+
+
+def log_in(server: Server, cccd: str, *, level: str = "2", **claims: str) -> httpx.Client:
+    """Return a browser-like client that has logged in at /book as this citizen."""
+    browser = httpx.Client(base_url=server.url, follow_redirects=True, timeout=30)
+    page = browser.get("/book")
+    assert 'name="cccd"' in page.text, page.text[:500]
+    fields = field_values(page.text) | {"cccd": cccd, "level": level} | claims
+    answer = browser.post(form_action(page.text, str(page.url)), data=fields)
+    if 'name="patient"' in answer.text and "<select" in answer.text:
+        first = re.search(r'<option[^>]*value="([^"]*)"', answer.text)
+        assert first
+        chosen = field_values(answer.text) | {"patient": unescape(first[1])}
+        answer = browser.post(form_action(answer.text, str(answer.url)), data=chosen)
+    assert answer.status_code == 200 or level != "2", answer.text[:2000]
+    return browser

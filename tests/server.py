@@ -1,0 +1,119 @@
+"""A real server in a process of its own, as `make run` starts it, on a free port of loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2 as httpx
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (sys.executable, "-m", "fhir_server")
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass(slots=True)
+class Server:
+    """A demo server over a folder of its own; it can be killed and started again."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    arguments: tuple[str, ...] = ("--demo",)
+    process: subprocess.Popen[bytes] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The server's origin."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command over this server's store."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("FHIR_SERVER_")}
+        return clean | {
+            "FHIR_SERVER_STORE": f"sqlite:///{self.folder}/fhir.db",
+            "FHIR_SERVER_KEYS": f"{self.folder}/keys",
+            **self.extra,
+        }
+
+    def start(self, *, within: float = 60) -> Server:
+        """Start, and return when it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve", "--port", str(self.port), *self.arguments],
+                env=self.environment,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended at its start:\n{self.log()[-3000:]}")
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200:
+                    return self
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"the server was not ready in {within} s:\n{self.log()[-3000:]}")
+
+    def kill(self) -> None:
+        """End it as a loss of power would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it by SIGTERM; return its exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+    def log(self) -> str:
+        """What it printed."""
+        return (self.folder / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def run(
+        self, *arguments: str, check: bool = True, within: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of `fhir-server` over the same store."""
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def token(self, *, client: str = "", citizen: str = "", patient: str = "") -> str:
+        """Return an access token, by `fhir-server token`."""
+        arguments = ["token"]
+        for name, value in (("--client", client), ("--citizen", citizen), ("--patient", patient)):
+            arguments += [name, value] if value else []
+        return self.run(*arguments).stdout.strip()
+
+    def client(self, token: str = "", **options: object) -> httpx.Client:
+        """Return an HTTP client that calls with this token."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
