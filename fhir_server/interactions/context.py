@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from auth.policy import AccessPolicy
     from auth.principal import Principal
     from fhir_server.model.outcome import Issue
-    from fhir_server.store.port import Batch, Store, Version
+    from fhir_server.store.port import AuditRecord, Store, Version
 
 Resource = dict[str, Any]
 """A resource as parsed by `model.codec`: decimals are `Decimal`, every digit kept."""
@@ -34,6 +35,8 @@ class FhirRequest:
         if_modified_since: Microseconds since 1970.
         if_none_exist: The query of a conditional create.
         handling: `Prefer: handling=`.
+        prefer: `Prefer: return=`; "" where the client says nothing.
+        compartment: The type sought in a compartment search, `Patient/1/Observation`.
         method: HTTP's method; with `url` (path and query below the base) for audit and history.
         purpose: `X-Break-Glass` or another purpose of use, for the audit.
     """
@@ -52,6 +55,8 @@ class FhirRequest:
     if_modified_since: int | None = None
     if_none_exist: str | None = None
     handling: Literal["strict", "lenient"] = "lenient"
+    prefer: Literal["", "minimal", "representation", "OperationOutcome"] = ""
+    compartment: str | None = None
     method: str = "GET"
     url: str = ""
     purpose: str = ""
@@ -84,9 +89,16 @@ class FhirResult:
 
 @dataclass(slots=True)
 class AuditTrail:
-    """The one AuditEvent of a request: whether it was already committed along with a write."""
+    """The one AuditEvent of a request: whether it was already committed along with a write.
+
+    Attributes:
+        draft: What makes the record, given the Patients concerned: a write puts it into its own
+            Batch. None: nobody waits for a record here (an entry of a batch, the server's own act).
+    """
 
     written: bool = False
+    request_id: str = ""
+    draft: Callable[[frozenset[str]], AuditRecord] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,7 @@ class Context:
         new_id: A new resource id.
         base_url: The FHIR base, without a slash at its end.
         source: Where the request came from (an IP address), for the audit; "" if ours.
+        operations: The rows of `operations.table`; app.py gives them.
     """
 
     principal: Principal
@@ -109,9 +122,46 @@ class Context:
     source: str = ""
     request_id: str = ""
     trail: AuditTrail = field(default_factory=AuditTrail)
+    operations: tuple[Operation, ...] = ()
 
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResult]]
-Commit = Callable[[Batch], Awaitable[None]] if TYPE_CHECKING else Callable
-ContextOf = Callable[[str | None, str], Awaitable[Context]]
-"""(the Authorization header's value, source address) -> Context; LoginRequired without one."""
+
+Level = Literal["system", "type", "instance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of `operations.table`: one FHIR operation.
+
+    Attributes:
+        code: With its `$`.
+        run: The function; it is called after `policy.narrow(code, resource_type)` allowed it,
+            and itself checks that the instance is shown (`narrow.visible_version`).
+        definition: The canonical URL of its OperationDefinition.
+        resource_types: The types it is defined on; empty for every type.
+        levels: Where it may be called.
+        methods: HTTP methods it answers; GET only where it changes nothing.
+    """
+
+    code: str
+    run: Interaction
+    definition: str
+    resource_types: tuple[str, ...] = ()
+    levels: AbstractSet[Level] = frozenset({"instance"})
+    methods: AbstractSet[str] = frozenset({"GET", "POST"})
+
+
+class ContextOf(Protocol):
+    """Makes the Context of a request from its credentials; LoginRequired without good ones."""
+
+    async def __call__(
+        self, authorization: str | None, source: str, purpose: str = "", /
+    ) -> Context:
+        """Return the Context.
+
+        Args:
+            authorization: The Authorization header's value.
+            source: The address the request came from.
+            purpose: The reason in `X-Break-Glass`, decoded; "" where it is not sent.
+        """
