@@ -1,0 +1,141 @@
+"""What the rules look at: a Claim, its cards, its visit and the visits beside it, as values.
+
+The names of amounts are the decree's (T_BHTT, THANH_TIEN_BV): QĐ 4750/QĐ-BYT, tables 1 to 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final, Literal
+
+ZERO: Final = Decimal(0)
+CENT: Final = Decimal("0.01")
+HUNDRED: Final = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """An Encounter, as far as a rule may know it: where, when and in which form.
+
+    Attributes:
+        reference: `Encounter/…`.
+        claim: `Claim/…` that asks money for it; "" where there is none.
+        facility: The facility's code.
+        kind: MA_LOAI_KCB, two digits.
+        end: None while it lasts.
+    """
+
+    reference: str
+    claim: str
+    facility: str
+    kind: str
+    start: datetime | None
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A Coverage: the card's code, and the days from and to which it is valid."""
+
+    reference: str
+    code: str = ""
+    start: date | None = None
+    end: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A Claim.item: a row of XML2 (drugs) or XML3 (services, supplies).
+
+    Attributes:
+        table: `XML2`, `XML3`, or "" of a claim that came as plain FHIR.
+        amounts: The decree's field name and its number.
+        codes: The decree's field name and its code (MA_NHOM, MA_PTTT).
+    """
+
+    sequence: int
+    table: str
+    amounts: Mapping[str, Decimal] = field(default_factory=dict)
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+    def amount(self, name: str) -> Decimal | None:
+        """Return one of the row's numbers, or None where the row does not give it."""
+        return self.amounts.get(name)
+
+    def number(self, name: str) -> Decimal:
+        """Return one of the row's numbers, 0 where the row does not give it."""
+        return self.amounts.get(name, ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """A Claim with what it names.
+
+    Attributes:
+        amounts: XML1's sums, by field name.
+        insured: Whether a card is claimed on, rather than the patient's own money.
+    """
+
+    reference: str
+    visit: Visit
+    cards: tuple[Card, ...] = ()
+    lines: tuple[Line, ...] = ()
+    amounts: Mapping[str, Decimal] = field(default_factory=dict)
+    insured: bool = True
+
+    @property
+    def asked(self) -> Decimal:
+        """The money asked from the fund: T_BHTT, else the lines' T_BHTT."""
+        stated = self.amounts.get("T_BHTT")
+        return stated if stated is not None else sum((n.number("T_BHTT") for n in self.lines), ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is beside the claim: the same patient's other claimed visits that touch its time."""
+
+    visits: tuple[Visit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or doubtful in a claim.
+
+    Attributes:
+        rule: The family, such as `G04`.
+        law: The text that the rule rests on.
+        amount: The money in doubt, in dong.
+        evidence: References to the resources that show it.
+        line: The item's sequence; None for the whole claim.
+        field: The decree's field, where it is about one.
+    """
+
+    rule: str
+    law: str
+    text_vi: str
+    text_en: str
+    amount: Decimal
+    evidence: tuple[str, ...]
+    line: int | None = None
+    field: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+
+def rounded(amount: Decimal) -> Decimal:
+    """Return an amount to two decimals, halves up: as the decree's tables round."""
+    return amount.quantize(CENT, ROUND_HALF_UP)
+
+
+def plain(amount: Decimal) -> Decimal:
+    """Return the same amount without exponent and without zeros at the end of its decimals."""
+    whole = amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else None
+    return whole if whole is not None else amount.normalize()
+
+
+def dong(amount: Decimal, language: str = "vi") -> str:
+    """Return an amount as people write it: `1.250,5` in Vietnamese, `1,250.5` in English."""
+    text = f"{plain(amount):,f}"
+    return text.translate(str.maketrans(",.", ".,")) if language == "vi" else text
