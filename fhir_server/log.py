@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 class _StandardError:
@@ -32,7 +32,7 @@ _STDERR: Final = cast("TextIO", _StandardError())
 
 def configure(form: str) -> None:
     """Send structlog's and the libraries' lines to standard error, as `json` or `text`."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
