@@ -1,0 +1,174 @@
+"""Bytes to resource and back, every digit of a decimal kept.
+
+https://hl7.org/fhir/R4/json.html and https://hl7.org/fhir/R4/xml.html
+
+What cannot be read is refused as `Malformed` with one sentence, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.outcome import Malformed
+from fhir_server.model.primitives import Lexeme
+from fhir_server.model.xml import from_xml, to_xml
+
+__all__ = ["Lexeme", "dumps", "from_xml", "loads", "parse_resource", "to_xml"]
+
+MAX_EXPONENT: Final = 1000
+"""Beyond it a decimal is no measure of anything, and writing it out would fill the memory."""
+
+MAX_DIGITS: Final = 4000
+"""Of an integer; Python refuses longer ones itself, as they cost quadratic time."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+_SPACED_COLONS: Final = (b'" :', b'"\n:', b'"\t:', b'"\r:')
+
+
+def _exact(text: str) -> Decimal:
+    number = Decimal(text)
+    if number and abs(number.adjusted()) > MAX_EXPONENT:
+        raise InvalidOperation
+    return number if str(number) == text else Lexeme(text)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    if isinstance(value, Lexeme):
+        return msgspec.Raw(value.text.encode())
+    message = f"A {type(value).__name__} has no form in JSON."
+    raise TypeError(message)
+
+
+_FAST: Final = msgspec.json.Decoder(float_hook=Decimal)
+_EXACT: Final = msgspec.json.Decoder(float_hook=_exact)
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_raw)
+
+
+def loads(data: bytes) -> Any:
+    """Return the value of JSON; numbers with a point or exponent are Decimal, as written.
+
+    Raises:
+        Malformed: It is not JSON, not UTF-8, has a name twice in one object, is nested too
+            deeply, or has a number beyond all measure.
+    """
+    try:
+        value = _FAST.decode(data)
+        again = _ENCODER.encode(value)
+        # Decimal writes 1e3 as 1E+3 and 0.0000001 as 1E-7: read these again, with their text.
+        if b"E+" in again or b"E-" in again:
+            value = _EXACT.decode(data)
+            again = _ENCODER.encode(value)
+    except (msgspec.DecodeError, UnicodeError, InvalidOperation, RecursionError) as error:
+        _refuse(data, error)
+    if not _has_every_name(data, again):
+        _refuse_duplicates(data)
+    return value
+
+
+def _has_every_name(data: bytes, again: bytes) -> bool:
+    r"""Tell whether no name was dropped; False also where only a closer look can tell.
+
+    The decoder keeps the last of equal names. Written again without spaces, a name ends in
+    `":`. Where the input has no space before a colon and no `\u` escape, both texts have the
+    same `":` inside strings, so the counts are equal only if no name was dropped.
+    """
+    return (
+        data.count(b'":') == again.count(b'":')
+        and b"\\u" not in data
+        and not any(spaced in data for spaced in _SPACED_COLONS)
+    )
+
+
+def _refuse_duplicates(data: bytes) -> None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise Malformed(
+                "The JSON has an object with the same property name twice.",
+                text_vi="JSON có một đối tượng mang hai thuộc tính trùng tên.",
+            )
+        return found
+
+    def keep(text: str) -> str:
+        return text
+
+    json.loads(data, object_pairs_hook=once, parse_float=keep, parse_int=keep)
+
+
+def _refuse(data: bytes, error: Exception) -> NoReturn:
+    """Raise Malformed for what the decoder found, without a byte of the content."""
+    if isinstance(error, RecursionError):
+        english, vietnamese = "The JSON is nested too deeply.", "JSON lồng nhau quá sâu."
+    elif isinstance(error, UnicodeError):
+        english = "The JSON is not in UTF-8."
+        vietnamese = "JSON không được mã hóa bằng UTF-8."
+    elif isinstance(error, (InvalidOperation, msgspec.ValidationError)):
+        english = "The JSON has a number that is too large, too small or too long."
+        vietnamese = "JSON có một số quá lớn, quá nhỏ hoặc quá dài."
+    elif not data.strip():
+        english, vietnamese = "The body is empty.", "Nội dung trống."
+    elif data.startswith((_BOM, b"\xff\xfe", b"\xfe\xff")):
+        english = "The JSON begins with a byte order mark; send plain UTF-8."
+        vietnamese = "JSON bắt đầu bằng dấu thứ tự byte (BOM); hãy gửi UTF-8 thuần."
+    else:
+        english = f"The body is not JSON: {_where(error)}."
+        vietnamese = "Nội dung không phải là JSON."
+    raise Malformed(english, text_vi=vietnamese) from None
+
+
+def _where(error: Exception) -> str:
+    # msgspec names what it missed and the byte, never the content: "JSON is malformed: …".
+    text = str(error).removeprefix("JSON is malformed: ").replace("(byte ", "(at byte ")
+    return text[:1].lower() + text[1:]
+
+
+def parse_resource(data: bytes) -> dict[str, Any]:
+    """Return the resource that JSON holds.
+
+    Raises:
+        Malformed: It is not JSON, not an object, or its `resourceType` is not one of R4.
+    """
+    return as_resource(loads(data))
+
+
+def as_resource(value: Any) -> dict[str, Any]:
+    """Return the value itself, if it is an object with a `resourceType` of R4.
+
+    Raises:
+        Malformed: It is not.
+    """
+    if not isinstance(value, dict):
+        raise Malformed(
+            "The body is not a resource: a JSON object is expected.",
+            text_vi="Nội dung không phải là tài nguyên FHIR: cần một đối tượng JSON.",
+        )
+    resource_type = value.get("resourceType")
+    if not isinstance(resource_type, str) or resource_type not in RESOURCE_TYPES:
+        raise Malformed(
+            "The body is not a resource: resourceType is absent, or no resource type of FHIR R4.",
+            expression=("resourceType",),
+            text_vi="Nội dung không phải là tài nguyên FHIR: resourceType thiếu hoặc không có trong R4.",
+        )
+    return value
+
+
+def dumps(value: Any, *, pretty: bool = False) -> bytes:
+    """Return JSON in UTF-8 without insignificant white space, or indented.
+
+    Decimals are numbers with every digit that they have; names stay in their order.
+
+    Raises:
+        Malformed: It is nested too deeply to be written.
+    """
+    try:
+        data = _ENCODER.encode(value)
+        return msgspec.json.format(data, indent=2) if pretty else data
+    except RecursionError:
+        raise Malformed(
+            "The content is nested too deeply.", text_vi="Nội dung lồng nhau quá sâu."
+        ) from None
