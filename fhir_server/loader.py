@@ -1,0 +1,252 @@
+"""`fhir-server load`: files of FHIR resources and of dossiers into the store, each once.
+
+A transaction Bundle is loaded whole, anything else a resource at a time. What was loaded is
+known by its content's hash, committed with it, so a run that was stopped can be run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult
+from fhir_server.interactions.perform import perform_with
+from fhir_server.interactions.transaction import run_transaction
+from fhir_server.model import codec
+from fhir_server.model.outcome import FhirError, Malformed
+from fhir_server.store.port import Batch, CommitRefused, Put, RecordChanged
+
+BUCKET: Final = "loaded"
+SUFFIXES: Final = (".json", ".ndjson", ".xml", ".json.gz", ".ndjson.gz", ".xml.gz")
+AT_ONCE: Final = 16
+
+Submit = Callable[[Context, bytes], Awaitable[dict[str, Any]]]
+"""Takes a dossier envelope as a caller sent it; gives the receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is loaded as one: a transaction, one resource (as a Bundle of one), or an envelope."""
+
+    kind: Literal["transaction", "resource", "dossiers"]
+    place: str
+    content: bytes
+    bundle: dict[str, Any] | None = None
+
+    @property
+    def hash(self) -> str:
+        """The content's hash, under which it is known as loaded."""
+        return sha256(self.content).hexdigest()
+
+
+@dataclass(slots=True)
+class Counts:
+    """How a run went; `refused` are the lines of PATH.rejected.ndjson."""
+
+    of: Counter[str] = field(default_factory=Counter)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files below a path that can be loaded, in the order of their names."""
+    if path.is_file():
+        return [path]
+    found = (file for file in path.rglob("*") if file.is_file())
+    return sorted(
+        file
+        for file in found
+        if file.name.endswith(SUFFIXES) and not file.name.endswith(".rejected.ndjson")
+    )
+
+
+def items_of(file: Path) -> Iterator[Item]:
+    """Yield what a file holds.
+
+    Raises:
+        Malformed: The file is neither FHIR nor a dossier envelope.
+    """
+    data = file.read_bytes()
+    name = file.name
+    if name.endswith(".gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise Malformed("The file is not a whole gzip file.") from error
+        name = name.removesuffix(".gz")
+    if name.endswith(".ndjson"):
+        for number, line in enumerate(data.splitlines(), 1):
+            if line.strip():
+                yield _resource(line, f"{file}:{number}")
+    elif name.endswith(".xml") and b"GIAMDINHHS" in data[:2000]:
+        yield Item("dossiers", str(file), data)
+    else:
+        parsed = codec.from_xml(data) if name.endswith(".xml") else codec.parse_resource(data)
+        yield from _json(parsed, data, str(file))
+
+
+def _json(resource: dict[str, Any], data: bytes, place: str) -> Iterator[Item]:
+    if resource["resourceType"] != "Bundle" or resource.get("type") in {"document", "message"}:
+        yield Item("resource", place, data, _bundle_of(resource))
+    elif resource.get("type") == "transaction":
+        yield Item("transaction", place, data, resource)
+    else:
+        for number, entry in enumerate(resource.get("entry", ())):
+            content = codec.dumps([place, number, entry])
+            if "request" in entry:
+                bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+            elif isinstance(entry.get("resource"), dict):
+                bundle = _bundle_of(entry["resource"])
+            else:
+                continue
+            yield Item("resource", f"{place}#entry[{number}]", content, bundle)
+
+
+def _resource(line: bytes, place: str) -> Item:
+    """One NDJSON line; what it cannot be is found when it is loaded."""
+    return Item("resource", place, line)
+
+
+def _bundle_of(resource: dict[str, Any]) -> dict[str, Any]:
+    """One resource as a transaction: under its own id where it has one, else as a new one."""
+    kind, own_id = resource.get("resourceType"), resource.get("id")
+    request = (
+        {"method": "PUT", "url": f"{kind}/{own_id}"}
+        if own_id
+        else {"method": "POST", "url": f"{kind}"}
+    )
+    entry = {"resource": resource, "request": request}
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+
+
+class Loader:
+    """Loads paths as one caller.
+
+    Args:
+        ctx: The caller's Context; each item gets an AuditEvent of its own.
+        submit: What takes a dossier envelope, as `POST /submissions` does.
+        progress: Called with the bytes of each file that is done, and the counts so far.
+    """
+
+    def __init__(
+        self, ctx: Context, submit: Submit, progress: Callable[[int, Counts], None]
+    ) -> None:
+        self._ctx = ctx
+        self._submit = submit
+        self._progress = progress
+
+    async def load(self, path: Path) -> Counts:
+        """Load all that is below a path; return how it went."""
+        counts = Counts()
+        at_once = asyncio.Semaphore(AT_ONCE)
+        running: set[asyncio.Task[None]] = set()
+
+        async def one(item: Item) -> None:
+            async with at_once:
+                await self._one(item, counts)
+
+        for file in files_of(path):
+            counts.of["files"] += 1
+            try:
+                for item in items_of(file):
+                    if item.kind == "transaction":
+                        # A transaction may refer to what an earlier file holds.
+                        await _all(running)
+                        await self._one(item, counts)
+                        continue
+                    task = asyncio.create_task(one(item))
+                    running.add(task)
+                    if len(running) >= AT_ONCE * 4:
+                        _, running = await asyncio.wait(
+                            running, return_when=asyncio.FIRST_COMPLETED
+                        )
+            except FhirError as error:
+                _refuse(counts, str(file), error.outcome(), None)
+            self._progress(file.stat().st_size, counts)
+        await _all(running)
+        self._progress(0, counts)
+        return counts
+
+    async def _one(self, item: Item, counts: Counts) -> None:
+        store = self._ctx.store
+        if await store.get(BUCKET, item.hash) is not None:
+            counts.of["already loaded"] += 1
+            return
+        if item.kind == "dossiers":
+            await self._dossiers(item, counts)
+            return
+        try:
+            changed = await self._transaction(item)
+        except RecordChanged:
+            counts.of["already loaded"] += 1
+        except (FhirError, CommitRefused) as error:
+            outcome = error.outcome() if isinstance(error, FhirError) else None
+            _refuse(
+                counts, item.place, outcome, item.bundle or item.content.decode("utf-8", "replace")
+            )
+        else:
+            counts.of["resources"] += changed
+
+    async def _transaction(self, item: Item) -> int:
+        bundle = item.bundle or _bundle_of(codec.parse_resource(item.content))
+        ctx = replace(self._ctx, trail=AuditTrail())
+        mark = Put(BUCKET, item.hash, b"1", expected=None)
+        written = 0
+
+        async def run(ctx: Context, _request: FhirRequest) -> FhirResult:
+            nonlocal written
+            results = await run_transaction(ctx, bundle, puts=(mark,), audit=True)
+            written = len(results)
+            patients = {p for r in results if r.version for p in r.version.patients}
+            return FhirResult(patients=frozenset(patients))
+
+        request = FhirRequest("transaction", resource=bundle, method="POST", url="")
+        await perform_with(ctx, request, run)
+        return written
+
+    async def _dossiers(self, item: Item, counts: Counts) -> None:
+        try:
+            receipt = await self._submit(replace(self._ctx, trail=AuditTrail()), item.content)
+        except FhirError as error:
+            _refuse(counts, item.place, error.outcome(), None)
+            return
+        for number, dossier in enumerate(receipt["dossiers"], 1):
+            counts.of["dossiers"] += 1
+            counts.of[dossier["status"]] += 1
+            if dossier["status"] == "rejected":
+                place = f"{item.place}#dossier[{number}]"
+                counts.refused.append({"place": place, "dossier": dossier})
+        if not receipt["rejected"]:
+            mark = Put(BUCKET, item.hash, b"1")
+            await self._ctx.store.commit(Batch(puts=(mark,)))
+
+
+async def _all(running: set[asyncio.Task[None]]) -> None:
+    if running:
+        await asyncio.gather(*running)
+        running.clear()
+
+
+def _refuse(counts: Counts, place: str, outcome: dict[str, Any] | None, content: object) -> None:
+    line: dict[str, Any] = {"place": place, "outcome": outcome}
+    if content is not None:
+        line["resource"] = content
+    counts.refused.append(line)
+
+
+def write_refused(path: Path, counts: Counts) -> Path | None:
+    """Write what was refused beside the path, for its owner's eyes alone; None if nothing was."""
+    target = path.parent / f"{path.resolve().name}.rejected.ndjson"
+    target.unlink(missing_ok=True)
+    if not counts.refused:
+        return None
+    target.touch(mode=0o600)
+    with target.open("wb") as out:
+        out.writelines(codec.dumps(line) + b"\n" for line in counts.refused)
+    return target
