@@ -1,0 +1,97 @@
+"""`fhir-server doctor`: what is wrong with settings, store, clock, keys and definitions."""
+
+from __future__ import annotations
+
+import stat
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from fhir_server import app
+from fhir_server.model import definitions
+from fhir_server.model.outcome import FhirError
+from fhir_server.model.primitives import from_micros
+
+if TYPE_CHECKING:
+    from fhir_server.settings import Settings
+
+SINCE: Final = datetime(2026, 11, 1, tzinfo=UTC)
+"""No server of this version ran before."""
+
+R4_TYPES: Final = 146
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, whether it is good, and what to do if it is not."""
+
+    what: str
+    good: bool
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The line as it is printed."""
+        return f"{'ok ' if self.good else 'BAD'}  {self.what}: {self.text}"
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Return a finding for each thing that must be right."""
+    findings = [
+        Finding(
+            "settings",
+            good=True,
+            text=f"store {settings.store.partition('@')[2] or settings.store}",
+        ),
+        *_definitions(),
+        *_keys(settings),
+    ]
+    try:
+        async with app.opened(settings) as composition:
+            for check in (_audit, _clock):
+                findings.append(await check(composition))
+            findings += [
+                Finding("store", good, text) for good, text in await composition.store_facts()
+            ]
+    except (FhirError, app.Refused, OSError) as error:
+        findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
+    return findings
+
+
+def _definitions() -> list[Finding]:
+    began = time.perf_counter()
+    types = len(definitions.RESOURCE_TYPES)
+    text = f"{types} resource types of R4, read in {(time.perf_counter() - began) * 1e3:.0f} ms"
+    return [Finding("definitions", types >= R4_TYPES, text)]
+
+
+def _keys(settings: Settings) -> list[Finding]:
+    folder = settings.keys
+    if not folder.is_dir():
+        return [Finding("keys", good=True, text=f"{folder} is made at the first start")]
+    loose = [
+        file.name
+        for file in folder.rglob("*.json")
+        if stat.S_IMODE(file.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO)
+    ]
+    if loose:
+        text = f"{', '.join(sorted(loose))} can be read by others; do: chmod 600 {folder}/*"
+        return [Finding("keys", good=False, text=text)]
+    return [Finding("keys", good=True, text=f"{folder}, for its owner alone")]
+
+
+async def _audit(composition: app.Composition) -> Finding:
+    whole, text = await composition.verify_audit()
+    return Finding("audit", whole, text)
+
+
+async def _clock(composition: app.Composition) -> Finding:
+    now = datetime.now(UTC)
+    latest = await composition.store.audit(limit=1)
+    if now < SINCE:
+        return Finding("clock", good=False, text=f"it says {now:%Y-%m-%d}; set the machine's clock")
+    if latest and from_micros(latest[0].recorded) > now:
+        text = "it is behind the last AuditEvent; set the machine's clock before serving"
+        return Finding("clock", good=False, text=text)
+    return Finding("clock", good=True, text=f"{now:%Y-%m-%dT%H:%M:%SZ}")
