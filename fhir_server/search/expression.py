@@ -225,7 +225,9 @@ Expression = (
 EVERYTHING = And(())
 NOTHING = Or(())
 
-SortKind = Literal["token", "string", "date", "number", "quantity", "reference", "uri", "id", "last"]
+SortKind = Literal[
+    "token", "string", "date", "number", "quantity", "reference", "uri", "id", "last"
+]
 
 
 @dataclass(frozen=True, slots=True)

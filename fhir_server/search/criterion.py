@@ -1,0 +1,363 @@
+"""One search parameter's values as they are asked: prefixes, modifiers, precision, escapes.
+
+https://hl7.org/fhir/R4/search.html
+
+No error repeats a value: it may be a patient's name or number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Final
+
+from fhir_server.model import primitives
+from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.identifiers import DRAFT_SYSTEMS, MA_LK
+from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
+from fhir_server.search.expression import (
+    EVERYTHING,
+    NOTHING,
+    And,
+    CompositeIs,
+    DateIs,
+    Expression,
+    Ids,
+    LastUpdated,
+    Missing,
+    Not,
+    NumberIs,
+    Or,
+    Prefix,
+    QuantityIs,
+    RefersTo,
+    StringIs,
+    TokenIs,
+    TokenText,
+    UriIs,
+)
+from fhir_server.search.fold import exact, fold
+from fhir_server.search.leaves import located, versioned
+from fhir_server.search.parameters import Parameter
+from fhir_server.search.values import MAX_TIME, MIN_TIME, identifier_of, of_type
+
+LATER: Final[Mapping[str, frozenset[str]]] = {
+    "token": frozenset({"in", "not-in", "above", "below"}),
+    "reference": frozenset({"above", "below"}),
+}
+"""Modifiers of R4 that this server does not know yet."""
+
+_PREFIXES: Final = frozenset(prefix.value for prefix in Prefix)
+_MAX_DIGITS: Final = 60
+_EXACT: Final = Context(prec=4 * _MAX_DIGITS)
+_NUMBER: Final = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
+_ZONE_LOST: Final = re.compile(r"(T[\d:.]+) (\d\d:\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A parameter as it is asked.
+
+    Attributes:
+        name: As the client wrote it, for errors.
+        modifier: Behind the colon, or "".
+        base_url: The FHIR base; absolute references below it are our own resources.
+        now: Microseconds since 1970, for `ap`; None where a stored criterion has no now.
+    """
+
+    parameter: Parameter
+    name: str
+    modifier: str = ""
+    base_url: str = ""
+    now: int | None = None
+
+    def refused(self, expected: str) -> InvalidValue:
+        """Return the refusal of a value that cannot be parsed."""
+        return InvalidValue(
+            f"A value of the search parameter {shown(self.name)} is not {expected}."
+        )
+
+
+def shown(name: str) -> str:
+    """Return a parameter's name as an error may repeat it."""
+    return f"'{name}'" if re.fullmatch(r"[\w.:*-]{1,100}", name, re.ASCII) else "given"
+
+
+def split(text: str, separator: str, limit: int = -1) -> list[str]:
+    r"""Return the parts of a text between unescaped separators; escapes stay.
+
+    `split("a\\,b,c", ",")` has two parts.
+    """
+    if "\\" not in text:
+        return text.split(separator, limit)
+    parts = [""]
+    escaped = False
+    for char in text:
+        if char == separator and not escaped and len(parts) != limit + 1:
+            parts.append("")
+        else:
+            parts[-1] += char
+        escaped = char == "\\" and not escaped
+    return parts
+
+
+def unescaped(text: str) -> str:
+    r"""Return a text with `\,` `\$` `\|` and `\\` as the characters they stand for."""
+    return re.sub(r"\\([,$|\\])", r"\1", text) if "\\" in text else text
+
+
+def criterion(asked: Asked, value: str) -> Expression:
+    """Return what one parameter asks: any of its values, between commas.
+
+    Raises:
+        InvalidValue: A value cannot be parsed, or the modifier is not one of the type's.
+        UnsupportedParameter: The modifier is R4's, but this server does not know it yet.
+    """
+    kind = asked.parameter.type
+    if asked.modifier == "missing":
+        return _missing(asked, value)
+    if asked.modifier in LATER.get(kind, ()):
+        raise UnsupportedParameter(
+            f"The modifier :{asked.modifier} of {kind} parameters is not supported yet."
+        )
+    alternatives = [one_of(asked, part) for part in split(value, ",") if part]
+    found = alternatives[0] if len(alternatives) == 1 else Or(tuple(alternatives))
+    return Not(found) if asked.modifier == "not" and kind == "token" else found
+
+
+def one_of(asked: Asked, value: str) -> Expression:
+    """Return what one value of a parameter asks."""
+    code = asked.parameter.code
+    if code == "_id":
+        return _id(asked, value)
+    if code == "_lastUpdated":
+        return _last_updated(asked, value)
+    return _BY_TYPE[asked.parameter.type](asked, value)
+
+
+def _modifier_is_among(asked: Asked, *known: str) -> None:
+    if asked.modifier and asked.modifier not in known:
+        raise InvalidValue(
+            f"The search parameter {shown(asked.name)} has a modifier that parameters of type "
+            f"{asked.parameter.type} do not have."
+        )
+
+
+def _missing(asked: Asked, value: str) -> Expression:
+    if value not in {"true", "false"}:
+        raise asked.refused("true or false")
+    missing = value == "true"
+    code = asked.parameter.code
+    if code in {"_id", "_lastUpdated"}:
+        return NOTHING if missing else EVERYTHING
+    if asked.parameter.type != "reference":
+        return Missing(code, missing)
+    # A reference may be logical: an identifier alone.
+    both = (Missing(code, missing), Missing(identifier_of(code), missing))
+    return And(both) if missing else Or(both)
+
+
+def _id(asked: Asked, value: str) -> Expression:
+    _modifier_is_among(asked, "not")
+    if not primitives.is_id(value):
+        raise asked.refused("a resource id")
+    return Ids(frozenset({value}))
+
+
+# --- token, string, uri ------------------------------------------------------------------
+
+
+def _system(text: str) -> str:
+    system = unescaped(text)
+    return DRAFT_SYSTEMS.get(system, system)
+
+
+def _token(asked: Asked, value: str) -> Expression:
+    _modifier_is_among(asked, "not", "text", "of-type")
+    if asked.modifier == "text":
+        return TokenText(asked.parameter.code, _folded(asked, value))
+    if asked.modifier == "of-type":
+        return _of_type(asked, value)
+    return token(asked, asked.parameter.code, value)
+
+
+def token(asked: Asked, code: str, value: str) -> TokenIs:
+    """Return what a token's value asks: `system|code`, `|code`, `code` or `system|`."""
+    head, *rest = split(value, "|", 1)
+    if not rest:
+        return TokenIs(code, None, _plain(asked, unescaped(head)))
+    system, tail = _system(head), rest[0]
+    # Contract, section 7: the value of S/ma-lk has a bar of its own.
+    if system != MA_LK and len(split(tail, "|")) > 1:
+        raise asked.refused("system|code; a bar within a code is written \\|")
+    if not (system or tail):
+        raise asked.refused("system|code")
+    return TokenIs(code, system, exact(unescaped(tail)) if tail else None)
+
+
+def _plain(asked: Asked, code: str) -> str:
+    if asked.parameter.value_types == {"boolean"} and code not in {"true", "false"}:
+        raise asked.refused("true or false")
+    return exact(code)
+
+
+def _of_type(asked: Asked, value: str) -> TokenIs:
+    parts = [unescaped(part) for part in split(value, "|", 2)]
+    if len(parts) != 3 or not (parts[1] and parts[2]):  # noqa: PLR2004 - system, code, value
+        raise asked.refused("system|code|value")
+    system, code, number = parts
+    return TokenIs(of_type(asked.parameter.code), system or None, f"{code}|{number}")
+
+
+def _folded(asked: Asked, value: str) -> str:
+    folded = fold(unescaped(value))
+    if not folded:
+        # An empty beginning would match every text.
+        raise asked.refused("a text with letters or digits")
+    return folded
+
+
+def _string(asked: Asked, value: str) -> StringIs:
+    _modifier_is_among(asked, "exact", "contains")
+    code = asked.parameter.code
+    if asked.modifier == "exact":
+        return StringIs(code, exact(unescaped(value)), "exact")
+    folded = _folded(asked, value)
+    return StringIs(code, folded, "contains" if asked.modifier == "contains" else "starts")
+
+
+def _uri(asked: Asked, value: str) -> UriIs:
+    _modifier_is_among(asked, "above", "below")
+    uri = unescaped(value)
+    if any(char.isspace() for char in uri):
+        raise asked.refused("a URI")
+    if asked.modifier == "above":
+        return UriIs(asked.parameter.code, uri, "above")
+    return UriIs(asked.parameter.code, uri, "below" if asked.modifier == "below" else "exact")
+
+
+# --- reference ---------------------------------------------------------------------------
+
+
+def _reference(asked: Asked, value: str) -> Expression:
+    code = asked.parameter.code
+    if asked.modifier == "identifier":
+        return token(asked, identifier_of(code), value)
+    if asked.modifier and asked.modifier not in RESOURCE_TYPES:
+        _modifier_is_among(asked)
+    text = unescaped(value)
+    if primitives.is_id(text):
+        only = asked.parameter.targets
+        kind = asked.modifier or (next(iter(only)) if len(only) == 1 else None)
+        return RefersTo(code, kind, text)
+    kind, resource_id, url = located(text, asked.base_url)
+    if kind:
+        if asked.modifier not in {"", kind}:
+            raise asked.refused("a reference to the type that its modifier names")
+        if "/_history/" in text:
+            return RefersTo(code, None, "", versioned(text, kind, resource_id))
+        return RefersTo(code, kind, resource_id)
+    if ":" not in url or any(char.isspace() for char in url):
+        raise asked.refused("an id, Type/id or an absolute URL")
+    return RefersTo(code, None, "", url)
+
+
+# --- dates -------------------------------------------------------------------------------
+
+
+def _prefixed(asked: Asked, value: str) -> tuple[Prefix, str]:
+    if not value[:2].isalpha():
+        return Prefix.EQ, value
+    if value[:2] not in _PREFIXES:
+        raise asked.refused("begun with one of the prefixes eq ne gt lt ge le sa eb ap")
+    return Prefix(value[:2]), value[2:]
+
+
+def _moment(asked: Asked, value: str) -> tuple[Prefix, int, int]:
+    _modifier_is_among(asked)
+    prefix, text = _prefixed(asked, value)
+    try:
+        # A `+` that was not escaped in the URL arrives as a space.
+        low, high = primitives.date_range(_ZONE_LOST.sub(r"\1+\2", text))
+    except ValueError:
+        raise asked.refused("a date or time") from None
+    if prefix is Prefix.AP:
+        if asked.now is None:
+            raise InvalidValue("The prefix ap cannot be used here: it depends on the time.")
+        # R4, search.html#prefix, a tenth of the time between now and the value.
+        wide = max(abs(asked.now - low), abs(asked.now - high)) // 10
+        low, high = max(low - wide, MIN_TIME), min(high + wide, MAX_TIME)
+    return prefix, low, high
+
+
+def _date(asked: Asked, value: str) -> DateIs:
+    return DateIs(asked.parameter.code, *_moment(asked, value))
+
+
+def _last_updated(asked: Asked, value: str) -> LastUpdated:
+    return LastUpdated(*_moment(asked, value))
+
+
+# --- numbers and quantities --------------------------------------------------------------
+
+
+def _measure(asked: Asked, value: str) -> tuple[Prefix, Decimal, Decimal, Decimal]:
+    """Return a number with its prefix and the range that its precision stands for."""
+    _modifier_is_among(asked)
+    prefix, text = _prefixed(asked, value)
+    match = _NUMBER.fullmatch(text)
+    if match is None or len(text) > _MAX_DIGITS:
+        raise asked.refused("a number")
+    number = Decimal(text)
+    exponent = -len(match[3] or "") + int(match[4] or 0)
+    # R4, search.html#number, "1e2 … is actually searching for values in the range [95..105)":
+    # one digit in exponent form is read with one more.
+    if match[4] and not match[3] and len(match[2]) == 1:
+        exponent -= 1
+    half = Decimal(5).scaleb(exponent - 1, _EXACT)
+    if prefix is Prefix.AP:
+        half = max(half, _EXACT.multiply(abs(number), Decimal("0.1")))
+    return prefix, number, _EXACT.subtract(number, half), _EXACT.add(number, half)
+
+
+def _number(asked: Asked, value: str) -> NumberIs:
+    return NumberIs(asked.parameter.code, *_measure(asked, value))
+
+
+def _quantity(asked: Asked, value: str) -> QuantityIs:
+    parts = [unescaped(part) for part in split(value, "|")]
+    if len(parts) not in {1, 3}:
+        raise asked.refused("number or number|system|code")
+    measure = _measure(asked, parts[0])
+    system, code = parts[1:] if len(parts) > 1 else ("", "")
+    return QuantityIs(asked.parameter.code, *measure, system or None, code or None)
+
+
+# --- composite ---------------------------------------------------------------------------
+
+
+def _composite(asked: Asked, value: str) -> CompositeIs:
+    _modifier_is_among(asked)
+    components = asked.parameter.components
+    parts = split(value, "$")
+    if len(parts) != len(components) or not all(parts):
+        raise asked.refused(f"{len(components)} values joined by $")
+    found = tuple(
+        one_of(Asked(component, asked.name, base_url=asked.base_url, now=asked.now), part)
+        for component, part in zip(components, parts, strict=True)
+    )
+    return CompositeIs(asked.parameter.code, found)
+
+
+_BY_TYPE: Final[Mapping[str, Callable[[Asked, str], Expression]]] = {
+    "token": _token,
+    "string": _string,
+    "uri": _uri,
+    "reference": _reference,
+    "date": _date,
+    "number": _number,
+    "quantity": _quantity,
+    "composite": _composite,
+}

@@ -1,0 +1,68 @@
+"""Index values of a resource, by the expressions of its type's search parameters.
+
+https://hl7.org/fhir/R4/searchparameter.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from fhir_server.model.identifiers import CCCD, CCHN, DRAFT_SYSTEMS, MA_CSKCB, MA_LK
+from fhir_server.search.compile import compiled
+from fhir_server.search.leaves import Sink
+from fhir_server.search.values import IndexValues
+
+
+def index_values(resource: dict[str, Any], *, base_url: str = "") -> IndexValues:
+    """Return all that is indexed of a (valid) resource.
+
+    Args:
+        resource: The resource, as `model.codec` parses it.
+        base_url: The FHIR base; absolute references below it are our own resources.
+    """
+    resource_type = resource["resourceType"]
+    out = Sink(resource, base_url)
+    compiled(resource_type)(resource, out)
+    patients = tuple(dict.fromkeys(out.patients)) if out.patients else ()
+    if resource_type == "Patient" and "id" in resource:
+        patients = (resource["id"],)
+    unique = _UNIQUE.get(resource_type)
+    return IndexValues(tuple(out), patients, unique(resource) if unique else ())
+
+
+def unique_keys(resource: dict[str, Any]) -> tuple[str, ...]:
+    """Return the keys `system|value` that only this resource may hold while it is current."""
+    unique = _UNIQUE.get(resource["resourceType"])
+    return unique(resource) if unique else ()
+
+
+def _numbers(resource: dict[str, Any], system: str) -> Iterator[dict[str, Any]]:
+    for identifier in resource.get("identifier", ()):
+        given = identifier.get("system", "")
+        if DRAFT_SYSTEMS.get(given, given) == system and identifier.get("value"):
+            yield identifier
+
+
+def _held(system: str) -> Callable[[dict[str, Any]], tuple[str, ...]]:
+    def keys(resource: dict[str, Any]) -> tuple[str, ...]:
+        found = (f"{system}|{item['value']}" for item in _numbers(resource, system))
+        return tuple(dict.fromkeys(found))
+
+    return keys
+
+
+def _of_patient(resource: dict[str, Any]) -> tuple[str, ...]:
+    # Contract, section 6: at most one active Patient holds a citizen's number.
+    if resource.get("active") is False:
+        return ()
+    numbers = (item["value"] for item in _numbers(resource, CCCD) if item.get("use") != "old")
+    return tuple(dict.fromkeys(f"{CCCD}|{number}" for number in numbers))
+
+
+_UNIQUE: Final[dict[str, Callable[[dict[str, Any]], tuple[str, ...]]]] = {
+    "Patient": _of_patient,
+    "Encounter": _held(MA_LK),
+    "Organization": _held(MA_CSKCB),
+    "Practitioner": _held(CCHN),
+}

@@ -1,0 +1,183 @@
+"""The search parameters of a resource type: R4's own, and the few that this project adds.
+
+https://hl7.org/fhir/R4/searchparameter-registry.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from types import MappingProxyType
+from typing import Final
+
+from fhir_server.model import definitions, identifiers
+from fhir_server.search import path
+from fhir_server.search.path import Field, Path, Resolves, Step
+
+UNSUPPORTED: Final = frozenset({"_text", "_content", "_query", "near"})
+"""Parameters of R4's list that this server does not know yet."""
+
+OWN: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    # What a payer may see is what a claim on one of its Coverages names (contract, section 6);
+    # R4 has no parameter from a Claim to its Coverage, nor one for all that a Claim names.
+    "Claim": {
+        "coverage": ("Claim.insurance.coverage",),
+        "names": (
+            "Claim.patient",
+            "Claim.enterer",
+            "Claim.insurer",
+            "Claim.provider",
+            "Claim.prescription",
+            "Claim.originalPrescription",
+            "Claim.payee.party",
+            "Claim.referral",
+            "Claim.facility",
+            "Claim.careTeam.provider",
+            "Claim.diagnosis.diagnosis.as(Reference)",
+            "Claim.procedure.procedure.as(Reference)",
+            "Claim.item.encounter",
+        ),
+    },
+    "CoverageEligibilityRequest": {"coverage": ("CoverageEligibilityRequest.insurance.coverage",)},
+    "CoverageEligibilityResponse": {
+        "coverage": ("CoverageEligibilityResponse.insurance.coverage",)
+    },
+    "Encounter": {
+        "names": (
+            "Encounter.serviceProvider",
+            "Encounter.participant.individual",
+            "Encounter.diagnosis.condition",
+        ),
+    },
+}
+"""The project's own search parameters, all of type reference: type, code and expression."""
+
+DECEASED: Final = "Patient.deceased.exists() and Patient.deceased != false"
+"""The one expression of R4's list that is a condition, not a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A search parameter of one resource type.
+
+    Attributes:
+        code: Its name in a URL.
+        type: number, date, string, token, reference, composite, quantity or uri.
+        url: Its canonical URL.
+        expression: Its FHIRPath, as in its definition.
+        paths: The alternatives of the expression that begin at this resource type.
+        value_types: The FHIR types of the elements that it finds.
+        targets: The resource types that a reference may name.
+        components: Of a composite, its parts: a parameter each, with the part's own paths.
+    """
+
+    code: str
+    type: str
+    url: str
+    expression: str
+    paths: tuple[Path, ...] = ()
+    value_types: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
+    components: tuple[Parameter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An element at the end of a path: its type, and the resource types it may name."""
+
+    type: str
+    targets: frozenset[str]
+
+
+def matching(holder: str, step: Field) -> Iterator[definitions.Property]:
+    """Return the JSON properties of a type that a step leads to."""
+    for property_ in definitions.properties(holder).values():
+        if property_.element.name != step.name:
+            continue
+        # R4's list writes `value.as(DateTime)` for dateTime.
+        if step.as_type is None or step.as_type.lower() == property_.type.lower():
+            yield property_
+
+
+def _ends(holder: str, steps: tuple[Step, ...], targets: frozenset[str]) -> Iterator[Found]:
+    if not steps:
+        yield Found(holder, targets)
+        return
+    step, rest = steps[0], steps[1:]
+    if isinstance(step, Resolves):
+        yield from _ends(holder, rest, frozenset({step.resource_type}))
+    elif isinstance(step, Field):
+        for property_ in matching(holder, step):
+            element = property_.element
+            named = element.canonical if property_.type == "canonical" else element.targets
+            known = frozenset(named) & definitions.RESOURCE_TYPES
+            yield from _ends(property_.type, rest, known or definitions.RESOURCE_TYPES)
+    else:
+        yield from _ends(holder, rest, targets)
+
+
+def _begin_at(resource_type: str, expression: str) -> tuple[Path, ...]:
+    roots = {"", *definitions.ancestors(resource_type)}
+    if expression == DECEASED:
+        return ()
+    return tuple(found for found in path.parse(expression) if found.root in roots)
+
+
+def _resolved(parameter: Parameter, context: str, target: frozenset[str]) -> Parameter:
+    found = [end for item in parameter.paths for end in _ends(context, item.steps, target)]
+    targets = frozenset(name for end in found for name in end.targets)
+    return replace(
+        parameter,
+        value_types=frozenset(end.type for end in found),
+        targets=(targets & target or target or targets)
+        if parameter.type == "reference"
+        else target,
+    )
+
+
+def _standard(resource_type: str, fact: definitions.SearchParameter) -> Parameter:
+    own = Parameter(fact.code, fact.type, fact.url, fact.expression)
+    parameter = _resolved(
+        replace(own, paths=_begin_at(resource_type, fact.expression)),
+        resource_type,
+        frozenset(fact.target),
+    )
+    if fact.expression == DECEASED:
+        return replace(parameter, value_types=frozenset({"boolean"}))
+    contexts = sorted(parameter.value_types) or [resource_type]
+    components = tuple(_component(part, contexts[0], resource_type) for part in fact.components)
+    return replace(parameter, components=components)
+
+
+def _component(part: definitions.Component, context: str, resource_type: str) -> Parameter:
+    paths = path.parse(part.expression)
+    holder = resource_type if any(item.root == path.RESOURCE for item in paths) else context
+    parameter = Parameter(part.code, part.type, part.url, part.expression, paths)
+    return _resolved(parameter, holder, frozenset(part.target))
+
+
+def _added(resource_type: str) -> dict[str, Parameter]:
+    added: dict[str, Parameter] = {}
+    for code, expressions in OWN.get(resource_type, {}).items():
+        expression = " | ".join(expressions)
+        url = f"{identifiers.NS}/SearchParameter/{resource_type}-{code}"
+        parameter = Parameter(code, "reference", url, expression, path.parse(expression))
+        added[code] = _resolved(parameter, resource_type, frozenset())
+    return added
+
+
+@cache
+def parameters(resource_type: str) -> Mapping[str, Parameter]:
+    """Return the search parameters of a type by code; of `Resource`, those of every type."""
+    found = {
+        code: _standard(resource_type, fact)
+        for code, fact in definitions.search_parameters(resource_type).items()
+        if code not in UNSUPPORTED
+    }
+    return MappingProxyType({**found, **_added(resource_type)})
+
+
+def parameter(resource_type: str, code: str) -> Parameter | None:
+    """Return one search parameter of a type."""
+    return parameters(resource_type).get(code)
