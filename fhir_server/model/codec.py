@@ -8,6 +8,7 @@ What cannot be read is refused as `Malformed` with one sentence, whatever the by
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
 
@@ -26,6 +27,12 @@ MAX_EXPONENT: Final = 1000
 MAX_DIGITS: Final = 4000
 """Of an integer; Python refuses longer ones itself, as they cost quadratic time."""
 
+MAX_DEPTH: Final = 100
+"""Of objects and arrays in one another: the official examples have 21, and every walk ends."""
+
+_STRING: Final = re.compile(rb'"[^"]*"')
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b'{}[]"'))
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACED_COLONS: Final = (b'" :', b'"\n:', b'"\t:', b'"\r:')
 
@@ -65,9 +72,28 @@ def loads(data: bytes) -> Any:
             again = _ENCODER.encode(value)
     except (msgspec.DecodeError, UnicodeError, InvalidOperation, RecursionError) as error:
         _refuse(data, error)
+    if again.count(b"{") + again.count(b"[") > MAX_DEPTH and _is_too_deep(again):
+        _refuse(data, RecursionError())
     if not _has_every_name(data, again):
         _refuse_duplicates(data)
     return value
+
+
+def _is_too_deep(text: bytes) -> bool:
+    """Tell whether JSON without white space is nested more than MAX_DEPTH deep.
+
+    Brackets alone are left, then the innermost pairs are taken away until none is left.
+    """
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    text = text.translate(_ONE_KIND, _NOT_BRACKETS).replace(b'""', b"")
+    if b'"' in text:
+        text = _STRING.sub(b"", text)
+    for _ in range(MAX_DEPTH):
+        if not text:
+            return False
+        text = text.replace(b"[]", b"")
+    return bool(text)
 
 
 def _has_every_name(data: bytes, again: bytes) -> bool:
@@ -152,7 +178,7 @@ def as_resource(value: Any) -> dict[str, Any]:
         raise Malformed(
             "The body is not a resource: resourceType is absent, or no resource type of FHIR R4.",
             expression=("resourceType",),
-            text_vi="Nội dung không phải là tài nguyên FHIR: resourceType thiếu hoặc không có trong R4.",
+            text_vi="Nội dung không phải là tài nguyên FHIR R4: resourceType thiếu hoặc không biết.",
         )
     return value
 
