@@ -15,7 +15,7 @@ class Anything:
 
 @dataclass(frozen=True, slots=True)
 class InPatientCompartment:
-    """Resources in the compartment of this Patient, https://hl7.org/fhir/R4/compartmentdefinition-patient.html."""  # noqa: E501 - a URL
+    """Resources in the compartment of this Patient, https://hl7.org/fhir/R4/compartmentdefinition-patient.html."""
 
     patient_id: str
 

@@ -40,6 +40,18 @@ class Principal:
         """The access tag of what this caller writes, such as `facility/01999`; else ""."""
         return f"facility/{self.code}" if self.kind in {"facility", "practitioner"} else ""
 
+    @property
+    def author(self) -> str:
+        """The tag that says who wrote a resource, such as `author/facility/01999`.
+
+        Several may be on one resource; `AccessPolicy.may_change` reads them.
+        """
+        if self.kind in {"facility", "practitioner"}:
+            return f"author/facility/{self.code}"
+        if self.kind == "citizen":
+            return f"author/citizen/{self.patient_id}"
+        return f"author/payer/{self.code}" if self.kind == "payer" else f"author/{self.kind}"
+
 
 SYSTEM = Principal(kind="system", client_id="system", display="system", scopes=("system/*.cruds",))
 """The server itself, where it acts for a login or a dossier; its policy shows everything."""

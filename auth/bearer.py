@@ -1,0 +1,154 @@
+"""From a bearer token to who asks and what they may see, asked anew at every request.
+
+Only that a signature was good is remembered; that the client is enabled, the grant and the
+token not ended, and a guardian still one is read each time, so that what ends, ends now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from auth.client import Client
+from auth.grants import Family, Grants
+from auth.policy import AccessPolicy, policy_for
+from auth.ports import Child, CitizenDirectory
+from auth.principal import Principal
+from auth.scopes import granted, words
+from auth.tokens import AccessToken, InvalidToken, Verifier
+from fhir_server.model.outcome import LoginRequired
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who asks, and what they may see."""
+
+    principal: Principal
+    policy: AccessPolicy
+
+
+class BearerTokens:
+    """Reads `Authorization: Bearer …`."""
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        grants: Grants,
+        directory: CitizenDirectory,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._verifier = verifier
+        self._grants = grants
+        self._directory = directory
+        self._now = now
+
+    async def access_of(self, authorization: str | None) -> Access:
+        """Return the access that an Authorization header gives.
+
+        Raises:
+            LoginRequired: There is no token, or it is not good now.
+        """
+        if not authorization:
+            raise LoginRequired(
+                "A bearer token is needed.",
+                text_vi="Cần có mã truy cập (bearer token).",
+                headers={"WWW-Authenticate": 'Bearer realm="fhir"'},
+            )
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise _refused()
+        try:
+            return await self.access_with(token.strip())
+        except InvalidToken:
+            raise _refused() from None
+
+    async def access_with(self, token: str) -> Access:
+        """Return the access that a token gives.
+
+        Raises:
+            InvalidToken: It is not good now.
+        """
+        claims = self._verifier.verify(token, self._now().timestamp())
+        client = await self._grants.client(claims.client_id)
+        if client is None or client.disabled:
+            raise InvalidToken("the client is not enabled")
+        if await self._grants.is_ended(claims.jti):
+            raise InvalidToken("the token was ended")
+        if client.kind == "app":
+            return await self._citizen(claims, client)
+        if claims.sub != client.client_id or claims.family or claims.patient:
+            raise InvalidToken("the client's kind has changed")
+        principal = principal_of(client, granted(words(claims.scope), client.scopes))
+        return Access(principal, policy_for(principal))
+
+    async def _citizen(self, claims: AccessToken, client: Client) -> Access:
+        family = await self._grants.family(claims.family) if claims.family else None
+        if family is None or family.client_id != client.client_id:
+            raise InvalidToken("the grant has ended")
+        if claims.patient != family.patient:
+            raise InvalidToken("the grant is of another patient")
+        scopes = granted(words(claims.scope), client.scopes)
+        return await citizen_access(self._directory, client, family, scopes)
+
+
+async def citizen_access(
+    directory: CitizenDirectory,
+    client: Client,
+    family: Family,
+    scopes: tuple[str, ...],
+    *,
+    patient_id: str = "",
+    children: tuple[Child, ...] | None = None,
+) -> Access:
+    """Return what a grant of a citizen gives now, for the own book or a child's.
+
+    Args:
+        directory: Where the verified links are known.
+        client: The client of the grant.
+        family: The grant.
+        scopes: What of the grant's scopes is used.
+        patient_id: Another Patient than the grant's; "" is the grant's.
+        children: The verified links, where the caller has just read them.
+
+    Raises:
+        InvalidToken: The citizen is not a verified guardian of that child now.
+    """
+    if children is None:
+        children = await directory.children(family.number)
+    patient_id = patient_id or family.patient
+    is_own = patient_id == family.own_patient
+    if not is_own and all(child.patient_id != patient_id for child in children):
+        raise InvalidToken("not a verified guardian now")
+    principal = Principal(
+        kind="citizen",
+        client_id=client.client_id,
+        patient_id=patient_id,
+        fhir_user=f"Patient/{family.own_patient}",
+        display=client.name,
+        scopes=scopes,
+        level=family.level,
+    )
+    # A token for a child sees the child only: no links to the guardian's other children.
+    links = tuple(child.link_id for child in children) if is_own else ()
+    return Access(principal, policy_for(principal, links=links))
+
+
+def principal_of(client: Client, scopes: tuple[str, ...]) -> Principal:
+    """Return the principal of a client that acts for itself."""
+    return Principal(
+        kind=client.principal_kind,
+        client_id=client.client_id,
+        code=client.code,
+        display=client.name,
+        scopes=scopes,
+        private=client.private,
+    )
+
+
+def _refused() -> LoginRequired:
+    return LoginRequired(
+        "The bearer token is not valid, or has ended.",
+        text_vi="Mã truy cập không hợp lệ hoặc đã hết hạn.",
+        headers={"WWW-Authenticate": 'Bearer realm="fhir", error="invalid_token"'},
+    )

@@ -1,0 +1,170 @@
+"""How a client proves itself: private_key_jwt, or, where it can keep no secret, its name alone.
+
+https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html, RFC 7523
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from joserfc import jwk, jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+from joserfc.util import urlsafe_b64decode
+
+from auth.client import Client
+from auth.ports import ProviderUnreachable
+from auth.server.oauth import AuthorizationServer, OAuthError
+from auth.tokens import CLOCK_SKEW
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ALGORITHMS: Final = {"ES384": "EC", "RS384": "RSA"}
+"""SMART's algorithms, and the kind of key of each; nothing else is ever tried."""
+
+LIFETIME: Final = 300
+"""Seconds ahead that an assertion may end."""
+
+MAX_LENGTH: Final = 8192
+MIN_RSA_BITS: Final = 2048
+MAX_JTI: Final = 256
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    iss: str
+    sub: str
+    aud: str | list[str]
+    exp: float
+    jti: str
+    iat: float | None = None
+    nbf: float | None = None
+
+
+class _Header(msgspec.Struct, frozen=True):
+    alg: str
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    client_id: str
+    audiences: frozenset[str]
+    now: float
+
+
+_CHECKS: Final[tuple[tuple[str, Callable[[_Claims, _Expected], bool]], ...]] = (
+    ("iss and sub are the client", lambda c, want: c.iss == c.sub == want.client_id),
+    ("aud is the token URL", lambda c, want: not want.audiences.isdisjoint(_audiences(c))),
+    ("exp has not passed", lambda c, want: want.now < c.exp),
+    ("exp is at most 5 minutes ahead", lambda c, want: c.exp <= want.now + LIFETIME + CLOCK_SKEW),
+    ("nbf has come", lambda c, want: c.nbf is None or c.nbf <= want.now + CLOCK_SKEW),
+    ("iat has come", lambda c, want: c.iat is None or c.iat <= want.now + CLOCK_SKEW),
+    ("jti is there", lambda c, _: 0 < len(c.jti) <= MAX_JTI),
+)
+"""Every check of an assertion's claims."""
+
+
+async def authenticate(
+    server: AuthorizationServer, form: Mapping[str, str], *, audience: str = ""
+) -> Client:
+    """Return the client that a request proves to come from.
+
+    Args:
+        server: The authorization server.
+        form: The request's fields.
+        audience: Another endpoint's URL that an assertion may be meant for, too.
+
+    Raises:
+        OAuthError: `invalid_client`.
+    """
+    if "client_assertion" in form or "client_assertion_type" in form:
+        if form.get("client_assertion_type") != ASSERTION_TYPE or "client_secret" in form:
+            raise OAuthError("invalid_request", "The client_assertion_type is not jwt-bearer.")
+        client = await _by_assertion(server, form.get("client_assertion", ""), audience)
+        # RFC 7521, 4.2: a client_id beside an assertion names the same client.
+        if form.get("client_id", client.client_id) != client.client_id:
+            raise _unknown()
+        return client
+    found = await server.grants.client(form.get("client_id", ""))
+    if found is None or not found.public or found.disabled or "client_secret" in form:
+        raise _unknown()
+    return found
+
+
+async def _by_assertion(server: AuthorizationServer, assertion: str, audience: str) -> Client:
+    header, claims = _read(assertion)
+    client = await server.grants.client(claims.iss)
+    if client is None or client.public or client.disabled:
+        raise _unknown()
+    await _check_signature(server, client, assertion, header)
+    audiences = frozenset({server.url("token"), audience} - {""})
+    want = _Expected(client.client_id, audiences, server.now().timestamp())
+    if not all(holds(claims, want) for _, holds in _CHECKS):
+        raise _unknown()
+    until = int(claims.exp) + CLOCK_SKEW + 1
+    if not await server.grants.first_use(client.client_id, claims.jti, until):
+        raise OAuthError("invalid_client", "The assertion was used before.", status=401)
+    return client
+
+
+def _read(assertion: str) -> tuple[_Header, _Claims]:
+    """Header and claims as they stand, not yet proved."""
+    parts = assertion.split(".")
+    if len(assertion) > MAX_LENGTH or len(parts) != 3:  # noqa: PLR2004 - RFC 7515, compact form
+        raise _unknown()
+    try:
+        header = msgspec.json.decode(urlsafe_b64decode(parts[0].encode()), type=_Header)
+        claims = msgspec.json.decode(urlsafe_b64decode(parts[1].encode()), type=_Claims)
+    except (ValueError, msgspec.MsgspecError):
+        raise _unknown() from None
+    if header.alg not in ALGORITHMS or not claims.iss:
+        raise _unknown()
+    return header, claims
+
+
+async def _check_signature(
+    server: AuthorizationServer, client: Client, assertion: str, header: _Header
+) -> None:
+    for known in (await _key_set(server, client, header.kid)).get("keys", ()):
+        if known.get("kid") != header.kid or known.get("kty") != ALGORITHMS[header.alg]:
+            continue
+        if known.get("alg", header.alg) != header.alg or known.get("use", "sig") != "sig":
+            continue
+        try:
+            key = _import(known)
+            jws.deserialize_compact(assertion, key, algorithms=[header.alg])
+        except (JoseError, ValueError, TypeError):
+            continue
+        return
+    raise _unknown()
+
+
+def _import(known: Mapping[str, Any]) -> ECKey | RSAKey:
+    key = jwk.import_key({name: value for name, value in known.items() if name != "key_ops"})
+    if isinstance(key, RSAKey) and key.raw_value.key_size >= MIN_RSA_BITS:
+        return key
+    if isinstance(key, ECKey):
+        return key
+    raise ValueError(known.get("kty"))
+
+
+async def _key_set(server: AuthorizationServer, client: Client, kid: str) -> Mapping[str, Any]:
+    if client.jwks is not None:
+        return client.jwks
+    if server.remote_keys is None:
+        raise _unknown()
+    try:
+        return await server.remote_keys.keys(client.jwks_uri, kid)
+    except ProviderUnreachable:
+        raise OAuthError("invalid_client", "The JWKS cannot be read now.", status=401) from None
+
+
+def _audiences(claims: _Claims) -> list[str]:
+    return [claims.aud] if isinstance(claims.aud, str) else claims.aud
+
+
+def _unknown() -> OAuthError:
+    # One text for every cause: nobody learns which clients there are.
+    return OAuthError("invalid_client", "The client is not known or has not proved it.", status=401)
