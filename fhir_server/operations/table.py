@@ -8,6 +8,35 @@ from __future__ import annotations
 from typing import Final
 
 from fhir_server.interactions.context import Operation
+from fhir_server.model.identifiers import NS
+from fhir_server.operations.claim_check import check
+from fhir_server.operations.eligibility import submit as submit_eligibility
+from fhir_server.operations.health_book import health_book
 
-OPERATIONS: Final[tuple[Operation, ...]] = ()
+_HL7: Final = "http://hl7.org/fhir/OperationDefinition"
+_OWN: Final = f"{NS}/OperationDefinition"
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        code="$health-book",
+        run=health_book,
+        definition=f"{_OWN}/health-book",
+        resource_types=("Patient",),
+    ),
+    Operation(
+        code="$check",
+        run=check,
+        definition=f"{_OWN}/claim-check",
+        resource_types=("Claim",),
+        methods=frozenset({"POST"}),
+    ),
+    Operation(
+        code="$submit",
+        run=submit_eligibility,
+        definition=f"{_HL7}/CoverageEligibilityRequest-submit",
+        resource_types=("CoverageEligibilityRequest",),
+        levels=frozenset({"type"}),
+        methods=frozenset({"POST"}),
+    ),
+)
 """app.py hands them to the Context, to `rest.routes` and so to the CapabilityStatement."""

@@ -1,0 +1,157 @@
+"""`Patient/[id]/$health-book`: the e-health book (Sổ sức khỏe điện tử) as a document Bundle.
+
+https://hl7.org/fhir/R4/documents.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fhir_server.interactions.context import FhirRequest, FhirResult
+from fhir_server.interactions.narrow import visible_version
+from fhir_server.model import codec
+from fhir_server.model.identifiers import NS, code_system
+from fhir_server.model.primitives import VIETNAM, format_instant
+from fhir_server.operations.book.read import book_of
+from fhir_server.operations.book.sections import sections
+from fhir_server.operations.claim_facts import is_self_pay
+from fhir_server.operations.compartment import in_compartment, names_in, shown_by_name
+from fhir_server.operations.translation import bilingual
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.context import Context
+    from fhir_server.store.port import Name, Version
+
+Resource = dict[str, Any]
+
+RECORD: Final = (
+    "Coverage",
+    "RelatedPerson",
+    "Encounter",
+    "Condition",
+    "MedicationRequest",
+    "Procedure",
+    "Observation",
+    "Immunization",
+    "AllergyIntolerance",
+    "Appointment",
+)
+"""The types of the compartment that the book is made of."""
+
+NOT_FOLLOWED: Final = frozenset({"Patient", "Claim", "ClaimResponse", "Consent", "Provenance"})
+"""What a reference in the book does not bring into it: money, trace, and other people."""
+
+ROUNDS: Final = 3
+_WITHDRAWN: Final = "entered-in-error"
+_DOCUMENT: Final = code_system("document")
+
+
+async def health_book(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return one Patient's book: a document Bundle of all that the caller may see of it.
+
+    Raises:
+        UnknownResource: There is no such Patient, or the caller may not see it.
+        Gone: It was deleted.
+    """
+    patient_id = request.resource_id or ""
+    patient = await visible_version(ctx, "Patient", patient_id, "$health-book")
+    record = _live(await in_compartment(ctx, patient_id, RECORD))
+    beside = await _beside(ctx, [patient, *(version for version, _ in record)], record)
+    person: Resource = codec.loads(patient.body)
+    composition = _composition(ctx, person, [one for _, one in record], [one for _, one in beside])
+    versions = [patient, *(version for version, _ in record), *(version for version, _ in beside)]
+    body = _document(ctx, composition, versions)
+    return FhirResult(body=body, patients=frozenset({patient_id}))
+
+
+def _live(versions: list[Version]) -> list[tuple[Version, Resource]]:
+    """Leave out what was withdrawn, with all that belongs to a withdrawn visit, and self-pay."""
+    parsed: list[tuple[Version, Resource]] = [(one, codec.loads(one.body)) for one in versions]
+    withdrawn = {
+        f"Encounter/{one['id']}"
+        for _, one in parsed
+        if one["resourceType"] == "Encounter" and one.get("status") == _WITHDRAWN
+    }
+    return [
+        (version, one)
+        for version, one in parsed
+        if not _is_error(one)
+        and (one.get("encounter") or {}).get("reference") not in withdrawn
+        and not (one["resourceType"] == "Coverage" and is_self_pay(one))
+    ]
+
+
+def _is_error(resource: Resource) -> bool:
+    if resource.get("status") == _WITHDRAWN:
+        return True
+    if resource["resourceType"] == "RelatedPerson" and resource.get("active") is False:
+        return True
+    verification = (resource.get("verificationStatus") or {}).get("coding") or ()
+    return any(one.get("code") == _WITHDRAWN for one in verification)
+
+
+async def _beside(
+    ctx: Context, versions: list[Version], record: list[tuple[Version, Resource]]
+) -> list[tuple[Version, Resource]]:
+    """Find what the record refers to outside the compartment: facilities, practitioners, drugs."""
+    known: set[Name] = {(one.resource_type, one.resource_id) for one in versions}
+    waiting = [codec.loads(versions[0].body), *(one for _, one in record)]
+    found: list[tuple[Version, Resource]] = []
+    for _ in range(ROUNDS):
+        wanted = {
+            name
+            for resource in waiting
+            for name in names_in(resource, ctx.base_url)
+            if name not in known and name[0] not in NOT_FOLLOWED
+        }
+        if not wanted:
+            break
+        known |= wanted
+        shown = await shown_by_name(ctx, sorted(wanted))
+        fresh = [(version, codec.loads(version.body)) for version in shown]
+        fresh = [(version, one) for version, one in fresh if not _is_error(one)]
+        waiting = [one for _, one in fresh]
+        found += fresh
+    return found
+
+
+def _composition(
+    ctx: Context, patient: Resource, record: list[Resource], beside: list[Resource]
+) -> Resource:
+    now = ctx.now().astimezone(VIETNAM)
+    book = book_of(patient, [*record, *beside])
+    return {
+        "resourceType": "Composition",
+        "id": ctx.new_id(),
+        "language": "vi",
+        "status": "final",
+        "type": {
+            "coding": [{"system": _DOCUMENT, "code": "health-book"}],
+            "text": "Sổ sức khỏe điện tử",
+        },
+        "subject": {"reference": f"Patient/{patient['id']}"},
+        "date": format_instant(now),
+        "author": [{"display": "Máy chủ hồ sơ sức khỏe"}],
+        **bilingual("title", "Sổ sức khỏe điện tử", "Electronic health book"),
+        "confidentiality": "R",
+        "section": sections(book, record, now.date()),
+    }
+
+
+def _document(ctx: Context, composition: Resource, versions: list[Version]) -> bytes:
+    """Write the Bundle; stored resources go in as the bytes they are kept in, unparsed again."""
+    head = codec.dumps({
+        "resourceType": "Bundle",
+        "id": ctx.new_id(),
+        "identifier": {"system": f"{NS}/sid/document", "value": composition["id"]},
+        "type": "document",
+        "timestamp": composition["date"],
+    })
+    entries = [_entry(ctx, "Composition", composition["id"], codec.dumps(composition))]
+    entries += [_entry(ctx, one.resource_type, one.resource_id, one.body) for one in versions]
+    return b'%s,"entry":[%s]}' % (head[:-1], b",".join(entries))
+
+
+def _entry(ctx: Context, resource_type: str, resource_id: str, body: bytes) -> bytes:
+    full_url = codec.dumps(f"{ctx.base_url}/{resource_type}/{resource_id}")
+    return b'{"fullUrl":%s,"resource":%s}' % (full_url, body)
