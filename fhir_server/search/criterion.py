@@ -312,8 +312,7 @@ def _measure(asked: Asked, value: str) -> tuple[Prefix, Decimal, Decimal, Decima
         raise asked.refused("a number")
     number = Decimal(text)
     exponent = -len(match[3] or "") + int(match[4] or 0)
-    # R4, search.html#number, "1e2 … is actually searching for values in the range [95..105)":
-    # one digit in exponent form is read with one more.
+    # By R4, search.html#number, 1e2 stands for 95 up to 105: a digit more than is written.
     if match[4] and not match[3] and len(match[2]) == 1:
         exponent -= 1
     half = Decimal(5).scaleb(exponent - 1, _EXACT)

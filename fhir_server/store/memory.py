@@ -1,0 +1,353 @@
+"""The reference implementation of the store port: dicts, and nothing kept when it is closed.
+
+Every method says by its plainest code what the others' must give; `tests/contracts` compares.
+"""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from fhir_server.search import order, paging
+from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.search.match import Current, matches
+from fhir_server.search.values import IndexValues, ReferenceValue
+from fhir_server.store.memory_ledger import MemoryLedger, Record
+from fhir_server.store.port import (
+    BadCursor,
+    Batch,
+    ConditionChanged,
+    KeyHeld,
+    Matches,
+    Name,
+    Page,
+    Referenced,
+    Tag,
+    Unchanged,
+    Unreferenced,
+    Version,
+    VersionConflict,
+    Write,
+)
+
+_HISTORY: Final = b"history"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A version as kept: `rid` grows with every version made."""
+
+    rid: int
+    version: Version
+    index: IndexValues
+
+    @property
+    def name(self) -> Name:
+        return (self.version.resource_type, self.version.resource_id)
+
+
+@dataclass(slots=True)
+class _Staged:
+    """What a batch would make, before any of it is made."""
+
+    versions: dict[Name, list[_Kept]] = field(default_factory=dict)
+    records: dict[tuple[str, str], Record | None] = field(default_factory=dict)
+
+
+class MemoryStore(MemoryLedger):
+    """A Store in dicts: what unit tests use, and the measure of the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._versions: dict[str, dict[str, list[_Kept]]] = {}
+        self._log: list[_Kept] = []
+        self._tags: dict[Name, frozenset[str]] = {}
+        self._holders: dict[str, Name] = {}
+        self._referring: dict[Name, set[Name]] = {}
+        self._rid = 0
+        self._secret = secrets.token_bytes(32)
+        self._closed = False
+
+    # --- commit --------------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> None:
+        """Make all of it, or raise a CommitRefused and make nothing of it."""
+        for condition in batch.conditions:
+            self._check_before(condition)
+        staged = _Staged()
+        for put in batch.puts:
+            staged.records[put.bucket, put.key] = self._put(put, staged.records)
+        for write in batch.writes:
+            self._stage_write(staged, write)
+        for tag in batch.tags:
+            if self._latest((tag.resource_type, tag.resource_id), staged) is None:
+                raise VersionConflict((tag.resource_type, tag.resource_id), 0)
+        self._check_unique(staged)
+        for condition in batch.conditions:
+            if isinstance(condition, Unreferenced):
+                self._check_unreferenced(condition, staged)
+        self._apply(batch, staged)
+
+    def _check_before(self, condition: Matches | Unchanged | Unreferenced) -> None:
+        match condition:
+            case Matches(resource_type, where, ids):
+                found = {one.name[1] for one in self._current(resource_type, where)}
+                if found != ids:
+                    raise ConditionChanged
+            case Unchanged(resource_type, resource_id, version_id):
+                kept = self._latest((resource_type, resource_id))
+                if (kept.version.version_id if kept else 0) != version_id:
+                    raise ConditionChanged
+            case _:
+                return
+
+    def _stage_write(self, staged: _Staged, write: Write) -> None:
+        name = (write.resource_type, write.resource_id)
+        before = self._latest(name, staged)
+        current = before.version.version_id if before else 0
+        if write.version_id != current + 1:
+            raise VersionConflict(name, current)
+        version = Version(
+            resource_type=write.resource_type,
+            resource_id=write.resource_id,
+            version_id=write.version_id,
+            last_updated=write.last_updated,
+            body=write.body,
+            deleted=write.deleted,
+            method=write.method,
+            patients=write.index.patients,
+        )
+        rid = self._rid + 1 + sum(map(len, staged.versions.values()))
+        staged.versions.setdefault(name, []).append(_Kept(rid, version, write.index))
+
+    def _check_unique(self, staged: _Staged) -> None:
+        """Refuse a key that another holds once all of the batch is made."""
+        taken: dict[str, Name] = {}
+        for name, made in staged.versions.items():
+            for key in made[-1].index.unique:
+                holder = taken.setdefault(key, name)
+                kept = self._holders.get(key)
+                if holder == name and kept is not None and kept not in staged.versions:
+                    holder = kept
+                if holder != name:
+                    raise KeyHeld(key, holder)
+
+    def _check_unreferenced(self, condition: Unreferenced, staged: _Staged) -> None:
+        name = (condition.resource_type, condition.resource_id)
+        allowed = {*condition.but_for, name}
+        kept = {by for by in self._referring.get(name, ()) if by not in staged.versions}
+        made = {by for by, new in staged.versions.items() if name in _references(new[-1].index)}
+        for by in sorted((kept | made) - allowed):
+            raise Referenced(name, by)
+
+    def _apply(self, batch: Batch, staged: _Staged) -> None:
+        for name, made in staged.versions.items():
+            before = self._latest(name)
+            if before:
+                self._forget(name, before.index)
+            self._versions.setdefault(name[0], {}).setdefault(name[1], []).extend(made)
+        for name, made in staged.versions.items():
+            self._learn(name, made[-1].index)
+        new = sorted((kept for made in staged.versions.values() for kept in made), key=_rid)
+        self._log.extend(new)
+        self._rid += len(new)
+        every: tuple[Write | Tag, ...] = (*batch.writes, *batch.tags)
+        for tagged in every:
+            name = (tagged.resource_type, tagged.resource_id)
+            self._tags[name] = self._tags.get(name, frozenset()) | tagged.tags
+        self._keep(staged.records, batch.audit)
+
+    def _forget(self, name: Name, index: IndexValues) -> None:
+        for key in index.unique:
+            self._holders.pop(key, None)
+        for target in _references(index):
+            self._referring[target].discard(name)
+
+    def _learn(self, name: Name, index: IndexValues) -> None:
+        for key in index.unique:
+            self._holders[key] = name
+        for target in _references(index):
+            self._referring.setdefault(target, set()).add(name)
+
+    # --- one resource --------------------------------------------------------------------
+
+    def _latest(self, name: Name, staged: _Staged | None = None) -> _Kept | None:
+        if staged and name in staged.versions:
+            return staged.versions[name][-1]
+        kept = self._versions.get(name[0], {}).get(name[1])
+        return kept[-1] if kept else None
+
+    async def read(self, resource_type: str, resource_id: str) -> Version | None:
+        """Return the current version (a deletion too), or None where none ever was."""
+        kept = self._latest((resource_type, resource_id))
+        return kept.version if kept else None
+
+    async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
+        """Return the current versions of several resources, in the order asked."""
+        found = map(self._latest, names)
+        return [kept.version if kept else None for kept in found]
+
+    async def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
+        """Return one version, or None."""
+        kept = self._versions.get(resource_type, {}).get(resource_id, [])
+        return kept[version_id - 1].version if 0 < version_id <= len(kept) else None
+
+    async def visible(self, name: Name, where: Expression) -> bool:
+        """Return whether the current (not deleted) version of this resource matches."""
+        current = self._current_of(name)
+        return current is not None and self._matches(where, current)
+
+    async def tags(self, name: Name) -> frozenset[str]:
+        """Return the access tags of a resource."""
+        return self._tags.get(name, frozenset())
+
+    async def holder(self, key: str) -> Name | None:
+        """Return who holds a unique key `system|value`."""
+        return self._holders.get(key)
+
+    # --- history -------------------------------------------------------------------------
+
+    async def history(
+        self,
+        resource_type: str | None,
+        resource_id: str | None,
+        *,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return versions newest first: of one resource, of a type, or of all."""
+        below = self._unseal(cursor, _HISTORY)[0] if cursor else self._rid + 1
+        if resource_id is not None and resource_type is not None:
+            log = self._versions.get(resource_type, {}).get(resource_id, [])
+        else:
+            log = self._log
+        found = [
+            kept
+            for kept in reversed(log)
+            if kept.rid < below
+            and (resource_type is None or kept.version.resource_type == resource_type)
+            and (since is None or kept.version.last_updated >= since)
+            and (at is None or self._was_current(kept, at))
+        ]
+        page = found[:count]
+        more = page and len(found) > count
+        following = self._seal([page[-1].rid], _HISTORY) if more else None
+        return Page(tuple(kept.version for kept in page), following)
+
+    def _was_current(self, kept: _Kept, at: tuple[int, int]) -> bool:
+        low, high = at
+        all_ = self._versions[kept.version.resource_type][kept.version.resource_id]
+        later = all_[kept.version.version_id :]
+        ended = later[0].version.last_updated if later else None
+        return kept.version.last_updated <= high and (ended is None or ended > low)
+
+    # --- search --------------------------------------------------------------------------
+
+    def _current_of(self, name: Name) -> Current | None:
+        kept = self._latest(name)
+        return None if kept is None or kept.version.deleted else self._seen(kept)
+
+    def _seen(self, kept: _Kept) -> Current:
+        tags = self._tags.get(kept.name, frozenset())
+        return Current(kept.name, kept.version.last_updated, kept.index, tags)
+
+    def _resolve(self, source_type: str, param: str, name: Name) -> Iterator[Current]:
+        names: Iterable[Name] = self._referring.get(name, ()) if source_type else (name,)
+        for found in map(self._current_of, names):
+            if found and (not source_type or _refers(found, source_type, param, name)):
+                yield found
+
+    def _matches(self, where: Expression, one: Current) -> bool:
+        return matches(where, one.name, one.last_updated, one.index, one.tags, self._resolve)
+
+    def _current(self, resource_type: str, where: Expression) -> Iterator[Current]:
+        for resource_id in self._versions.get(resource_type, {}):
+            current = self._current_of((resource_type, resource_id))
+            if current and self._matches(where, current):
+                yield current
+
+    def _at(self, search: Search, snapshot: int) -> Iterator[_Kept]:
+        """Return the matches as they were at a snapshot, but for what was deleted since."""
+        for resource_type, where in search.by_type:
+            for versions in self._versions.get(resource_type, {}).values():
+                before = bisect_right(versions, snapshot, key=_rid)
+                if not before or versions[-1].version.deleted:
+                    continue
+                kept = versions[before - 1]
+                if not kept.version.deleted and self._matches(where, self._seen(kept)):
+                    yield kept
+
+    async def search(self, search: Search) -> Page:
+        """Return one page of matches.
+
+        Raises:
+            BadCursor: The cursor is not one of this store's.
+        """
+        about = paging.shape(search)
+        snapshot, after = self._rid, None
+        if search.cursor:
+            snapshot, last, *ends = self._unseal(search.cursor, about)
+            after = order.position(search.sort, order.loaded(search.sort, ends), last)
+        found = []
+        for kept in self._at(search, snapshot):
+            values = order.sort_values(search.sort, self._seen(kept))
+            found.append((order.position(search.sort, values, kept.rid), kept, values))
+        found.sort(key=lambda item: item[0])
+        total = None if search.total == "none" else len(found)
+        rest = [item for item in found if after is None or item[0] > after]
+        page = rest[: search.count]
+        following = None
+        if page and len(rest) > search.count:
+            _, kept, values = page[-1]
+            items = [snapshot, kept.rid, *order.dumped(search.sort, values)]
+            following = self._seal(items, about)
+        return Page(tuple(kept.version for _, kept, _ in page), following, total)
+
+    async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
+        """Return how many current resources of a type match."""
+        return sum(1 for _ in self._current(resource_type, where))
+
+    def _seal(self, items: list[str | int | None], about: bytes) -> str:
+        return paging.encode(items, key=self._secret, about=about)
+
+    def _unseal(self, cursor: str, about: bytes) -> list[int]:
+        try:
+            return paging.decode(cursor, key=self._secret, about=about)
+        except paging.ForgedCursor:
+            raise BadCursor from None
+
+    # --- life ----------------------------------------------------------------------------
+
+    async def ready(self) -> bool:
+        """Return whether the store can take a commit now."""
+        return not self._closed
+
+    async def close(self) -> None:
+        """Finish; nothing is kept."""
+        self._closed = True
+
+
+def _rid(kept: _Kept) -> int:
+    return kept.rid
+
+
+def _references(index: IndexValues) -> set[Name]:
+    return {
+        (value.resource_type, value.resource_id)
+        for value in index.values
+        if isinstance(value, ReferenceValue) and value.resource_type
+    }
+
+
+def _refers(by: Current, source_type: str, param: str, name: Name) -> bool:
+    return by.name[0] == source_type and any(
+        isinstance(value, ReferenceValue)
+        and value.param == param
+        and (value.resource_type, value.resource_id) == name
+        for value in by.index.values
+    )
