@@ -1,0 +1,73 @@
+"""Bundles that answers are: made of stored bytes, which are not parsed again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from fhir_server.model import bundle, codec
+from fhir_server.model.primitives import format_instant, from_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fhir_server.store.port import Version
+
+Parameters = tuple[tuple[str, str], ...]
+
+
+def full_url(base_url: str, version: Version) -> str:
+    """Return the absolute URL of a resource."""
+    return f"{base_url}/{version.resource_type}/{version.resource_id}"
+
+
+def etag(version_id: int) -> str:
+    """Return the weak ETag of a version."""
+    return f'W/"{version_id}"'
+
+
+def match_entry(
+    base_url: str, version: Version, mode: bundle.SearchMode, body: bytes | None = None
+) -> dict[str, Any]:
+    """Return a searchset's entry of stored bytes."""
+    raw = msgspec.Raw(version.body if body is None else body)
+    return bundle.search_entry(full_url(base_url, version), raw, mode)
+
+
+def history_entry(base_url: str, version: Version) -> dict[str, Any]:
+    """Return a history's entry: the version, and the request that made it."""
+    kind, identity = version.resource_type, version.resource_id
+    created = version.version_id == 1 and not version.deleted
+    return bundle.history_entry(
+        full_url(base_url, version),
+        version.method,
+        kind if version.method == "POST" else f"{kind}/{identity}",
+        "204" if version.deleted else "201" if created else "200",
+        None if version.deleted else msgspec.Raw(version.body),
+        etag=etag(version.version_id),
+        lastModified=format_instant(from_micros(version.last_updated)),
+    )
+
+
+def link_url(base_url: str, path: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """Return the URL of a search or history, its parameters percent-encoded."""
+    query = urlencode(list(parameters), safe="/:,$@", quote_via=quote)
+    url = f"{base_url}/{path}" if path else base_url
+    return f"{url}?{query}" if query else url
+
+
+def links(
+    base_url: str, path: str, parameters: Sequence[tuple[str, str]], following: str | None
+) -> list[tuple[str, str]]:
+    """Return the `self` and, if the search goes on, the `next` link of a page."""
+    found = [("self", link_url(base_url, path, parameters))]
+    if following is not None:
+        found.append(("next", link_url(base_url, path, [*parameters, ("_cursor", following)])))
+    return found
+
+
+def dumps(answer: dict[str, Any]) -> bytes:
+    """Return the answer's JSON bytes."""
+    return codec.dumps(answer)

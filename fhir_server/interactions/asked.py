@@ -1,0 +1,129 @@
+"""A write that is asked for, from HTTP or from a Bundle entry, and where a refusal of it stands."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from fhir_server.model.outcome import FhirError, InvalidValue, Issue, Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fhir_server.interactions.context import FhirRequest, Resource
+
+Method = Literal["POST", "PUT", "PATCH", "DELETE"]
+INTERACTION_OF: dict[Method, str] = {
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One write asked for.
+
+    Attributes:
+        condition: The search that chooses what is written, or of a create If-None-Exist.
+        new_id: The id it gets if it is created and brings none of its own.
+        place: FHIRPath of the Bundle entry, such as `Bundle.entry[3]`; "" outside a Bundle.
+        full_url: The entry's fullUrl, by which others of the Bundle refer to it.
+    """
+
+    method: Method
+    resource_type: str
+    new_id: str
+    resource_id: str | None = None
+    resource: Resource | None = None
+    condition: str | None = None
+    if_match: int | None = None
+    if_none_match: str | None = None
+    cascade: bool = False
+    place: str = ""
+    full_url: str = ""
+
+    @property
+    def interaction(self) -> str:
+        """The interaction that the policy is asked about."""
+        return INTERACTION_OF[self.method]
+
+
+def ask_of(request: FhirRequest, method: Method, new_id: str) -> Ask:
+    """Return the write that a create, update or delete asks for.
+
+    Raises:
+        Malformed: The body is missing, or of another type or id than the URL.
+        InvalidValue: An update or delete names neither an id nor criteria.
+    """
+    if method != "DELETE":
+        _require_body(request)
+    condition, cascade = request.if_none_exist, False
+    if method != "POST":
+        criteria = [(k, v) for k, v in request.query if not is_control(k)]
+        condition = None if request.resource_id else _written(criteria)
+        cascade = ("_cascade", "delete") in request.query
+    return Ask(
+        method=method,
+        resource_type=request.resource_type or "",
+        new_id=new_id,
+        resource_id=request.resource_id,
+        resource=request.resource,
+        condition=condition,
+        if_match=request.if_match,
+        if_none_match=request.if_none_match,
+        cascade=cascade,
+    )
+
+
+def is_control(parameter: str) -> bool:
+    """Return whether a parameter steers the answer, and is no criterion."""
+    return parameter in {"_format", "_pretty", "_cascade", "_summary", "_elements"}
+
+
+def _written(criteria: list[tuple[str, str]]) -> str:
+    if not criteria:
+        raise InvalidValue("The URL must name an id, or search criteria that choose the resource.")
+    from urllib.parse import urlencode  # noqa: PLC0415 - conditional interactions only
+
+    return urlencode(criteria)
+
+
+def _require_body(request: FhirRequest) -> None:
+    resource = request.resource
+    if resource is None:
+        raise Malformed("The body must be a resource.")
+    if resource.get("resourceType") != request.resource_type:
+        raise Malformed(
+            f"The body must be a {request.resource_type}, as the URL says.",
+            expression=["resourceType"],
+        )
+    wanted = request.resource_id
+    if wanted is not None and resource.get("id") != wanted:
+        raise InvalidValue(
+            "The body's id must be there and be the URL's id.",
+            expression=[f"{request.resource_type}.id"],
+        )
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Name the Bundle entry in the issues of a refusal that comes from it."""
+    try:
+        yield
+    except FhirError as refusal:
+        if place:
+            refusal.issues = tuple(_placed(issue, place) for issue in refusal.issues)
+        raise
+
+
+def _placed(issue: Issue, place: str) -> Issue:
+    if any(one.startswith("Bundle.") for one in issue.expression):
+        return issue
+    inside = tuple(
+        f"{place}.resource.{rest}" if rest else f"{place}.resource"
+        for rest in (one.partition(".")[2] for one in issue.expression)
+    )
+    return replace(issue, expression=inside or (place,))

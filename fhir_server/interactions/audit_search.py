@@ -1,0 +1,229 @@
+"""Search of AuditEvents: the server's own chain, and those that others reported, newest first.
+
+https://hl7.org/fhir/R4/auditevent.html#search
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from fhir_server.interactions.answer import dumps, links
+from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT, seq_of
+from fhir_server.interactions.audit_event import Sight, audit_event, sight_of
+from fhir_server.interactions.context import Context, FhirResult
+from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.model import bundle, codec
+from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
+from fhir_server.search import expression as ex
+from fhir_server.search.expression import Prefix, Search
+from fhir_server.search.extract import index_values
+from fhir_server.search.match import matches
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fhir_server.search.expression import Expression
+    from fhir_server.search.query import Query
+    from fhir_server.store.port import AuditEntry
+
+MOST_LOOKED_AT: Final = 20_000
+_STEP: Final = 200
+
+
+class _Cursor(msgspec.Struct, array_like=True, frozen=True):
+    """Where a page begins: entries of the chain below `before`, reported ones up to `until`."""
+
+    before: int | None = None
+    until: int | None = None
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """One AuditEvent found: when, which, and its JSON."""
+
+    at: int
+    seq: int | None
+    resource_id: str
+    body: bytes
+    patients: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What an expression surely asks of an entry of the chain; None is nothing."""
+
+    patient: str | None = None
+    since: int | None = None
+    until: int | None = None
+    ids: frozenset[str] | None = None
+
+
+async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
+    """Return one page of the AuditEvents that match and are shown to the caller.
+
+    Raises:
+        TooCostly: The search looks at too many entries; name a patient or a time.
+        UnsupportedParameter: Another order than newest first is asked for.
+    """
+    if any(not (key.descending and key.kind in {"date", "last"}) for key in query.sort):
+        raise UnsupportedParameter("AuditEvents are sorted by time, newest first, alone.")
+    cursor = _cursor_of(query.cursor)
+    wanted = query.count + 1
+    if query.count == 0:
+        return await _counted(ctx, query)
+    chained = [e async for e in _chained(ctx, query.where, cursor.before, wanted)]
+    reported = await _reported(ctx, query.where, cursor, wanted)
+    merged = sorted([*chained, *reported], key=_newest_first)
+    page = merged[: query.count]
+    following = _after(cursor, page) if len(merged) > query.count else None
+    entries = [
+        bundle.search_entry(f"{ctx.base_url}/{AUDIT_EVENT}/{e.resource_id}", msgspec.Raw(e.body))
+        for e in page
+    ]
+    answer = bundle.searchset(
+        entries, links=links(ctx.base_url, AUDIT_EVENT, query.used, following)
+    )
+    patients = frozenset(patient for event in page for patient in event.patients)
+    return FhirResult(body=dumps(answer), patients=patients)
+
+
+def _newest_first(event: _Event) -> tuple[int, int, str]:
+    return (-event.at, -(event.seq or 0), event.resource_id)
+
+
+async def _counted(ctx: Context, query: Query) -> FhirResult:
+    chained = [None async for _ in _chained(ctx, query.where, None, MOST_LOOKED_AT)]
+    where = _where(ctx, query.where)
+    total = len(chained) + await ctx.store.count(AUDIT_EVENT, where)
+    answer = bundle.searchset(
+        (), links=links(ctx.base_url, AUDIT_EVENT, query.used, None), total=total
+    )
+    return FhirResult(body=dumps(answer))
+
+
+def _where(ctx: Context, where: Expression) -> Expression:
+    shown = where_shown(ctx, "search-type", AUDIT_EVENT)
+    return ex.NOTHING if shown is None else both(narrowed(ctx, where), shown)
+
+
+async def _reported(ctx: Context, where: Expression, cursor: _Cursor, wanted: int) -> list[_Event]:
+    asked = _where(ctx, where)
+    if cursor.until is not None:
+        asked = both(asked, ex.LastUpdated(Prefix.LE, cursor.until, cursor.until))
+        asked = both(asked, ex.Not(ex.Ids(frozenset(cursor.passed))))
+    page = await ctx.store.search(Search(((AUDIT_EVENT, asked),), count=wanted))
+    return [
+        _Event(v.last_updated, None, v.resource_id, v.body, frozenset(v.patients))
+        for v in page.versions
+    ]
+
+
+async def _chained(
+    ctx: Context, where: Expression, before: int | None, wanted: int
+) -> AsyncIterator[_Event]:
+    """Give matching entries of the chain, newest first, at most `wanted`."""
+    sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
+    bounds = _bounds(where)
+    found = 0
+    async for entry in _looked_at(ctx, bounds, sight, before):
+        event = audit_event(entry, sight)
+        index = index_values(event, base_url=ctx.base_url)
+        name = (AUDIT_EVENT, event["id"])
+        if matches(where, name, entry.recorded, index, frozenset(), _no_target):
+            named = frozenset(index.patients)
+            yield _Event(entry.recorded, entry.seq, event["id"], codec.dumps(event), named)
+            found += 1
+            if found >= wanted:
+                return
+
+
+async def _looked_at(
+    ctx: Context, bounds: _Bounds, sight: Sight, before: int | None
+) -> AsyncIterator[AuditEntry]:
+    if bounds.ids is not None:
+        for entry in await _by_ids(ctx, bounds.ids, before):
+            if sight.shows(entry):
+                yield entry
+        return
+    patient = bounds.patient
+    if patient is None and sight.patients is not None and len(sight.patients) == 1:
+        (patient,) = sight.patients
+    for _ in range(MOST_LOOKED_AT // _STEP):
+        entries = await ctx.store.audit(
+            patient=patient, since=bounds.since, until=bounds.until, before=before, limit=_STEP
+        )
+        for entry in entries:
+            if sight.shows(entry):
+                yield entry
+        if len(entries) < _STEP:
+            return
+        before = entries[-1].seq
+    raise TooCostly("The search looks at too many AuditEvents; name a patient or a time.")
+
+
+async def _by_ids(ctx: Context, ids: frozenset[str], before: int | None) -> list[AuditEntry]:
+    seqs = [seq for one in ids if (seq := seq_of(one)) is not None]
+    found = [await ctx.store.audit_entry(s) for s in sorted(seqs, reverse=True)]
+    return [e for e in found if e is not None and (before is None or e.seq < before)]
+
+
+def _no_target(*_: object) -> None:
+    """Say that the chain knows nothing of what its entries refer to."""
+
+
+def _bounds(where: Expression) -> _Bounds:
+    """Return what every match surely has, so that the store need not look at the rest."""
+    patient, since, until, ids = None, None, None, None
+    for part in where.operands if isinstance(where, ex.And) else (where,):
+        match part:
+            case ex.RefersTo("patient" | "entity", kind, identity) if kind in {None, PATIENT}:
+                patient = identity if part.param == PATIENT.lower() or kind else patient
+            case ex.DateIs("date", prefix, low, high):
+                since = _latest(since, low if prefix in _FROM else None)
+                until = _earliest(until, high if prefix in _TO else None)
+            case ex.Ids(named):
+                ids = named if ids is None else ids & named
+            case _:
+                pass
+    return _Bounds(patient, since, until, ids)
+
+
+_FROM: Final = frozenset({Prefix.EQ, Prefix.GE, Prefix.GT, Prefix.SA, Prefix.AP})
+_TO: Final = frozenset({Prefix.EQ, Prefix.LE, Prefix.LT, Prefix.EB, Prefix.AP})
+
+
+def _latest(one: int | None, other: int | None) -> int | None:
+    return max((x for x in (one, other) if x is not None), default=None)
+
+
+def _earliest(one: int | None, other: int | None) -> int | None:
+    return min((x for x in (one, other) if x is not None), default=None)
+
+
+def _after(cursor: _Cursor, page: list[_Event]) -> str:
+    before, until, passed = cursor.before, cursor.until, list(cursor.passed)
+    for event in page:
+        if event.seq is not None:
+            before = event.seq
+            continue
+        if event.at != until:
+            until, passed = event.at, []
+        passed.append(event.resource_id)
+    raw = msgspec.json.encode(_Cursor(before, until, tuple(passed)))
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _cursor_of(text: str | None) -> _Cursor:
+    if text is None:
+        return _Cursor()
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(raw, type=_Cursor)
+    except (msgspec.MsgspecError, NotBase64, ValueError):
+        raise InvalidValue("The parameter _cursor is not one of this server's.") from None

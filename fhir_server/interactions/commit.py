@@ -1,0 +1,127 @@
+"""Plan, commit, and plan again where another was faster: no lost update, no duplicate.
+
+Every precondition is checked by the store in the step that writes (`store.port`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fhir_server.interactions.asked import Ask, at
+from fhir_server.interactions.linking import Links
+from fhir_server.interactions.plan import Plan
+from fhir_server.interactions.removal import still_referenced
+from fhir_server.model.outcome import Conflict, Duplicate
+from fhir_server.store.port import (
+    Batch,
+    ConditionChanged,
+    KeyHeld,
+    Referenced,
+    VersionConflict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from fhir_server.interactions.context import Context
+    from fhir_server.store.port import Condition, Put, Tag
+
+ATTEMPTS: Final = 24
+_LONGEST_WAIT: Final = 0.2
+
+
+async def write(
+    ctx: Context,
+    asks: Sequence[Ask],
+    *,
+    puts: Sequence[Put] = (),
+    conditions: Sequence[Condition] = (),
+    tag_all: frozenset[str] = frozenset(),
+    tags: Sequence[Tag] = (),
+    audit: bool = True,
+    check: Callable[[Plan], Awaitable[None]] | None = None,
+) -> Plan:
+    """Make all that is asked for in one commit, or nothing of it.
+
+    Args:
+        ctx: Whose policy, clock and store count.
+        asks: What is asked for, in the order in which it is done.
+        puts: Ledger records that go into the same commit, even where no resource changes.
+        conditions: Conditions of the caller's own; where one fails, it comes out at once.
+        tag_all: Access tags for every resource that is written or found.
+        tags: Access tags for resources that are not asked for here.
+        audit: Whether the request's audit record goes into the same commit.
+        check: Asked of each plan before it is committed; raises to refuse it.
+
+    Raises:
+        Conflict: Others were faster each time, or what would be deleted is referred to.
+        Duplicate: Another resource holds an identifier that only one may hold.
+        CommitRefused: A condition or ledger record of the caller's own does not hold.
+    """
+    links = Links.of(tuple(asks))
+    held: KeyHeld | None = None
+    for attempt in range(ATTEMPTS):
+        plan = await Plan(ctx, links, tag_all).make()
+        if check is not None:
+            await check(plan)
+        batch = _batch(plan, Extras(puts, conditions, tags, audit))
+        if batch is None:
+            return plan
+        try:
+            await ctx.store.commit(batch)
+        except VersionConflict:
+            pass
+        except ConditionChanged:
+            if conditions:
+                raise
+        except KeyHeld as refusal:
+            if (held is not None and held.key == refusal.key) or not plan.conditions:
+                raise _duplicate(plan, refusal) from refusal
+            held = refusal
+        except Referenced as refusal:
+            raise still_referenced(refusal.name) from refusal
+        else:
+            ctx.trail.written = ctx.trail.written or bool(batch.audit)
+            return plan
+        await asyncio.sleep(random.random() * min(0.001 * 2**attempt, _LONGEST_WAIT))
+    raise Conflict("Others changed the same resources at the same time; please try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What goes into the commit besides the resources asked for."""
+
+    puts: Sequence[Put]
+    conditions: Sequence[Condition]
+    tags: Sequence[Tag]
+    audit: bool
+
+
+def _batch(plan: Plan, extras: Extras) -> Batch | None:
+    writes = plan.writes()
+    if not (writes or plan.tags or extras.tags or extras.puts):
+        return None
+    trail = plan.ctx.trail
+    return Batch(
+        writes=writes,
+        tags=(*plan.tags, *extras.tags),
+        conditions=(*plan.conditions, *plan.removals.conditions(), *extras.conditions),
+        puts=tuple(extras.puts),
+        audit=(trail.draft(plan.patients()),) if extras.audit and trail.draft else (),
+    )
+
+
+def _duplicate(plan: Plan, refusal: KeyHeld) -> Duplicate:
+    system = refusal.key.rpartition("|")[0].partition("|")[0]
+    error = Duplicate(f"Another resource holds the identifier of {system} that this one has.")
+    step = plan.step_holding(refusal.key)
+    if step is not None and step.ask.place:
+        try:
+            with at(step.ask.place):
+                raise error
+        except Duplicate:
+            return error
+    return error

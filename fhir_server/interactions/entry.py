@@ -1,0 +1,185 @@
+"""The entries of a transaction or batch, read: each is a request as HTTP would bring it.
+
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from fhir_server.interactions.asked import Ask, ask_of, at
+from fhir_server.interactions.context import FhirRequest, Resource
+from fhir_server.interactions.table import locate
+from fhir_server.model.outcome import (
+    InvalidValue,
+    Malformed,
+    MissingRequired,
+    UnknownResource,
+    UnsupportedMethod,
+)
+from fhir_server.model.primitives import date_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_WRITES: Final = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+# The order of http.html#trules; GET and HEAD come last.
+_ORDER: Final = {"delete": 0, "create": 1, "update": 2, "patch": 2}
+_LAST: Final = 3
+_ETAG: Final = re.compile(r'(?:W/)?"?([0-9]{1,18})"?').fullmatch
+MOST_ENTRIES: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: where it stands, what it asks for, and, if it writes, the write."""
+
+    number: int
+    request: FhirRequest
+    ask: Ask | None
+
+    @property
+    def place(self) -> str:
+        """FHIRPath of the entry."""
+        return place_of(self.number)
+
+    @property
+    def order(self) -> int:
+        """When it is done in a transaction."""
+        return _ORDER.get(self.request.interaction, _LAST)
+
+
+def place_of(number: int) -> str:
+    """Return the FHIRPath of an entry."""
+    return f"Bundle.entry[{number}]"
+
+
+def entries_of(bundle: Resource) -> list[dict[str, Any]]:
+    """Return the entries of a Bundle that is asked to be done.
+
+    Raises:
+        Malformed: It is no Bundle of entries.
+    """
+    if bundle.get("resourceType") != "Bundle":
+        raise Malformed("The body must be a Bundle.", expression=["resourceType"])
+    if bundle.get("type") not in {"transaction", "batch"}:
+        raise Malformed(
+            "The Bundle's type must be transaction or batch.", expression=["Bundle.type"]
+        )
+    entries = bundle.get("entry", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Malformed("The Bundle's entries must be objects.", expression=["Bundle.entry"])
+    if len(entries) > MOST_ENTRIES:
+        raise InvalidValue(f"A Bundle may have at most {MOST_ENTRIES} entries.")
+    return entries
+
+
+def read_entry(
+    entry: dict[str, Any], number: int, base_url: str, new_id: Callable[[], str]
+) -> Entry:
+    """Return what one entry asks for.
+
+    Raises:
+        FhirError: The entry cannot be read; the issue names it.
+    """
+    with at(place_of(number)):
+        request = _request(entry, base_url)
+        method = _WRITES.get(request.interaction)
+        if method is None:
+            return Entry(number, request, None)
+        ask = ask_of(request, method, new_id() if method != "DELETE" else "")  # type: ignore[arg-type] # one of the table's methods
+        full_url = entry.get("fullUrl", "")
+        if not isinstance(full_url, str):
+            raise Malformed("The fullUrl must be a text.")
+        placed = Ask(
+            ask.method, ask.resource_type, ask.new_id, ask.resource_id, ask.resource,
+            ask.condition, ask.if_match, ask.if_none_match, ask.cascade, place_of(number),
+            full_url,
+        )  # fmt: skip
+        return Entry(number, request, placed)
+
+
+def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
+    asked = entry.get("request")
+    if not isinstance(asked, dict):
+        raise MissingRequired("The entry must have a request.")
+    method, url = asked.get("method"), asked.get("url")
+    if method not in _METHODS:
+        raise InvalidValue("The request's method must be one of HTTP's that FHIR uses.")
+    if not isinstance(url, str):
+        raise MissingRequired("The request must have a url.")
+    path, _, query = url.removeprefix(base_url).removeprefix("/").partition("?")
+    place = locate(path)
+    if place is None:
+        raise UnknownResource("The request's url names nothing that this server has.")
+    interaction = place.methods.get("GET" if method == "HEAD" else method)
+    if interaction is None:
+        raise UnsupportedMethod(f"The request's url does not know {method}.")
+    if interaction in {"transaction", "capabilities"}:
+        raise InvalidValue("A Bundle's entry may not be a Bundle to be done, nor metadata.")
+    resource = entry.get("resource")
+    if resource is not None and not (
+        isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)
+    ):
+        raise Malformed("The entry's resource must be a resource.")
+    return FhirRequest(
+        interaction,
+        resource_type=place.resource_type,
+        resource_id=place.resource_id,
+        version_id=place.version_id,
+        operation=place.operation,
+        query=tuple(parse_qsl(query, keep_blank_values=True)),
+        resource=resource,
+        if_match=_if_match(asked),
+        if_none_match=_if_none_match(asked),
+        if_modified_since=_since(asked),
+        if_none_exist=_if_none_exist(asked),
+        method=method,
+        url=url,
+    )
+
+
+def _text(asked: dict[str, Any], name: str) -> str | None:
+    value = asked.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Malformed(f"The request's {name} must be a text.")
+    return value
+
+
+def _if_none_exist(asked: dict[str, Any]) -> str | None:
+    value = _text(asked, "ifNoneExist")
+    if value is not None and not value.strip():
+        raise InvalidValue("The request's ifNoneExist must be a search.")
+    return value
+
+
+def _if_match(asked: dict[str, Any]) -> int | None:
+    value = _text(asked, "ifMatch")
+    return None if value is None else version_of(value)
+
+
+def version_of(etag: str) -> int:
+    """Return the version number that an ETag names; -1 where it can be none of ours."""
+    match = _ETAG(etag.strip())
+    return int(match[1]) if match else -1
+
+
+def _if_none_match(asked: dict[str, Any]) -> str | None:
+    value = _text(asked, "ifNoneMatch")
+    if value is None or value.strip() == "*":
+        return value and value.strip()
+    return str(version_of(value))
+
+
+def _since(asked: dict[str, Any]) -> int | None:
+    value = _text(asked, "ifModifiedSince")
+    if value is None:
+        return None
+    try:
+        return date_range(value)[0]
+    except ValueError:
+        raise InvalidValue("The request's ifModifiedSince must be an instant.") from None

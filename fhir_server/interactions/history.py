@@ -1,0 +1,126 @@
+"""The history of a resource, of a type, of all.
+
+https://hl7.org/fhir/R4/http.html#history
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from auth.criteria import Anything
+from fhir_server.interactions.answer import dumps, history_entry, links
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult
+from fhir_server.interactions.narrow import is_shown, is_version_shown, unknown
+from fhir_server.model import bundle
+from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
+from fhir_server.model.primitives import date_range
+from fhir_server.search.query import DEFAULT_COUNT, MAX_COUNT
+
+if TYPE_CHECKING:
+    from fhir_server.store.port import Name, Page, Version
+
+_PASSED: Final = frozenset({"_format", "_pretty"})
+_KNOWN: Final = frozenset({"_count", "_since", "_at", "_cursor"}) | _PASSED
+_MOST_PAGES: Final = 50
+
+
+async def history_instance(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return the versions of one resource, newest first.
+
+    Raises:
+        UnknownResource: There never was one, or it is not shown to the caller.
+    """
+    kind, identity = request.resource_type or "", request.resource_id or ""
+    current = await ctx.store.read(kind, identity)
+    if current is None or not await is_shown(ctx, current, "history-instance"):
+        raise unknown(kind, identity)
+    return await _answer(ctx, request, f"{kind}/{identity}/_history")
+
+
+async def history_type(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return the versions of a type's resources, newest first."""
+    return await _answer(ctx, request, f"{request.resource_type}/_history")
+
+
+async def history_system(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return the versions of all resources, newest first."""
+    return await _answer(ctx, request, "_history")
+
+
+async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
+    asked = _parameters(request)
+    count = _count(asked.get("_count"))
+    versions, following = await _shown(ctx, request, asked, count)
+    used = [(k, v) for k, v in request.query if k in _KNOWN and k != "_cursor"]
+    entries = [history_entry(ctx.base_url, version) for version in versions]
+    answer = bundle.history(entries, links=links(ctx.base_url, path, used, following))
+    patients = frozenset(patient for v in versions for patient in v.patients)
+    return FhirResult(body=dumps(answer), patients=patients)
+
+
+async def _shown(
+    ctx: Context, request: FhirRequest, asked: dict[str, str], count: int
+) -> tuple[list[Version], str | None]:
+    """Return a page of the versions that are shown; a page may be short, never too wide."""
+    found: list[Version] = []
+    cursor = asked.get("_cursor")
+    currents: dict[Name, Version | None] = {}
+    for _ in range(_MOST_PAGES):
+        page = await _page(ctx, request, asked, count - len(found), cursor)
+        found += [v for v in page.versions if await _is_shown(ctx, request, v, currents)]
+        cursor = page.next
+        if cursor is None or len(found) >= count:
+            break
+    return found, cursor
+
+
+async def _page(
+    ctx: Context, request: FhirRequest, asked: dict[str, str], count: int, cursor: str | None
+) -> Page:
+    return await ctx.store.history(
+        request.resource_type,
+        request.resource_id,
+        since=_instant(asked["_since"], "_since")[0] if "_since" in asked else None,
+        at=_instant(asked["_at"], "_at") if "_at" in asked else None,
+        count=max(count, 1),
+        cursor=cursor,
+    )
+
+
+async def _is_shown(
+    ctx: Context, request: FhirRequest, version: Version, currents: dict[Name, Version | None]
+) -> bool:
+    if ctx.policy.narrow(request.interaction, version.resource_type) == Anything():
+        return True
+    name = (version.resource_type, version.resource_id)
+    if name not in currents:
+        currents[name] = await ctx.store.read(*name)
+    return await is_version_shown(ctx, version, currents[name], request.interaction)
+
+
+def _parameters(request: FhirRequest) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for name, value in request.query:
+        if name in _KNOWN:
+            if asked.setdefault(name, value) != value:
+                raise InvalidValue(f"The parameter {name} is given twice with different values.")
+        elif request.handling == "strict":
+            raise UnsupportedParameter("A history knows _count, _since and _at alone.")
+    return asked
+
+
+def _count(value: str | None) -> int:
+    if value is None:
+        return DEFAULT_COUNT
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) == 0:
+        raise InvalidValue("The parameter _count is not a whole number from 1 on.")
+    return min(int(value), MAX_COUNT)
+
+
+def _instant(text: str, name: str) -> tuple[int, int]:
+    try:
+        # A plus sign in a query that was not percent-encoded arrives as a space.
+        return date_range(text.replace(" ", "+"))
+    except ValueError:
+        raise InvalidValue(f"The parameter {name} is not a FHIR date or time.") from None

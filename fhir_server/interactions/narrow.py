@@ -1,0 +1,185 @@
+"""What a caller may see of a type, as an Expression, and whether one version is shown.
+
+A policy says Criteria in FHIR's words; here they become the expression that every search,
+read, chain, `_has`, include and count is narrowed by.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
+from fhir_server.model import codec
+from fhir_server.model.outcome import Forbidden, Gone, UnknownResource
+from fhir_server.search import expression as ex
+from fhir_server.search.extract import index_values
+from fhir_server.search.query import parse_criteria
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.context import Context, FhirRequest
+    from fhir_server.search.expression import Expression
+    from fhir_server.store.port import Version
+
+
+@lru_cache(maxsize=8192)
+def expression_of(criteria: Criteria, resource_type: str) -> Expression:
+    """Return the expression that shows what these criteria show of a type."""
+    match criteria:
+        case Anything():
+            return ex.EVERYTHING
+        case InPatientCompartment(patient_id):
+            return ex.InPatient(frozenset({patient_id}))
+        case Tagged(tag):
+            return ex.Tagged(tag)
+        case Matching(query):
+            return parse_criteria(resource_type, query)
+        case AnyOf(parts):
+            return ex.Or(tuple(expression_of(part, resource_type) for part in parts))
+
+
+def where_shown(ctx: Context, interaction: str, resource_type: str) -> Expression | None:
+    """Return what the caller may see of a type in this interaction; None where it is Forbidden."""
+    criteria = ctx.policy.narrow(interaction, resource_type)
+    return None if criteria is None else expression_of(criteria, resource_type)
+
+
+def require_granted(ctx: Context, request: FhirRequest) -> None:
+    """Refuse an interaction that the caller is never granted, whatever the id.
+
+    Raises:
+        Forbidden: The policy does not grant the interaction on this type.
+    """
+    code = request.operation if request.interaction == "operation" else request.interaction
+    require_type(ctx, code or "", request.resource_type)
+
+
+def require_type(ctx: Context, interaction: str, resource_type: str | None) -> None:
+    """Refuse an interaction or operation on a type that the caller is never granted.
+
+    Raises:
+        Forbidden: The policy does not grant it.
+    """
+    if ctx.policy.narrow(interaction, resource_type) is None:
+        of = f" on {resource_type}" if resource_type else ""
+        raise Forbidden(f"{interaction}{of} is not granted to this client.")
+
+
+def narrowed(ctx: Context, where: Expression) -> Expression:
+    """Return the expression with every chain and `_has` in it looking only at what is shown."""
+    match where:
+        case ex.And(operands):
+            return ex.And(tuple(narrowed(ctx, part) for part in operands))
+        case ex.Or(operands):
+            return ex.Or(tuple(narrowed(ctx, part) for part in operands))
+        case ex.Not(operand):
+            return ex.Not(narrowed(ctx, operand))
+        case ex.Chain(param, target, inner):
+            return ex.Chain(param, target, _shown_and(ctx, target, inner))
+        case ex.Has(source, param, inner):
+            return ex.Has(source, param, _shown_and(ctx, source, inner))
+        case ex.CompositeIs(param, parts):
+            return ex.CompositeIs(param, tuple(narrowed(ctx, part) for part in parts))
+        case _:
+            return where
+
+
+def _shown_and(ctx: Context, resource_type: str, where: Expression) -> Expression:
+    shown = where_shown(ctx, "search-type", resource_type)
+    if shown is None:
+        return ex.NOTHING
+    return both(narrowed(ctx, where), shown)
+
+
+def both(left: Expression, right: Expression) -> Expression:
+    """Return an expression that asks both, without what asks nothing."""
+    if left == ex.EVERYTHING:
+        return right
+    return left if right == ex.EVERYTHING else ex.And((left, right))
+
+
+async def is_shown(ctx: Context, version: Version, interaction: str = "read") -> bool:
+    """Return whether the caller may see this current version."""
+    criteria = ctx.policy.narrow(interaction, version.resource_type)
+    return criteria is not None and await matches_criteria(ctx, criteria, version)
+
+
+async def matches_criteria(ctx: Context, criteria: Criteria, version: Version) -> bool:
+    """Return whether the current version is among what these criteria show."""
+    match criteria:
+        case Anything():
+            return True
+        case InPatientCompartment(patient_id) if not version.deleted:
+            return patient_id in version.patients
+        case AnyOf(parts):
+            for part in sorted(parts, key=_cost):
+                if await matches_criteria(ctx, part, version):
+                    return True
+            return False
+        case Tagged(tag):
+            return tag in await ctx.store.tags((version.resource_type, version.resource_id))
+        case _ if version.deleted:
+            return False
+        case _:
+            where = expression_of(criteria, version.resource_type)
+            return await ctx.store.visible((version.resource_type, version.resource_id), where)
+
+
+def _cost(criteria: Criteria) -> int:
+    match criteria:
+        case Anything() | InPatientCompartment():
+            return 0
+        case Tagged():
+            return 1
+        case _:
+            return 2
+
+
+async def is_version_shown(
+    ctx: Context, version: Version, current: Version | None, interaction: str
+) -> bool:
+    """Return whether the caller may see one version of a resource, old ones too.
+
+    What a resource said while it was about another Patient is not shown with what it says now.
+    """
+    if current is None or not await is_shown(ctx, current, interaction):
+        return False
+    if version.version_id == current.version_id or version.deleted or current.deleted:
+        return True
+    if ctx.policy.narrow(interaction, version.resource_type) == Anything():
+        return True
+    return _patients(version) <= set(current.patients)
+
+
+def _patients(version: Version) -> set[str]:
+    return set(index_values(codec.loads(version.body)).patients)
+
+
+async def visible_version(
+    ctx: Context, resource_type: str, resource_id: str, interaction: str = "read"
+) -> Version:
+    """Return the current version of a resource that the caller may see.
+
+    Raises:
+        UnknownResource: There never was one, or it is not shown: the same bytes for both.
+        Gone: It was deleted.
+    """
+    current = await ctx.store.read(resource_type, resource_id)
+    if current is None or not await is_shown(ctx, current, interaction):
+        raise unknown(resource_type, resource_id)
+    if current.deleted:
+        raise gone(current)
+    return current
+
+
+def unknown(resource_type: str, resource_id: str) -> UnknownResource:
+    """Return the refusal of an id that is not here or not shown."""
+    return UnknownResource(f"{resource_type}/{resource_id} is not known.")
+
+
+def gone(version: Version) -> Gone:
+    """Return the refusal of a resource that was deleted, with the deletion's ETag."""
+    return Gone(
+        f"{version.resource_type}/{version.resource_id} was deleted.",
+        headers={"ETag": f'W/"{version.version_id}"'},
+    )

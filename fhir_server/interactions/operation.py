@@ -1,0 +1,54 @@
+"""Call an operation.
+
+https://hl7.org/fhir/R4/operations.html
+"""
+
+from __future__ import annotations
+
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult, Level, Operation
+from fhir_server.model.outcome import UnknownOperation, UnsupportedMethod
+
+
+async def operation(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return what the operation answers.
+
+    Raises:
+        UnknownOperation: There is no such operation at this level of this type.
+        UnsupportedMethod: It answers another method.
+    """
+    return await operation_of(ctx, request).run(ctx, request)
+
+
+def operation_of(ctx: Context, request: FhirRequest) -> Operation:
+    """Return the operation that a request calls.
+
+    Raises:
+        UnknownOperation: There is no such operation at this level of this type.
+        UnsupportedMethod: It answers another method.
+    """
+    level = _level(request)
+    for row in ctx.operations:
+        if row.code == request.operation and level in row.levels and _is_of(row, request):
+            if _method(request) not in row.methods:
+                allow = ", ".join(sorted({*row.methods, "OPTIONS"}))
+                raise UnsupportedMethod(
+                    f"{row.code} does not answer {request.method}.", headers={"Allow": allow}
+                )
+            return row
+    raise UnknownOperation(f"The operation {request.operation} is not known here.")
+
+
+def _level(request: FhirRequest) -> Level:
+    if request.resource_id is not None:
+        return "instance"
+    return "system" if request.resource_type is None else "type"
+
+
+def _is_of(row: Operation, request: FhirRequest) -> bool:
+    if request.resource_type is None or not row.resource_types:
+        return True
+    return request.resource_type in row.resource_types
+
+
+def _method(request: FhirRequest) -> str:
+    return "GET" if request.method == "HEAD" else request.method

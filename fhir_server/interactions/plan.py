@@ -1,0 +1,372 @@
+"""From writes asked for to one Batch: what each makes now, checked, stamped and indexed.
+
+A plan is made of what the store says at one moment; the commit checks that it still holds, and
+where it does not, a new plan is made (`interactions.commit`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from auth.principal import Principal
+from fhir_server.interactions.asked import Ask, at
+from fhir_server.interactions.audit import is_chained
+from fhir_server.interactions.condition import Found, find
+from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
+from fhir_server.interactions.removal import Removals
+from fhir_server.interactions.stamp import is_same, moment_of, stamped
+from fhir_server.model import codec
+from fhir_server.model.outcome import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    InvalidValue,
+    Issue,
+    PreconditionFailed,
+    UnknownResource,
+)
+from fhir_server.search.extract import index_values
+from fhir_server.store.port import Condition, Name, Tag, Version, Write
+from fhir_server.validation.structure import validate
+
+if TYPE_CHECKING:
+    from auth.writes import Needs
+    from fhir_server.interactions.context import Context, Resource
+    from fhir_server.interactions.linking import Links
+
+
+@dataclass(slots=True)
+class Step:
+    """What becomes of one write asked for.
+
+    Attributes:
+        name: The resource it makes, changes, deletes or (a conditional create) found.
+        current: The version that is there before; None where none ever was.
+        version: The version that the client is told of: the new one or the one that stays.
+        write: What is to be written; None where nothing changes.
+        hidden: The conditional create's match is one that the caller may not read.
+    """
+
+    ask: Ask
+    status: int = 200
+    name: Name | None = None
+    current: Version | None = None
+    version: Version | None = None
+    write: Write | None = None
+    issues: tuple[Issue, ...] = ()
+    hidden: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be made: a conditional create that found its resource."""
+        return self.ask.method == "POST" and self.version is not None and self.write is None
+
+
+@dataclass(slots=True)
+class Plan:
+    """One attempt at all writes of a request."""
+
+    ctx: Context
+    links: Links
+    tag_all: frozenset[str] = frozenset()
+    steps: list[Step] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+    removals: Removals = field(default_factory=Removals)
+    tags: list[Tag] = field(default_factory=list)
+
+    async def make(self) -> Plan:
+        """Settle names, references and content of everything asked for.
+
+        Raises:
+            FhirError: Something asked for cannot be done; nothing of it is.
+        """
+        asks = self.links.asks
+        self.steps = [Step(ask) for ask in asks]
+        for number, step in enumerate(self.steps):
+            with at(step.ask.place):
+                require_type(self.ctx, step.ask.interaction, step.ask.resource_type)
+                await self._identify(number, step)
+        await self._load()
+        self._refuse_overlap()
+        await self.links.resolve(
+            self.ctx, {n: s.name for n, s in enumerate(self.steps) if s.name is not None}
+        )
+        for step in self.steps:
+            with at(step.ask.place):
+                await self._draft(step)
+        await self._check_needs()
+        self._tag_found()
+        return self
+
+    # Who is meant
+
+    async def _identify(self, number: int, step: Step) -> None:
+        ask = step.ask
+        if ask.condition is None:
+            step.name = (ask.resource_type, ask.resource_id or ask.new_id)
+        elif ask.method == "DELETE":
+            found = await find(
+                self.ctx, ask.resource_type, ask.condition, anywhere=False, every=True
+            )
+            await self._remove_found(ask, found)
+        elif not self._is_repeated(number, step):
+            await self._identify_by_condition(step, ask.condition)
+
+    def _is_repeated(self, number: int, step: Step) -> bool:
+        """Let two equal conditional creates of one Bundle make one resource."""
+        ask = step.ask
+        for earlier in self.steps[:number]:
+            other = earlier.ask
+            if (other.resource_type, other.condition) == (ask.resource_type, ask.condition):
+                if {other.method, ask.method} != {"POST"}:
+                    raise InvalidValue("Two entries of the Bundle have the same condition.")
+                step.name = earlier.name
+                return True
+        return False
+
+    async def _identify_by_condition(self, step: Step, condition: str) -> None:
+        ask = step.ask
+        found = await find(self.ctx, ask.resource_type, condition, anywhere=True)
+        match = found.only()
+        self.conditions.append(found.held())
+        if match is None or (match.resource_type, match.resource_id) in self._doomed():
+            own = (ask.resource or {}).get("id") if ask.method == "PUT" else None
+            step.name = (ask.resource_type, own or ask.new_id)
+            if own and not self.ctx.policy.chooses_ids:
+                raise InvalidValue("No resource matches, and the server alone chooses new ids.")
+            return
+        step.name = (ask.resource_type, match.resource_id)
+        step.current = match
+        if ask.method == "POST":
+            step.version, step.hidden = match, not await is_shown(self.ctx, match)
+        elif (ask.resource or {}).get("id", match.resource_id) != match.resource_id:
+            raise InvalidValue("The body's id is not that of the resource that matches.")
+
+    def _doomed(self) -> set[Name]:
+        # FHIR, http.html#trules, has deletions first, so a condition no longer matches them.
+        deleted = {s.name for s in self.steps if s.ask.method == "DELETE" and s.name is not None}
+        return deleted | set(self.removals.versions)
+
+    async def _remove_found(self, ask: Ask, found: Found) -> None:
+        self.conditions.append(found.held())
+        for match in found.versions:
+            await self.removals.add(self.ctx, match, ask)
+
+    async def _load(self) -> None:
+        missing = [
+            step
+            for step in self.steps
+            if step.current is None and step.name is not None and step.ask.resource_id is not None
+        ]
+        if missing:
+            names = [step.name for step in missing if step.name is not None]
+            for step, version in zip(missing, await self.ctx.store.read_many(names), strict=True):
+                step.current = version
+
+    def _refuse_overlap(self) -> None:
+        # FHIR, http.html#trules, says that identities that overlap SHALL make the transaction fail.
+        seen: set[Name] = set(self.removals.versions)
+        for step in self.steps:
+            if step.name is None or step.is_settled:
+                continue
+            if step.ask.method == "POST" and step.ask.condition is not None and step.name in seen:
+                continue  # the second of two equal conditional creates
+            if step.name in seen:
+                with at(step.ask.place):
+                    raise InvalidValue("Two entries of the Bundle change the same resource.")
+            seen.add(step.name)
+
+    # What is made
+
+    async def _draft(self, step: Step) -> None:
+        if step.ask.method == "DELETE":
+            await self._draft_deletion(step)
+        elif step.is_settled:
+            self._check_if_none_match(step)
+        elif step.ask.method == "POST":
+            self._draft_create(step)
+        else:
+            await self._draft_update(step)
+
+    def _draft_create(self, step: Step) -> None:
+        for earlier in self.steps:
+            if earlier is step:
+                break
+            if earlier.name == step.name:
+                step.version, step.hidden = earlier.version, earlier.hidden
+                return
+        self._write(step, step.ask.resource or {})
+
+    async def _draft_update(self, step: Step) -> None:
+        ask, current = step.ask, step.current
+        if current is None or current.deleted:
+            await self._revive(step)
+            return
+        if not await is_shown(self.ctx, current):
+            self._refuse_absent(ask)
+        self._check_if_match(ask, current)
+        if ask.if_none_match == "*":
+            raise PreconditionFailed(f"{_text(step.name)} is there already.")
+        await self._require_changeable(step, current)
+        self._write(step, ask.resource or {})
+
+    async def _revive(self, step: Step) -> None:
+        """Make a resource under an id that has none now: update as create."""
+        ask = step.ask
+        if ask.if_match is not None:
+            raise PreconditionFailed(f"{_text(step.name)} is not at the version of If-Match.")
+        if ask.condition is None and not self.ctx.policy.chooses_ids:
+            raise unknown(ask.resource_type, ask.resource_id or "")
+        require_type(self.ctx, "create", ask.resource_type)
+        self._write(step, ask.resource or {})
+
+    def _refuse_absent(self, ask: Ask) -> None:
+        if ask.if_match is not None:
+            raise PreconditionFailed(
+                f"{ask.resource_type}/{ask.resource_id} is not at the version of If-Match."
+            )
+        if ask.resource_id is None:
+            raise UnknownResource(f"No {ask.resource_type} that may be changed matches.")
+        raise unknown(ask.resource_type, ask.resource_id)
+
+    async def _draft_deletion(self, step: Step) -> None:
+        ask, current = step.ask, step.current
+        step.status = 204
+        if ask.condition is not None:
+            return
+        there = current is not None and not current.deleted and await is_shown(self.ctx, current)
+        if ask.if_match is not None and not there:
+            raise PreconditionFailed(
+                f"{ask.resource_type}/{ask.resource_id} is not at the version of If-Match."
+            )
+        if current is not None and there:
+            self._check_if_match(ask, current)
+            await self.removals.add(self.ctx, current, ask)
+
+    def _write(self, step: Step, resource: Resource) -> None:
+        kind, identity = step.name or (step.ask.resource_type, step.ask.new_id)
+        if is_chained(kind, identity):
+            raise Conflict(f"{kind}/{identity} is an entry of the server's own audit chain.")
+        current = step.current
+        number = current.version_id + 1 if current else 1
+        moment = moment_of(self.ctx.now(), after=current.last_updated if current else 0)
+        made = stamped(resource, identity, number, moment)
+        step.issues = valid(made)
+        is_new = current is None or current.deleted
+        if current is not None and not is_new and is_same(current.body, made):
+            step.version = current
+            return
+        method = step.ask.method
+        index = index_values(made, base_url=self.ctx.base_url)
+        step.write = Write(
+            kind, identity, number, moment, codec.dumps(made), method, index, self._own_tags()
+        )
+        step.version = Version(
+            kind, identity, number, moment, step.write.body, deleted=False, method=method,
+            patients=index.patients,
+        )  # fmt: skip
+        step.status = 201 if is_new else 200
+
+    def _own_tags(self) -> frozenset[str]:
+        return tags_of(self.ctx.principal) | self.tag_all
+
+    def _check_if_match(self, ask: Ask, current: Version) -> None:
+        if ask.if_match is not None and ask.if_match != current.version_id:
+            raise PreconditionFailed(
+                f"{current.resource_type}/{current.resource_id} is not at the version of If-Match."
+            )
+
+    def _check_if_none_match(self, step: Step) -> None:
+        if step.ask.if_none_match == "*":
+            raise PreconditionFailed("A resource that matches is there already.")
+
+    # Who may
+
+    async def _require_changeable(self, step: Step, current: Version) -> None:
+        ctx, ask = self.ctx, step.ask
+        criteria = ctx.policy.narrow(ask.interaction, ask.resource_type)
+        if criteria is None or not await matches_criteria(ctx, criteria, current):
+            raise Forbidden(f"{_text(step.name)} may not be changed by this client.")
+        if ctx.principal.kind != "system":
+            tags = await ctx.store.tags((current.resource_type, current.resource_id))
+            if not ctx.policy.may_change(ask.resource_type, tags):
+                raise Forbidden(f"{_text(step.name)} may not be changed by this client.")
+
+    async def _check_needs(self) -> None:
+        if self.ctx.principal.kind == "system":
+            return
+        made = {
+            step.name for step in self.steps if step.write is not None and step.ask.method == "POST"
+        }
+        for step in self.steps:
+            if step.ask.method == "DELETE" or step.is_settled:
+                continue
+            with at(step.ask.place):
+                for needs in self._needs(step):
+                    if needs.name not in made and not await self._is_met(needs):
+                        raise Forbidden("What the resource refers to is not this client's own.")
+
+    def _needs(self, step: Step) -> tuple[Needs, ...]:
+        resource = (step.ask.resource or {}) | {"id": step.name[1] if step.name else ""}
+        return self.ctx.policy.check_write(
+            step.ask.interaction, resource, conditional=step.ask.condition is not None
+        )
+
+    async def _is_met(self, needs: Needs) -> bool:
+        (version,) = await self.ctx.store.read_many([needs.name])
+        return (
+            version is not None
+            and not version.deleted
+            and await matches_criteria(self.ctx, needs.criteria, version)
+        )
+
+    def _tag_found(self) -> None:
+        if not self.tag_all:
+            return
+        for step in self.steps:
+            if step.write is None and step.name is not None and step.ask.method != "DELETE":
+                self.tags.append(Tag(*step.name, self.tag_all))
+
+    # What is known of it all
+
+    def writes(self) -> tuple[Write, ...]:
+        """Return all versions to be made."""
+        made = [step.write for step in self.steps if step.write is not None]
+        return (*self.removals.writes(self.ctx, self._own_tags()), *made)
+
+    def patients(self) -> frozenset[str]:
+        """Return the ids of all Patients concerned that the caller may know of."""
+        concerned: set[str] = set(self.removals.patients())
+        for step in self.steps:
+            if step.version is not None and not step.hidden:
+                concerned.update(step.version.patients)
+        return frozenset(concerned)
+
+    def step_holding(self, key: str) -> Step | None:
+        """Return the step that would hold a unique key."""
+        for step in self.steps:
+            if step.write is not None and key in step.write.index.unique:
+                return step
+        return None
+
+
+def valid(resource: Resource) -> tuple[Issue, ...]:
+    """Return the warnings about a valid resource.
+
+    Raises:
+        Invalid: It has errors; all findings are in it.
+    """
+    issues = validate(resource)
+    if any(issue.severity in {"error", "fatal"} for issue in issues):
+        raise Invalid(issues)
+    return tuple(issues)
+
+
+def tags_of(principal: Principal) -> frozenset[str]:
+    """Return the tags that mark what a caller writes: whose it is, and who wrote it."""
+    return frozenset(tag for tag in (principal.tag, principal.author) if tag)
+
+
+def _text(name: Name | None) -> str:
+    return "/".join(name) if name else "The resource"

@@ -1,0 +1,39 @@
+"""Read the current version of a resource.
+
+https://hl7.org/fhir/R4/http.html#read
+"""
+
+from __future__ import annotations
+
+from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.audit_event import read_audit_event
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult
+from fhir_server.interactions.narrow import visible_version
+from fhir_server.store.port import Version
+
+
+async def read(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return the current version of one resource, or 304 where the client has it.
+
+    Raises:
+        UnknownResource: There is none, or it is not shown to the caller.
+        Gone: It was deleted.
+    """
+    kind, identity = request.resource_type or "", request.resource_id or ""
+    if kind == AUDIT_EVENT:
+        chained = await read_audit_event(ctx, identity)
+        if chained is not None:
+            return chained
+    version = await visible_version(ctx, kind, identity)
+    patients = frozenset(version.patients)
+    if _is_known(request, version):
+        return FhirResult(304, version=version, patients=patients)
+    return FhirResult(version=version, patients=patients)
+
+
+def _is_known(request: FhirRequest, version: Version) -> bool:
+    if request.if_none_match is not None:
+        return request.if_none_match in {"*", str(version.version_id)}
+    since = request.if_modified_since
+    # HTTP dates have whole seconds.
+    return since is not None and version.last_updated // 1_000_000 <= since // 1_000_000

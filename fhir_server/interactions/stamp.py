@@ -1,0 +1,62 @@
+"""What the server assigns: id, `meta.versionId`, `meta.lastUpdated`; and whether content is new.
+
+https://hl7.org/fhir/R4/resource.html#Meta
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from fhir_server.model import codec
+from fhir_server.model.primitives import format_instant, from_micros, micros
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fhir_server.interactions.context import Resource
+
+_ASSIGNED: Final = ("versionId", "lastUpdated")
+
+
+def moment_of(now: datetime, *, after: int = 0) -> int:
+    """Return the instant of a write in microseconds, to the millisecond, never before `after`."""
+    return max(micros(now) // 1000 * 1000, after)
+
+
+def stamped(resource: Resource, resource_id: str, version_id: int, moment: int) -> Resource:
+    """Return the resource as it is stored: type, id and meta first, the server's meta in it."""
+    kept = {k: v for k, v in resource.get("meta", {}).items() if k not in _ASSIGNED}
+    meta = {
+        "versionId": str(version_id),
+        "lastUpdated": format_instant(from_micros(moment)),
+        **kept,
+    }
+    head = {"resourceType": resource["resourceType"], "id": resource_id, "meta": meta}
+    return head | {k: v for k, v in resource.items() if k not in head}
+
+
+def is_same(stored: bytes, asked: Resource) -> bool:
+    """Return whether a stored body says what is asked, but for what the server assigns."""
+    return _equal(_content(codec.loads(stored)), _content(asked))
+
+
+def _content(resource: Resource) -> Resource:
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in _ASSIGNED}
+    rest = {k: v for k, v in resource.items() if k not in {"meta", "id"}}
+    return rest | {"meta": meta} if meta else rest
+
+
+def _equal(left: Any, right: Any) -> bool:
+    # 1.10 is not 1.1: FHIR keeps the precision of a decimal, which Decimal's own == does not.
+    if isinstance(left, dict):
+        return (
+            isinstance(right, dict)
+            and left.keys() == right.keys()
+            and all(_equal(value, right[key]) for key, value in left.items())
+        )
+    if isinstance(left, list):
+        return isinstance(right, list) and len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        return isinstance(left, Decimal) and isinstance(right, Decimal) and str(left) == str(right)
+    return type(left) is type(right) and bool(left == right)

@@ -1,0 +1,279 @@
+"""Transaction and batch: the entries of a Bundle, as one or each on its own.
+
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fhir_server.interactions.answer import dumps, etag
+from fhir_server.interactions.asked import at
+from fhir_server.interactions.commit import write
+from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult, Resource
+from fhir_server.interactions.create import result_of
+from fhir_server.interactions.entry import Entry, entries_of, place_of, read_entry
+from fhir_server.interactions.functions import FUNCTIONS
+from fhir_server.interactions.narrow import require_granted
+from fhir_server.interactions.operation import operation_of
+from fhir_server.model import bundle
+from fhir_server.model.outcome import (
+    Conflict,
+    FhirError,
+    Gone,
+    InvalidValue,
+    TooCostly,
+    operation_outcome,
+)
+from fhir_server.model.primitives import format_instant, from_micros
+from fhir_server.store.port import BadCursor, CommitRefused, WorkBudgetExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fhir_server.interactions.plan import Plan, Step
+    from fhir_server.store.port import Condition, Name, Put, Tag, Version
+
+
+@dataclass(frozen=True, slots=True)
+class EntryResult:
+    """What became of one entry of a transaction that our own code asked for.
+
+    Attributes:
+        version: The version that is there now; None after a deletion.
+        changed: Whether a version was made.
+        created: Whether it is a new resource.
+    """
+
+    status: int
+    name: Name | None
+    version: Version | None
+    changed: bool
+    created: bool
+
+
+async def transaction(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Do a Bundle's entries: a transaction all or none, a batch each on its own.
+
+    Raises:
+        Malformed: The body is no Bundle of type transaction or batch.
+        FhirError: An entry of a transaction is refused; the issue's expression names it.
+    """
+    asked = request.resource or {}
+    entries = entries_of(asked)
+    if asked["type"] == "batch":
+        return await _batch(ctx, request, entries)
+    return await _transaction(ctx, request, entries)
+
+
+# Transaction
+
+
+async def _transaction(
+    ctx: Context, request: FhirRequest, entries: list[dict[str, Any]]
+) -> FhirResult:
+    ordered = _ordered(ctx, entries)
+    for entry in ordered:
+        with at(entry.place):
+            _require_doable(ctx, entry)
+    writes = [entry for entry in ordered if entry.ask is not None]
+    reads = [entry for entry in ordered if entry.ask is None]
+
+    async def check(plan: Plan) -> None:
+        for entry in reads:
+            with at(entry.place):
+                await _check_read(ctx, plan, entry)
+
+    plan = await write(ctx, [e.ask for e in writes if e.ask], check=check if writes else None)
+    results: dict[int, dict[str, Any]] = {}
+    patients = set(plan.patients())
+    for entry, step in zip(writes, plan.steps, strict=True):
+        results[entry.number] = _answer(ctx, _written(step, plan), request.prefer)
+    for entry in reads:
+        with at(entry.place):
+            result = await _run(ctx, entry.request)
+        results[entry.number] = _answer(ctx, result, "representation")
+        patients |= result.patients
+    answer = bundle.transaction_response(results[number] for number in sorted(results))
+    return FhirResult(body=dumps(answer), patients=frozenset(patients))
+
+
+def _ordered(ctx: Context, entries: list[dict[str, Any]]) -> list[Entry]:
+    read = [read_entry(e, n, ctx.base_url, ctx.new_id) for n, e in enumerate(entries)]
+    seen: set[str] = set()
+    for entry in read:
+        full_url = entry.ask.full_url if entry.ask else ""
+        if full_url and full_url in seen:
+            # FHIR: bdl-7: a fullUrl is unique in a Bundle.
+            raise InvalidValue("Two entries have the same fullUrl.", expression=[entry.place])
+        seen.add(full_url)
+    return sorted(read, key=lambda entry: entry.order)
+
+
+def _require_doable(ctx: Context, entry: Entry) -> None:
+    if entry.request.interaction == "operation":
+        row = operation_of(ctx, entry.request)
+        if "GET" not in row.methods:
+            raise InvalidValue("An operation that changes something is no part of a transaction.")
+    require_granted(ctx, entry.request)
+
+
+async def _check_read(ctx: Context, plan: Plan, entry: Entry) -> None:
+    """Refuse, before anything is committed, a read that would be refused after it."""
+    request = entry.request
+    if request.interaction == "read":
+        name = (request.resource_type or "", request.resource_id or "")
+        if name in plan.removals.versions:
+            raise Gone(f"{name[0]}/{name[1]} is deleted by this Bundle.")
+        if any(step.name == name and step.write is not None for step in plan.steps):
+            return
+    await _run(ctx, request)
+
+
+def _written(step: Step, plan: Plan) -> FhirResult:
+    if step.ask.method == "DELETE":
+        return FhirResult(step.status)
+    return result_of(step, plan.patients())
+
+
+async def run_transaction(
+    ctx: Context,
+    asked: Resource,
+    *,
+    puts: Sequence[Put] = (),
+    tag_all: frozenset[str] = frozenset(),
+    tags: Sequence[Tag] = (),
+    conditions: Sequence[Condition] = (),
+    audit: bool = False,
+) -> list[EntryResult]:
+    """Do a transaction of our own, with ledger records and conditions in the same commit.
+
+    Args:
+        ctx: Whose policy and tags count.
+        asked: A Bundle of creates, updates and deletes.
+        puts: Ledger records.
+        tag_all: Access tags for every resource that is written or found.
+        tags: Access tags for resources that the Bundle only names.
+        conditions: Conditions besides; where one fails, ConditionChanged comes out at once.
+        audit: Whether the record of `ctx.trail` goes into the commit.
+
+    Returns:
+        A result for each entry, in the Bundle's order.
+
+    Raises:
+        FhirError: An entry is refused; nothing is done.
+        CommitRefused: A condition or ledger record does not hold; nothing is done.
+    """
+    ordered = _ordered(ctx, entries_of(asked))
+    if any(entry.ask is None for entry in ordered):
+        raise InvalidValue("A transaction of our own has creates, updates and deletes alone.")
+    plan = await write(
+        ctx,
+        [entry.ask for entry in ordered if entry.ask],
+        puts=puts,
+        conditions=conditions,
+        tag_all=tag_all,
+        tags=tags,
+        audit=audit,
+    )
+    results = {
+        entry.number: _entry_result(step, plan)
+        for entry, step in zip(ordered, plan.steps, strict=True)
+    }
+    return [results[number] for number in sorted(results)]
+
+
+def _entry_result(step: Step, plan: Plan) -> EntryResult:
+    deleted = step.ask.method == "DELETE"
+    return EntryResult(
+        status=step.status,
+        name=step.name,
+        version=None if deleted else step.version,
+        changed=step.write is not None or (deleted and step.name in plan.removals.versions),
+        created=step.status == HTTPStatus.CREATED,
+    )
+
+
+# Batch
+
+
+async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any]]) -> FhirResult:
+    answers: list[dict[str, Any]] = []
+    patients: set[str] = set()
+    for number, entry in enumerate(entries):
+        try:
+            result = await _one(ctx, entry, number)
+        except FhirError as refusal:
+            answers.append(_refused(refusal))
+            continue
+        patients |= result.patients
+        prefer = request.prefer if result.location else "representation"
+        answers.append(_answer(ctx, result, prefer))
+    body = dumps(bundle.batch_response(answers))
+    return FhirResult(body=body, patients=frozenset(patients))
+
+
+async def _one(ctx: Context, asked: dict[str, Any], number: int) -> FhirResult:
+    """Do one entry of a batch; the batch's own AuditEvent speaks of it."""
+    entry = read_entry(asked, number, ctx.base_url, ctx.new_id)
+    own = replace(ctx, trail=AuditTrail(request_id=ctx.trail.request_id))
+    with at(place_of(number)):
+        if entry.request.interaction == "operation":
+            operation_of(ctx, entry.request)
+        require_granted(ctx, entry.request)
+        return await _run(own, entry.request)
+
+
+async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
+    try:
+        return await FUNCTIONS[request.interaction](ctx, request)
+    except WorkBudgetExceeded as failure:
+        raise TooCostly("The search is too costly; ask for something narrower.") from failure
+    except BadCursor as failure:
+        raise InvalidValue("The parameter _cursor is not one of this server's.") from failure
+    except CommitRefused as failure:
+        raise Conflict("Another changed the same at the same time; please try again.") from failure
+
+
+# Answers
+
+
+def _answer(ctx: Context, result: FhirResult, prefer: str) -> dict[str, Any]:
+    response: dict[str, str] = {}
+    if result.location:
+        response["location"] = f"{ctx.base_url}/{result.location}"
+    version = result.version
+    if version is not None and not result.hidden:
+        response["etag"] = etag(version.version_id)
+        response["lastModified"] = format_instant(from_micros(version.last_updated))
+    resource = None
+    if not result.hidden and prefer == "representation":
+        resource = _resource(result)
+    outcome = None
+    if result.issues:
+        outcome = operation_outcome(result.issues)
+    return bundle.response_entry(
+        _status(result.status), resource=resource, outcome=outcome, **response
+    )
+
+
+def _resource(result: FhirResult) -> Any:
+    if result.status == HTTPStatus.NOT_MODIFIED:
+        return None
+    if result.body is not None:
+        return msgspec.Raw(result.body)
+    if result.version is not None and result.version.body:
+        return msgspec.Raw(result.version.body)
+    return result.resource
+
+
+def _refused(refusal: FhirError) -> dict[str, Any]:
+    return bundle.response_entry(_status(refusal.status), outcome=refusal.outcome())
+
+
+def _status(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"

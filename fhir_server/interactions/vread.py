@@ -1,0 +1,34 @@
+"""Read one version of a resource.
+
+https://hl7.org/fhir/R4/http.html#vread
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult
+from fhir_server.interactions.narrow import gone, is_version_shown
+from fhir_server.model.outcome import UnknownResource
+
+_MOST_DIGITS: Final = 18
+
+
+async def vread(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return one version of a resource.
+
+    Raises:
+        UnknownResource: There is no such version, or it is not shown to the caller.
+        Gone: That version is its deletion.
+    """
+    kind, identity = request.resource_type or "", request.resource_id or ""
+    asked = request.version_id or ""
+    version = None
+    if asked.isascii() and asked.isdigit() and len(asked) <= _MOST_DIGITS and asked[0] != "0":
+        version = await ctx.store.vread(kind, identity, int(asked))
+    current = await ctx.store.read(kind, identity)
+    if version is None or not await is_version_shown(ctx, version, current, "vread"):
+        raise UnknownResource(f"{kind}/{identity} has no version {asked} that is known.")
+    if version.deleted:
+        raise gone(version)
+    return FhirResult(version=version, patients=frozenset(version.patients))
