@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, select_autoescape
 from starlette.responses import HTMLResponse
 
 STYLE: Final = """
@@ -73,7 +73,9 @@ def page(
 
 def pages_of(package: str) -> Environment:
     """Return the templates of another package, which may extend `page.html`."""
-    return _PAGES.overlay(loader=_Both(package))
+    return _PAGES.overlay(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("auth.server")])
+    )
 
 
 def source_of(uri: str) -> str:
@@ -82,12 +84,3 @@ def source_of(uri: str) -> str:
     if parts.scheme in {"http", "https"}:
         return f"{parts.scheme}://{parts.netloc}"
     return f"{parts.scheme}:"
-
-
-class _Both(PackageLoader):
-    """A package's own templates, then ours."""
-
-    def get_source(self, environment: Environment, template: str) -> Any:
-        if template == "page.html":
-            return PackageLoader("auth.server").get_source(environment, template)
-        return super().get_source(environment, template)
