@@ -34,11 +34,14 @@ _STRING: Final = re.compile(rb'"[^"]*"')
 _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b'{}[]"'))
 _BOM: Final = b"\xef\xbb\xbf"
-_SPACED_COLONS: Final = (b'" :', b'"\n:', b'"\t:', b'"\r:')
+_DIGITS_BUT_ZERO: Final = frozenset("123456789")
 
 
 def _exact(text: str) -> Decimal:
+    """Return a number that is written again as it came."""
     number = Decimal(text)
+    if text[0] in _DIGITS_BUT_ZERO and "e" not in text and "E" not in text:
+        return number  # Decimal writes these as they are, and no exponent can be too large
     if number and abs(number.adjusted()) > MAX_EXPONENT:
         raise InvalidOperation
     return number if str(number) == text else Lexeme(text)
@@ -51,8 +54,7 @@ def _raw(value: object) -> msgspec.Raw:
     raise TypeError(message)
 
 
-_FAST: Final = msgspec.json.Decoder(float_hook=Decimal)
-_EXACT: Final = msgspec.json.Decoder(float_hook=_exact)
+_DECODER: Final = msgspec.json.Decoder(float_hook=_exact)
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_raw)
 
 
@@ -64,12 +66,8 @@ def loads(data: bytes) -> Any:
             deeply, or has a number beyond all measure.
     """
     try:
-        value = _FAST.decode(data)
+        value = _DECODER.decode(data)
         again = _ENCODER.encode(value)
-        # Decimal writes 1e3 as 1E+3 and 0.0000001 as 1E-7: read these again, with their text.
-        if b"E+" in again or b"E-" in again:
-            value = _EXACT.decode(data)
-            again = _ENCODER.encode(value)
     except (msgspec.DecodeError, UnicodeError, InvalidOperation, RecursionError) as error:
         _refuse(data, error)
     if again.count(b"{") + again.count(b"[") > MAX_DEPTH and _is_too_deep(again):
@@ -99,15 +97,11 @@ def _is_too_deep(text: bytes) -> bool:
 def _has_every_name(data: bytes, again: bytes) -> bool:
     r"""Tell whether no name was dropped; False also where only a closer look can tell.
 
-    The decoder keeps the last of equal names. Written again without spaces, a name ends in
-    `":`. Where the input has no space before a colon and no `\u` escape, both texts have the
-    same `":` inside strings, so the counts are equal only if no name was dropped.
+    The decoder keeps the last of equal names. A colon stands behind each name, and inside
+    strings both texts have the same ones where nothing is written as `\u`: so the counts are
+    equal only if no name was dropped.
     """
-    return (
-        data.count(b'":') == again.count(b'":')
-        and b"\\u" not in data
-        and not any(spaced in data for spaced in _SPACED_COLONS)
-    )
+    return data.count(b":") == again.count(b":") and (b"\\" not in data or b"\\u" not in data)
 
 
 def _refuse_duplicates(data: bytes) -> None:
@@ -178,7 +172,7 @@ def as_resource(value: Any) -> dict[str, Any]:
         raise Malformed(
             "The body is not a resource: resourceType is absent, or no resource type of FHIR R4.",
             expression=("resourceType",),
-            text_vi="Nội dung không phải là tài nguyên FHIR R4: resourceType thiếu hoặc không biết.",
+            text_vi="Nội dung không phải là tài nguyên FHIR R4: thiếu resourceType, hoặc sai.",
         )
     return value
 

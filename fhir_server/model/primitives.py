@@ -87,16 +87,12 @@ def is_id(text: object) -> bool:
 
 def _is_calendar(text: str) -> bool:
     """Tell whether a date or time that has the form names a day that is in the calendar."""
-    return len(text) < 10 or int(text[8:10]) <= monthrange(int(text[:4]), int(text[5:7]))[1]  # noqa: PLR2004 - YYYY-MM-DD
+    day = text[8:10]
+    return day <= "28" or int(day) <= monthrange(int(text[:4]), int(text[5:7]))[1]
 
 
 def _is_string(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_STRING
-        and _CONTROL(value) is None
-        and not value.isspace()
-    )
+    return isinstance(value, str) and 0 < len(value) <= MAX_STRING and _CONTROL(value) is None
 
 
 def _matches(pattern: Callable[[str], Any]) -> Callable[[object], bool]:
