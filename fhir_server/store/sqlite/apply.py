@@ -1,0 +1,481 @@
+"""Batches applied in a transaction: conditions, versions, index rows, ledger, audit.
+
+Index rows of the batches of one transaction are written together, in the order of their tables:
+sorted rows touch fewer pages. A batch whose conditions search has them written first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+
+import apsw
+
+from fhir_server.model.outcome import Unavailable
+from fhir_server.search.values import QuantityValue
+from fhir_server.store.port import (
+    ANY,
+    AuditRecord,
+    Batch,
+    ConditionChanged,
+    KeyHeld,
+    Matches,
+    Name,
+    Put,
+    RecordChanged,
+    Referenced,
+    Tag,
+    Unchanged,
+    Unreferenced,
+    VersionConflict,
+    Write,
+)
+from fhir_server.store.sqlite.entry import Rows, entry_of, pack, rows_of, unpack
+from fhir_server.store.sqlite.migrate import LATEST
+from fhir_server.store.sqlite.names import Kind, NewNames
+from fhir_server.store.sqlite.packing import Packing
+from fhir_server.store.sqlite.search import Searcher
+
+METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
+"""A version's method is kept as its place in this list."""
+
+_RESOURCES: Final = 200_000
+"""So many numbers of resources are kept in memory."""
+
+INSERTS: Final = {
+    "token": "INSERT OR IGNORE INTO token VALUES (?, ?, ?, ?)",
+    "string": "INSERT OR IGNORE INTO string VALUES (?, ?, ?, ?)",
+    "date": "INSERT OR IGNORE INTO date VALUES (?, ?, ?, ?)",
+    "quantity": "INSERT OR IGNORE INTO quantity VALUES (?, ?, ?, ?, ?)",
+    "ref": "INSERT OR IGNORE INTO ref VALUES (?, ?, ?)",
+    "compartment": "INSERT OR IGNORE INTO compartment VALUES (?, ?, ?)",
+    "tag": "INSERT OR IGNORE INTO tag VALUES (?, ?, ?)",
+}
+
+DELETES: Final = {
+    "token": "DELETE FROM token WHERE param = ? AND sys = ? AND code = ? AND rid = ?",
+    "string": "DELETE FROM string WHERE param = ? AND text = ? AND exact = ? AND rid = ?",
+    "quantity": "DELETE FROM quantity WHERE param = ? AND unit = ? AND low = ? AND high = ? "
+    "AND rid = ?",
+    "compartment": "DELETE FROM compartment WHERE patient = ? AND type = ? AND rid = ?",
+    "tag": "DELETE FROM tag WHERE tag = ? AND type = ? AND rid = ?",
+}
+
+
+def as_numbers(value: Any) -> tuple[int, ...]:
+    """Return the numbers of a column that holds none, one, or several in a text."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int) else tuple(map(int, value.split()))
+
+
+def as_column(values: Iterable[int]) -> int | str | None:
+    """Return the column of `as_numbers`."""
+    several = tuple(values)
+    if not several:
+        return None
+    return several[0] if len(several) == 1 else " ".join(map(str, several))
+
+
+@dataclass(slots=True)
+class _State:
+    """A resource in a batch: as it was before, and as the batch has made it so far."""
+
+    nr: int
+    type: int
+    rid: int | None
+    version_id: int
+    live: bool
+    tags: tuple[int, ...]
+    new: bool = False
+    was_rid: int | None = None
+    last_updated: int | None = None
+    write: Write | None = None
+    versions: list[tuple[int, Write]] = field(default_factory=list)
+
+
+class _Numbers:
+    """Gives numbers for one resource's index values."""
+
+    __slots__ = ("_applier", "_params", "_type")
+
+    def __init__(self, applier: Applier, resource_type: str) -> None:
+        self._applier = applier
+        self._type = resource_type
+
+    def param(self, code: str) -> int:
+        return self._applier.names.give_param(self._type, code)
+
+    def system(self, param: int, uri: str) -> int:
+        names = self._applier.names
+        nr = names.give(Kind.SYSTEM, uri) if uri else 0
+        names.see(param, nr)
+        return nr
+
+    def unit(self, param: int, value: QuantityValue) -> int:
+        names = self._applier.names
+        nr = names.give_unit(value)
+        names.see(param, nr)
+        return nr
+
+    def resource(self, resource_type: str, resource_id: str) -> int:
+        return self._applier.number(resource_type, resource_id)
+
+
+class Applier:
+    """Applies batches on the writer's connection, within the transaction that it holds."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+        self.names = NewNames(db)
+        self.packing = Packing(db)
+        self._searcher = Searcher(db, self.names, self.packing)
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._fresh: list[tuple[int, str]] = []
+        self._makers: dict[str, _Numbers] = {}
+        self._rows = Rows()
+        self._first_rid = self._rid = self._nr = self._seq = 0
+        self._digest: bytes | None = None
+
+    def begin(self) -> None:
+        """Read, under the write lock, where the last transaction (of any process) ended."""
+        version, rid, nr, seq = next(
+            self.db.execute(
+                "SELECT (SELECT value FROM meta WHERE key = 'version'), "
+                "(SELECT coalesce(max(rid), 0) FROM version), "
+                "(SELECT coalesce(max(nr), 0) FROM resource), "
+                "(SELECT coalesce(max(seq), 0) FROM audit)"
+            )
+        )
+        if version != LATEST:
+            raise Unavailable("The store was changed by another version of this program.")
+        self._rid, self._nr, self._seq = rid, nr, seq
+        self._first_rid = rid + 1
+        self._digest = None
+        self._rows.clear()
+        if len(self._numbers) > _RESOURCES:
+            self._numbers.clear()
+        self.packing.refresh()
+
+    def apply(self, batch: Batch) -> None:
+        """Make all of a batch, or nothing of it.
+
+        Raises:
+            CommitRefused: A precondition does not hold.
+        """
+        if not (batch.writes or batch.tags or batch.conditions or batch.puts):
+            self._chain(batch.audit)
+            return
+        marks = (self._rid, self._nr, self._seq, self._digest, self._rows.lengths())
+        self.db.execute("SAVEPOINT batch")
+        try:
+            self._make(batch)
+        except BaseException:
+            self._rid, self._nr, self._seq, self._digest, lengths = marks
+            self._rows.cut(lengths)
+            self.names.forget_fresh()
+            self._forget_fresh()
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK TO batch; RELEASE batch")
+            raise
+        self.db.execute("RELEASE batch")
+        self.names.settle()
+        self._fresh = []
+
+    def forget(self) -> None:
+        """Forget what the transaction made: it was rolled back."""
+        self._rows.clear()
+        self._numbers.clear()
+        self._fresh = []
+        self.names.forget()
+
+    def _forget_fresh(self) -> None:
+        for name in self._fresh:
+            self._numbers.pop(name, None)
+        self._fresh = []
+
+    def flush(self) -> None:
+        """Write the index rows that are still to be written."""
+        for table, rows in self._rows.tables():
+            if rows:
+                rows.sort()
+                self.db.executemany(INSERTS[table], rows)
+        self._rows.clear()
+
+    def number(self, resource_type: str, resource_id: str) -> int:
+        """Return a resource's number; what was never heard of is given one."""
+        type_nr = self.names.give_type(resource_type)
+        name = (type_nr, resource_id)
+        nr = self._numbers.get(name)
+        if nr is None:
+            nr = self.db.execute("SELECT nr FROM resource WHERE type = ? AND id = ?", name).get
+            if nr is None:
+                self._nr += 1
+                nr = self._nr
+                self.db.execute(
+                    "INSERT INTO resource (nr, type, id, version_id, live) VALUES (?, ?, ?, 0, 0)",
+                    (nr, *name),
+                )
+            self._remember(name, nr)
+        return nr
+
+    def _remember(self, name: tuple[int, str], nr: int) -> None:
+        self._numbers[name] = nr
+        self._fresh.append(name)
+
+    def _make(self, batch: Batch) -> None:
+        for condition in batch.conditions:
+            self._check(condition)
+        for put in batch.puts:
+            self._put(put)
+        states: dict[Name, _State] = {}
+        for write in batch.writes:
+            self._stage(write, states)
+        for tag in batch.tags:
+            self._tag(tag, states)
+        for state in states.values():
+            if state.was_rid is not None:
+                self._take_out(state, state.was_rid)
+        self._claim(states)
+        self._keep(states)
+        for condition in batch.conditions:
+            if isinstance(condition, Unreferenced):
+                self._check_unreferenced(condition)
+        self._chain(batch.audit)
+
+    def _check(self, condition: Matches | Unchanged | Unreferenced) -> None:
+        match condition:
+            case Matches(resource_type, where, ids):
+                self.flush()
+                rids = self._searcher.newest_now(resource_type, where, len(ids) + 1)
+                found = {self._id_of(rid) for rid in rids}
+                if found != ids:
+                    raise ConditionChanged(f"other resources of {resource_type} match now")
+            case Unchanged(resource_type, resource_id, version_id):
+                state = self._state((resource_type, resource_id))
+                if state.version_id != version_id:
+                    raise ConditionChanged(f"{resource_type}/{resource_id} has changed")
+            case Unreferenced():
+                return
+
+    def _id_of(self, rid: int) -> str:
+        return str(
+            self.db.execute(
+                "SELECT id FROM resource WHERE nr = (SELECT nr FROM version WHERE rid = ?)", (rid,)
+            ).get
+        )
+
+    def _check_unreferenced(self, condition: Unreferenced) -> None:
+        self.flush()
+        name = (condition.resource_type, condition.resource_id)
+        rows = self.db.execute(
+            "SELECT DISTINCT r.type, r.id FROM ref AS d CROSS JOIN entry AS e "
+            "CROSS JOIN resource AS r WHERE d.target = ? AND e.rid = d.rid AND r.nr = e.nr",
+            (self.number(*name),),
+        )
+        allowed = {*condition.but_for, name}
+        by = sorted((self.names.text(Kind.TYPE, nr), key) for nr, key in rows.fetchall())
+        for other in by:
+            if other not in allowed:
+                raise Referenced(name, other)
+
+    def _put(self, put: Put) -> None:
+        if put.expected != ANY:
+            now = self.db.execute(
+                "SELECT value FROM ledger WHERE bucket = ? AND key = ?", (put.bucket, put.key)
+            ).get
+            if now != put.expected:
+                raise RecordChanged(put.bucket, put.key)
+        if put.value is None:
+            self.db.execute(
+                "DELETE FROM ledger WHERE bucket = ? AND key = ?", (put.bucket, put.key)
+            )
+            return
+        self.db.execute(
+            "INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET value = excluded.value, expires = excluded.expires",
+            (put.bucket, put.key, put.value, put.expires),
+        )
+
+    def _state(self, name: Name) -> _State:
+        type_nr = self.names.give_type(name[0])
+        row = next(
+            self.db.execute(
+                "SELECT nr, rid, version_id, live, tags FROM resource WHERE type = ? AND id = ?",
+                (type_nr, name[1]),
+            ),
+            None,
+        )
+        if row is None:
+            return _State(0, type_nr, None, 0, live=False, tags=(), new=True)
+        nr, rid, version_id, live, tags = row
+        return _State(
+            nr,
+            type_nr,
+            rid,
+            version_id,
+            bool(live),
+            as_numbers(tags),
+            was_rid=rid if live else None,
+        )
+
+    def _stage(self, write: Write, states: dict[Name, _State]) -> None:
+        name = (write.resource_type, write.resource_id)
+        state = states.get(name)
+        if state is None:
+            state = self._state(name)
+        if write.version_id != state.version_id + 1:
+            raise VersionConflict(name, state.version_id)
+        if not state.nr:
+            self._nr += 1
+            state.nr = self._nr
+            self._remember((state.type, name[1]), state.nr)
+        states[name] = state
+        self._rid += 1
+        state.versions.append((self._rid, write))
+        state.rid, state.version_id, state.write = self._rid, write.version_id, write
+        state.last_updated, state.live = write.last_updated, not write.deleted
+        if write.tags:
+            self._add_tags(state, write.tags)
+
+    def _tag(self, tag: Tag, states: dict[Name, _State]) -> None:
+        name = (tag.resource_type, tag.resource_id)
+        state = states.get(name)
+        if state is not None:
+            self._add_tags(state, tag.tags)
+            return
+        state = self._state(name)
+        if not state.version_id:
+            raise VersionConflict(name, 0)
+        before = state.tags
+        self._add_tags(state, tag.tags)
+        if state.tags == before:
+            return
+        self.db.execute(
+            "UPDATE resource SET tags = ? WHERE nr = ?", (as_column(state.tags), state.nr)
+        )
+        if state.live and state.rid is not None:
+            self._rows.tag += [(nr, state.type, state.rid) for nr in state.tags]
+
+    def _add_tags(self, state: _State, tags: frozenset[str]) -> None:
+        given = {self.names.give(Kind.TAG, tag) for tag in tags}
+        state.tags = tuple(sorted(given.union(state.tags)))
+
+    def _take_out(self, state: _State, rid: int) -> None:
+        """Delete the index rows of the version that was current."""
+        if rid >= self._first_rid:
+            self.flush()
+        packing, packed = next(
+            self.db.execute("SELECT packing, packed FROM entry WHERE rid = ?", (rid,))
+        )
+        entry = unpack(self.packing.unpack(packing, packed))
+        rows = Rows()
+        rows_of(entry, rid, rows)
+        patients = self.db.execute("SELECT patients FROM version WHERE rid = ?", (rid,)).get
+        rows.compartment += [(nr, state.type, rid) for nr in as_numbers(patients)]
+        rows.tag += [(nr, state.type, rid) for nr in state.tags]
+        for table, gone in rows.tables():
+            if gone:
+                self.db.executemany(DELETES[table], gone)
+        for statement in (
+            "DELETE FROM date WHERE rid = ?",
+            "DELETE FROM ref WHERE rid = ?",
+            "DELETE FROM entry WHERE rid = ?",
+        ):
+            self.db.execute(statement, (rid,))
+        for key in entry.unique:
+            self.db.execute("DELETE FROM unique_key WHERE key = ? AND nr = ?", (key, state.nr))
+
+    def _claim(self, states: dict[Name, _State]) -> None:
+        """Take the unique keys; those of the versions before are free already."""
+        for state in states.values():
+            if state.write is None or not state.live:
+                continue
+            for key in state.write.index.unique:
+                held = self.db.execute("SELECT nr FROM unique_key WHERE key = ?", (key,)).get
+                if held is None:
+                    self.db.execute("INSERT INTO unique_key VALUES (?, ?)", (key, state.nr))
+                elif held != state.nr:
+                    holder = next((n for n, s in states.items() if s.nr == held), None)
+                    raise KeyHeld(key, holder or self._name_of(held))
+
+    def _name_of(self, nr: int) -> Name:
+        type_nr, resource_id = next(
+            self.db.execute("SELECT type, id FROM resource WHERE nr = ?", (nr,))
+        )
+        return self.names.text(Kind.TYPE, type_nr), resource_id
+
+    def _keep(self, states: dict[Name, _State]) -> None:
+        versions: list[tuple[Any, ...]] = []
+        entries: list[tuple[Any, ...]] = []
+        born: list[tuple[Any, ...]] = []
+        changed: list[tuple[Any, ...]] = []
+        live: defaultdict[int, int] = defaultdict(int)
+        for (_, resource_id), state in states.items():
+            versions += [self._version(state, rid, write) for rid, write in state.versions]
+            row = (state.rid, state.version_id, state.live, state.last_updated)
+            tags = as_column(state.tags)
+            if state.new:
+                born.append((state.nr, state.type, resource_id, *row, tags))
+            else:
+                changed.append((*row, tags, state.nr))
+            live[state.type] += state.live - (state.was_rid is not None)
+            if state.live and state.write is not None and state.rid is not None:
+                entries.append(self._index(state, state.rid, state.write))
+        self.db.executemany("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", versions)
+        self.db.executemany("INSERT INTO resource VALUES (?, ?, ?, ?, ?, ?, ?, ?)", born)
+        self.db.executemany(
+            "UPDATE resource SET rid = ?, version_id = ?, live = ?, last_updated = ?, tags = ? "
+            "WHERE nr = ?",
+            changed,
+        )
+        self.db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", entries)
+        self.db.executemany(
+            "INSERT INTO counter VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET live = live + excluded.live",
+            [item for item in live.items() if item[1]],
+        )
+
+    def _version(self, state: _State, rid: int, write: Write) -> tuple[Any, ...]:
+        method: int | str = write.method
+        if write.method in METHODS:
+            method = METHODS.index(write.method)
+        patients = as_column(self.number("Patient", one) for one in write.index.patients)
+        packing, body = self.packing.pack("body", write.body)
+        return (
+            rid, state.nr, state.type, write.version_id, write.last_updated, method, patients,
+            packing, body,
+        )  # fmt: skip
+
+    def _index(self, state: _State, rid: int, write: Write) -> tuple[Any, ...]:
+        """Add a version's index rows, and return the row of its entry."""
+        maker = self._makers.get(write.resource_type)
+        if maker is None:
+            maker = self._makers[write.resource_type] = _Numbers(self, write.resource_type)
+        entry = entry_of(write.index, rid, maker, self._rows)
+        for one in write.index.patients:
+            self._rows.compartment.append((self.number("Patient", one), state.type, rid))
+        self._rows.tag += [(nr, state.type, rid) for nr in state.tags]
+        packing, packed = self.packing.pack("entry", pack(entry))
+        return rid, state.nr, packing, packed
+
+    def _chain(self, records: Iterable[AuditRecord]) -> None:
+        """Append audit entries, each chained to the one before."""
+        rows = []
+        patients = []
+        for record in records:
+            if self._digest is None:
+                last = "SELECT digest FROM audit WHERE seq = ?"
+                self._digest = self.db.execute(last, (self._seq,)).get or bytes(32)
+            self._seq += 1
+            stamp = record.recorded.to_bytes(8, "big", signed=True)
+            self._digest = sha256(self._digest + stamp + record.body).digest()
+            shown = "\n".join(record.patients)
+            rows.append((self._seq, record.recorded, self._digest, shown, record.body))
+            patients += [(one, self._seq) for one in dict.fromkeys(record.patients)]
+        if rows:
+            self.db.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?)", rows)
+            self.db.executemany("INSERT INTO audit_patient VALUES (?, ?)", patients)

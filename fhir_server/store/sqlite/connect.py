@@ -1,0 +1,92 @@
+"""Connections to the store's file, and what their failures mean to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from fhir_server.model.outcome import Unavailable
+
+BUSY_MS: Final = 15_000
+"""How long a writer waits for another process's transaction."""
+
+_OLDEST: Final = (3, 51, 3)
+"""Before it, two connections could lose commits when the WAL was reset (sqlite.org/wal.html)."""
+
+_READER_CACHE_KIB: Final = 16_384
+_WRITER_CACHE_KIB: Final = 65_536
+_MMAP: Final = 1 << 30
+
+
+def check_library() -> None:
+    """Refuse an SQLite that loses commits.
+
+    Raises:
+        Unavailable: The SQLite that apsw brings is too old.
+    """
+    found = tuple(map(int, apsw.sqlite_lib_version().split(".")))
+    if found < _OLDEST:
+        raise Unavailable(
+            f"SQLite {apsw.sqlite_lib_version()} can lose commits: install apsw 3.51.3 or later."
+        )
+
+
+def connect(path: Path, *, writer: bool = False) -> apsw.Connection:
+    """Return a connection of one thread: the writer's, or one that only reads."""
+    with refusals():
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
+        if writer:
+            flags |= apsw.SQLITE_OPEN_CREATE
+        db = apsw.Connection(str(path), flags=flags, statementcachesize=400)
+        db.set_busy_timeout(BUSY_MS)
+        if writer:
+            db.pragma("journal_mode", "wal")
+            # FULL: a commit is on the disk when it returns, power lost or not.
+            db.pragma("synchronous", "full")
+            db.pragma("cache_size", -_WRITER_CACHE_KIB)
+            db.wal_autocheckpoint(0)  # the checkpoint has a connection of its own
+        else:
+            db.pragma("query_only", 1)
+            db.pragma("cache_size", -_READER_CACHE_KIB)
+        db.pragma("mmap_size", _MMAP)
+        db.pragma("temp_store", "memory")
+        return db
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn a failure of the file or the disk into what a client is told; no driver text.
+
+    Raises:
+        Unavailable: The store cannot do it now; nothing was answered that is not so.
+    """
+    try:
+        yield
+    except apsw.Error as error:
+        text = failure(error)
+        if text is None:
+            raise
+        raise Unavailable(text) from error
+
+
+def failure(error: BaseException) -> str | None:
+    """Return the sentence for a failure of the file or the disk; None where it is a fault of ours."""
+    match error:
+        case apsw.FullError():
+            return "The store's disk is full."
+        case apsw.CorruptError() | apsw.NotADBError():
+            return "The store's file is damaged: restore a backup."
+        case apsw.IOError():
+            return "The store's disk cannot be read or written."
+        case apsw.BusyError() | apsw.LockedError():
+            return "The store is busy: try again."
+        case apsw.CantOpenError() | apsw.PermissionsError() | apsw.ReadOnlyError():
+            return "The store's file cannot be opened for writing."
+        case apsw.NoMemError():
+            return "The server is out of memory."
+        case _:
+            return None

@@ -1,0 +1,77 @@
+"""The store's schema version, and the steps from each version to the next.
+
+A step, once released, never changes. A file that is newer than the code is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Final
+
+import apsw
+
+from fhir_server.model.outcome import Unavailable
+
+Step = Callable[[apsw.Connection], None]
+
+APPLICATION_ID: Final = 0x46484952
+"""`FHIR`, in the file's header, so that no other program's file is taken for a store."""
+
+
+def _first(db: apsw.Connection) -> None:
+    db.execute(files(__package__).joinpath("schema.sql").read_text("utf-8"))
+    # Cursors go out in URLs and hold sort values: they are sealed with a key of this store.
+    db.execute("INSERT INTO meta VALUES ('cursor_key', ?)", (secrets.token_bytes(32),))
+
+
+STEPS: Final[tuple[Step, ...]] = (_first,)
+"""STEPS[n] takes a file from version n to n + 1."""
+
+LATEST: Final = len(STEPS)
+
+
+def version_of(db: apsw.Connection) -> int:
+    """Return a file's schema version; 0 of an empty file.
+
+    Raises:
+        Unavailable: The file belongs to another program.
+    """
+    if not db.table_exists("main", "meta"):
+        if db.execute("SELECT count(*) FROM sqlite_schema").get or _application(db):
+            raise Unavailable("The store's file holds something that is not a FHIR store.")
+        return 0
+    if _application(db) != APPLICATION_ID:
+        raise Unavailable("The store's file holds something that is not a FHIR store.")
+    return int(db.execute("SELECT value FROM meta WHERE key = 'version'").get)
+
+
+def _application(db: apsw.Connection) -> int:
+    return int(db.pragma("application_id") or 0)
+
+
+def migrate(db: apsw.Connection, steps: Sequence[Step] = STEPS) -> int:
+    """Bring a file to the newest version, all steps in one transaction, and return from which.
+
+    Raises:
+        Unavailable: The file was written by a newer version of this program.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        found = version_of(db)
+        if found > len(steps):
+            raise Unavailable(
+                f"The store is of version {found} and this program knows versions up to "
+                f"{len(steps)}: start a newer program, or restore a backup."
+            )
+        for step in steps[found:]:
+            step(db)
+        if found < len(steps):
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('version', ?)", (len(steps),))
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+    return found

@@ -1,0 +1,166 @@
+"""Small numbers for long names: types, parameters, code systems, units, tags.
+
+A number once given never changes, so what was found may be kept; what was not found may come.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import apsw
+
+from fhir_server.search.values import QuantityValue
+
+SEPARATOR: Final = "\x1f"
+"""Between the parts of a name; no FHIR string can hold it."""
+
+_LIMIT: Final = 200_000
+"""So many names are kept; somebody who invents code systems must not fill the memory."""
+
+
+class Kind(IntEnum):
+    """What is numbered."""
+
+    TYPE = 1
+    PARAM = 2
+    SYSTEM = 3
+    UNIT = 4
+    TAG = 5
+
+
+class Names:
+    """The numbers of names, as one connection sees them."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._nrs: dict[tuple[int, str], int] = {(Kind.SYSTEM, ""): 0}
+        self._texts: dict[tuple[int, int], str] = {(Kind.SYSTEM, 0): ""}
+
+    def find(self, kind: Kind, text: str) -> int | None:
+        """Return a name's number, or None where it has none yet."""
+        nr = self._nrs.get((kind, text))
+        if nr is None:
+            nr = self._db.execute(
+                "SELECT nr FROM name WHERE kind = ? AND text = ?", (kind, text)
+            ).get
+            if nr is not None:
+                self._keep(kind, text, nr)
+        return nr
+
+    def text(self, kind: Kind, nr: int) -> str:
+        """Return the name that has this number."""
+        text = self._texts.get((kind, nr))
+        if text is None:
+            text = self._db.execute(
+                "SELECT text FROM name WHERE kind = ? AND nr = ?", (kind, nr)
+            ).get
+            self._keep(kind, str(text), nr)
+        return str(text)
+
+    def type(self, resource_type: str) -> int | None:
+        """Return a resource type's number."""
+        return self.find(Kind.TYPE, resource_type)
+
+    def param(self, resource_type: str, code: str) -> int | None:
+        """Return the number of a search parameter of a type."""
+        return self.find(Kind.PARAM, resource_type + SEPARATOR + code)
+
+    def seen(self, param: int) -> list[int]:
+        """Return the numbers of the systems or units that occur in a parameter."""
+        return [nr for (nr,) in self._db.execute("SELECT nr FROM seen WHERE param = ?", (param,))]
+
+    def types(self) -> list[tuple[int, str]]:
+        """Return all numbered resource types."""
+        return list(self._db.execute("SELECT nr, text FROM name WHERE kind = ?", (Kind.TYPE,)))
+
+    def units(self) -> list[tuple[int, str]]:
+        """Return all numbered units; 0, the unit of plain numbers, is not among them."""
+        return list(self._db.execute("SELECT nr, text FROM name WHERE kind = ?", (Kind.UNIT,)))
+
+    def _keep(self, kind: Kind, text: str, nr: int) -> None:
+        if len(self._nrs) > _LIMIT:
+            self._nrs = {(Kind.SYSTEM, ""): 0}
+            self._texts = {(Kind.SYSTEM, 0): ""}
+        self._nrs[kind, text] = nr
+        self._texts[kind, nr] = text
+
+
+class NewNames(Names):
+    """Names as the writer sees them: what has no number is given one."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        super().__init__(db)
+        self._seen: set[tuple[int, int]] = set()
+        self._fresh: list[tuple[int, str, int]] = []
+        self._fresh_seen: list[tuple[int, int]] = []
+
+    def give(self, kind: Kind, text: str) -> int:
+        """Return a name's number, a new one where it has none."""
+        nr = self._nrs.get((kind, text))
+        if nr is not None:
+            return nr
+        nr = self.find(kind, text)
+        if nr is None:
+            nr = self._db.execute(
+                "INSERT INTO name SELECT ?1, ?2, 1 + coalesce(max(nr), 0) FROM name "
+                "WHERE kind = ?1 RETURNING nr",
+                (kind, text),
+            ).get
+            self._keep(kind, text, nr)
+            self._fresh.append((kind, text, nr))
+        return int(nr)
+
+    def give_type(self, resource_type: str) -> int:
+        """Return a resource type's number."""
+        return self.give(Kind.TYPE, resource_type)
+
+    def give_param(self, resource_type: str, code: str) -> int:
+        """Return the number of a search parameter of a type."""
+        return self.give(Kind.PARAM, resource_type + SEPARATOR + code)
+
+    def give_unit(self, value: QuantityValue) -> int:
+        """Return the number of a quantity's unit: its system, code and printed unit."""
+        return self.give(
+            Kind.UNIT,
+            SEPARATOR.join(
+                part.replace(SEPARATOR, " ") for part in (value.system, value.code, value.unit)
+            ),
+        )
+
+    def see(self, param: int, nr: int) -> None:
+        """Remember that a system or unit occurs in a parameter."""
+        if (param, nr) not in self._seen:
+            self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (param, nr))
+            if len(self._seen) > _LIMIT:
+                self._seen.clear()
+            self._seen.add((param, nr))
+            self._fresh_seen.append((param, nr))
+
+    def settle(self) -> None:
+        """Keep what was numbered: the savepoint was released."""
+        if self._fresh:
+            self._fresh = []
+        if self._fresh_seen:
+            self._fresh_seen = []
+
+    def forget_fresh(self) -> None:
+        """Forget what was numbered since `settle`: the savepoint was rolled back."""
+        for kind, text, nr in self._fresh:
+            self._nrs.pop((kind, text), None)
+            self._texts.pop((kind, nr), None)
+        self._seen.difference_update(self._fresh_seen)
+        self.settle()
+
+    def forget(self) -> None:
+        """Forget everything: the whole transaction was rolled back."""
+        self._nrs = {(Kind.SYSTEM, ""): 0}
+        self._texts = {(Kind.SYSTEM, 0): ""}
+        self._seen.clear()
+        self.settle()
+
+
+def unit_parts(text: str) -> tuple[str, str, str]:
+    """Return a unit's system, code and printed unit."""
+    system, code, unit = text.split(SEPARATOR)
+    return system, code, unit

@@ -1,0 +1,409 @@
+"""What drives a search: the index that gives the fewest rids, found by counting a little of each.
+
+A *source* gives the rids of a leaf from its index: either each arm in order of rid, newest first
+(tokens, references, compartments), or in another order, to be gathered and sorted (dates, strings,
+quantities). Chains and `_has` are sources where what is at their other end is few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from fhir_server.search.expression import (
+    And,
+    Chain,
+    CompositeIs,
+    DateIs,
+    Expression,
+    Has,
+    Ids,
+    InPatient,
+    LastUpdated,
+    NumberIs,
+    Or,
+    Prefix,
+    QuantityIs,
+    RefersTo,
+    StringIs,
+    Tagged,
+    TokenIs,
+    UriIs,
+)
+from fhir_server.search.fold import fold
+from fhir_server.store.sqlite.keys import DAY, code_key, decimal_key, prefix_end, time_key
+from fhir_server.store.sqlite.leaf import units_of
+from fhir_server.store.sqlite.names import Kind
+from fhir_server.store.sqlite.search_sql import Predicates, Sql, numbers, range_sql
+
+FEW: Final = 256
+"""A source with fewer rows than this is taken at once."""
+MANY: Final = 20_000
+"""So many rids are gathered and sorted at most, where walking newest first may do."""
+LINKED: Final = 1_000
+"""So many resources at the other end of a chain make it a source."""
+ARMS: Final = 24
+"""So many arms are merged at most; more are gathered."""
+
+_TEXT_MAX: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rids of a leaf.
+
+    Attributes:
+        arms: `FROM table AS d WHERE ...` of which each gives some rids; together they give all.
+        ordered: Whether each arm is in the order of rid by its index.
+        exact: Whether a rid that it gives needs no further check of the leaf.
+        lone: Whether no rid is given twice by one arm.
+    """
+
+    arms: tuple[Sql, ...]
+    ordered: bool
+    exact: bool = True
+    lone: bool = True
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether the arms can be walked newest first, all at once."""
+        return self.ordered and len(self.arms) <= ARMS
+
+
+NONE: Final = Source((), ordered=True)
+
+Inner = Callable[[str, Expression, int], list[int] | None]
+"""The rids of a type that match, or None where there are more than so many."""
+
+
+class Sources:
+    """Makes sources, for one connection."""
+
+    def __init__(self, predicates: Predicates, inner: Inner) -> None:
+        self._sql = predicates
+        self._inner = inner
+
+    def walk(self, resource_type: str) -> Source:
+        """Return all current resources of a type, newest first."""
+        nr = self._sql.names.type(resource_type)
+        if nr is None:
+            return NONE
+        text = "FROM resource AS d INDEXED BY resource_live WHERE d.type = ? AND d.live = 1"
+        return Source((Sql(text, (nr,)),), ordered=True)
+
+    def best(
+        self, where: Expression, resource_type: str, count: Callable[[Sql, int], int]
+    ) -> tuple[Source, int, Expression] | None:
+        """Return the source with the fewest rows, how many (MANY: or more), and what is left.
+
+        `count(arm, most)` counts an arm's rows up to `most`. None: nothing can drive.
+        """
+        parts = flat(where)
+        found: list[tuple[Source, int]] = []
+        for at, part in enumerate(parts):
+            source = self.of(part, resource_type)
+            if source is not None:
+                found.append((source, at))
+        if not found:
+            return None
+        rows = FEW
+        source, at = found[0]
+        for most in (FEW, MANY):
+            counted = [
+                (_count(source, count, most), not source.ordered, n)
+                for n, (source, _) in enumerate(found)
+            ]
+            rows, _, n = min(counted)
+            source, at = found[n]
+            if rows < most:
+                break
+        rest = tuple(p for n, p in enumerate(parts) if n != at or not source.exact)
+        return source, rows, And(rest)
+
+    def of(self, where: Expression, resource_type: str) -> Source | None:
+        """Return the source of an expression, or None where no index gives it."""
+        match where:
+            case And():
+                found = [self.of(part, resource_type) for part in flat(where)]
+                some = [one for one in found if one is not None]
+                # Which of them is the best is not counted inside an Or.
+                best = min(some, key=lambda one: (not one.ordered, len(one.arms)), default=None)
+                if best is None:
+                    return None
+                return Source(best.arms, best.ordered, exact=False, lone=best.lone)
+            case Or(operands):
+                return self._any(operands, resource_type)
+            case Chain() | Has():
+                return self._link(where, resource_type)
+            case Ids() | LastUpdated() | InPatient() | Tagged():
+                return self._of_resource(where, resource_type)
+            case _:
+                return self._of_values(where, resource_type)
+
+    def _any(self, operands: tuple[Expression, ...], resource_type: str) -> Source | None:
+        found = [self.of(one, resource_type) for one in operands]
+        if any(one is None for one in found):
+            return None
+        some = cast("list[Source]", found)
+        return Source(
+            tuple(arm for one in some for arm in one.arms),
+            ordered=all(one.ordered for one in some),
+            exact=all(one.exact for one in some),
+            lone=all(one.lone for one in some),
+        )
+
+    def _of_resource(
+        self, where: Ids | LastUpdated | InPatient | Tagged, resource_type: str
+    ) -> Source | None:
+        names = self._sql.names
+        nr = names.type(resource_type)
+        if nr is None:
+            return NONE
+        match where:
+            case Ids(ids):
+                marks = ",".join("?" * len(ids))
+                text = f"FROM resource AS d WHERE d.type = ? AND d.live = 1 AND d.id IN ({marks})"
+                return Source((Sql(text, (nr, *sorted(ids))),), ordered=False)
+            case LastUpdated():
+                if where.prefix is Prefix.NE:
+                    return None
+                part = range_sql(where)
+                text = part.text.replace("low + span", "last_updated").replace(
+                    "low", "last_updated"
+                )
+                return Source(
+                    (
+                        Sql(
+                            "FROM resource AS d INDEXED BY resource_updated WHERE d.type = ? "
+                            f"AND d.live = 1 AND {text}",
+                            (nr, *part.binds),
+                        ),
+                    ),
+                    ordered=False,
+                )
+            case InPatient(patients):
+                arm = "FROM compartment AS d WHERE d.patient = ? AND d.type = ?"
+                nrs = self._sql.patient_numbers(patients)
+                return Source(tuple(Sql(arm, (one, nr)) for one in nrs), ordered=True)
+            case Tagged(tag):
+                tag_nr = names.find(Kind.TAG, tag)
+                arm = "FROM tag AS d WHERE d.tag = ? AND d.type = ?"
+                return Source((Sql(arm, (tag_nr, nr)),), ordered=True)
+
+    def _of_values(self, where: Expression, resource_type: str) -> Source | None:
+        params = self._sql.params(resource_type, where.param) if hasattr(where, "param") else ()
+        match where:
+            case TokenIs(_, system, code):
+                return self._tokens(params, system, code)
+            case RefersTo():
+                return self._references(where, params)
+            case StringIs():
+                return _strings(where, params)
+            case UriIs():
+                return _uris(where, params)
+            case DateIs():
+                return _dates(where, params)
+            case NumberIs() | QuantityIs():
+                return self._quantities(where, params)
+            case CompositeIs(_, parts) if parts and isinstance(parts[0], TokenIs):
+                source = self._tokens(params, parts[0].system, parts[0].code)
+                return Source(source.arms, source.ordered, exact=False, lone=source.lone)
+            case _:
+                return None
+
+    def _tokens(self, params: tuple[int, ...], system: str | None, code: str | None) -> Source:
+        if system is None:
+            pairs = [(param, nr) for param in params for nr in self._sql.names.seen(param)]
+        else:
+            nr = self._sql.names.find(Kind.SYSTEM, system)
+            pairs = [] if nr is None else [(param, nr) for param in params]
+        if code is not None:
+            arm = "FROM token AS d WHERE d.param = ? AND d.sys = ? AND d.code = ?"
+            key = code_key(code)
+            return Source(tuple(Sql(arm, (*pair, key)) for pair in pairs), ordered=True)
+        arm = "FROM token AS d WHERE d.param = ? AND d.sys = ?"
+        return Source(tuple(Sql(arm, pair) for pair in pairs), ordered=False, lone=False)
+
+    def _references(self, leaf: RefersTo, params: tuple[int, ...]) -> Source:
+        if leaf.url:
+            arms = [_text_arm(param, leaf.url) for param in params]
+        else:
+            arms = [
+                Sql("FROM ref AS d WHERE d.target = ? AND d.param = ?", (target, param))
+                for target in self._sql.resource_numbers(leaf)
+                for param in params
+            ]
+        return Source(tuple(arms), ordered=True)
+
+    def _quantities(self, leaf: NumberIs | QuantityIs, params: tuple[int, ...]) -> Source | None:
+        if leaf.prefix is Prefix.NE:
+            return None
+        arms = []
+        for param in params:
+            units = [0]
+            if isinstance(leaf, QuantityIs):
+                names = self._sql.names
+                units = units_of(leaf, names, [nr for nr in names.seen(param) if nr])
+            for unit in units:
+                arms += _quantity_arms(leaf, param, unit)
+        return Source(tuple(arms), ordered=False, lone=False)
+
+    def _link(self, where: Chain | Has, resource_type: str) -> Source | None:
+        if isinstance(where, Chain):
+            params = self._sql.params(resource_type, where.param)
+            found = self._inner(where.target_type, where.where, LINKED)
+            if found is None:
+                return None
+            rows = numbers(found)
+            targets = list(self._sql.db.execute(f"SELECT nr FROM version WHERE rid IN {rows}"))
+            arms = [
+                Sql("FROM ref AS d WHERE d.target = ? AND d.param = ?", (target, param))
+                for (target,) in targets
+                for param in params
+            ]
+            return Source(tuple(arms), ordered=True)
+        params = self._sql.params(where.source_type, where.param)
+        found = self._inner(where.source_type, where.where, LINKED)
+        if found is None:
+            return None
+        return Source(
+            (
+                Sql(
+                    "FROM resource AS d WHERE d.live = 1 AND d.type = ? AND d.nr IN "
+                    "(SELECT target FROM ref INDEXED BY ref_of "
+                    f"WHERE rid IN {numbers(found)} AND param IN {numbers(params)})",
+                    (self._sql.names.type(resource_type),),
+                ),
+            ),
+            ordered=False,
+        )
+
+
+def flat(where: Expression) -> list[Expression]:
+    """Return what an expression is the conjunction of."""
+    if isinstance(where, And):
+        return [part for one in where.operands for part in flat(one)]
+    if isinstance(where, Or) and len(where.operands) == 1:
+        return flat(where.operands[0])
+    return [where]
+
+
+def _count(source: Source, count: Callable[[Sql, int], int], most: int) -> int:
+    total = 0
+    for arm in source.arms:
+        total += count(arm, most - total)
+        if total >= most:
+            return most
+    return total
+
+
+def _text_arm(param: int, text: str) -> Sql:
+    return Sql("FROM string AS d WHERE d.param = ? AND d.text = ? AND d.exact = ''", (param, text))
+
+
+def _strings(leaf: StringIs, params: tuple[int, ...]) -> Source | None:
+    match leaf.mode:
+        case "starts":
+            arm = "FROM string AS d WHERE d.param = ? AND d.text >= ? AND d.text < ?"
+            ends: tuple[Any, ...] = (leaf.value, prefix_end(leaf.value))
+        case "contains":
+            arm = "FROM string AS d WHERE d.param = ? AND instr(d.text, ?)"
+            ends = (leaf.value,)
+        case "exact":
+            folded = fold(leaf.value)
+            arm = "FROM string AS d WHERE d.param = ? AND d.text = ? AND d.exact = ?"
+            ends = (folded, "" if folded == leaf.value else leaf.value)
+    lone = leaf.mode == "exact"
+    return Source(tuple(Sql(arm, (p, *ends)) for p in params), ordered=lone, lone=lone)
+
+
+def _uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
+    uri = leaf.uri
+    match leaf.mode:
+        case "exact":
+            return Source(tuple(_text_arm(p, uri) for p in params), ordered=True)
+        case "below":
+            arm = "FROM string AS d WHERE d.param = ? AND d.text >= ? AND d.text < ?"
+            arms = tuple(Sql(arm, (p, uri, prefix_end(uri))) for p in params)
+            return Source(arms, ordered=False, lone=False)
+        case "above":
+            if len(uri) > _TEXT_MAX:
+                return None
+            starts = [uri[:end] for end in range(1, len(uri) + 1)]
+            marks = ",".join("?" * len(starts))
+            arm = f"FROM string AS d WHERE d.param = ? AND d.text IN ({marks}) AND d.exact = ''"
+            return Source(tuple(Sql(arm, (p, *starts)) for p in params), False, lone=False)
+
+
+def _dates(leaf: DateIs, params: tuple[int, ...]) -> Source | None:
+    arms = [arm for param in params for arm in _date_arms(leaf, param)]
+    return Source(tuple(arms), ordered=False, lone=False) if arms or not params else None
+
+
+def _date_arms(leaf: DateIs, param: int) -> Iterable[Sql]:
+    low, high = time_key(leaf.low), time_key(leaf.high)
+    base = "FROM date AS d WHERE d.param = ?"
+    # Short ranges are found by their low end, which is near; long ones by an index of their own.
+    short = f"{base} AND d.span <= {DAY} AND d.low >= ? AND d.low + d.span >= ?"
+    long = (
+        "FROM date AS d INDEXED BY date_long WHERE d.param = ? "
+        f"AND d.span > {DAY} AND d.low + d.span >= ?"
+    )
+    match leaf.prefix:
+        case Prefix.EQ:
+            text = f"{base} AND d.low >= ? AND d.low <= ? AND d.low + d.span <= ?"
+            return [Sql(text, (param, low, high, high))]
+        case Prefix.GT | Prefix.GE:
+            least = high + 1 if leaf.prefix is Prefix.GT else low
+            return [Sql(short, (param, least - DAY, least)), Sql(long, (param, least))]
+        case Prefix.AP:
+            return [
+                Sql(f"{short} AND d.low <= ?", (param, low - DAY, low, high)),
+                Sql(f"{long} AND d.low <= ?", (param, low, high)),
+            ]
+        case Prefix.LT:
+            return [Sql(f"{base} AND d.low < ?", (param, low))]
+        case Prefix.LE:
+            return [Sql(f"{base} AND d.low <= ?", (param, high))]
+        case Prefix.SA:
+            return [Sql(f"{base} AND d.low > ?", (param, high))]
+        case Prefix.EB:
+            return [Sql(f"{base} AND d.low < ? AND d.low + d.span < ?", (param, low, low))]
+        case Prefix.NE:
+            return []
+
+
+def _quantity_arms(leaf: NumberIs | QuantityIs, param: int, unit: int) -> list[Sql]:
+    at, first, end = decimal_key(leaf.value), decimal_key(leaf.low), decimal_key(leaf.high)
+    base = "FROM quantity AS d WHERE d.param = ? AND d.unit = ?"
+    point = f"{base} AND d.high = x''"
+    wide = (
+        "FROM quantity AS d INDEXED BY quantity_wide WHERE d.param = ? AND d.unit = ? "
+        "AND d.high <> x''"
+    )
+    match leaf.prefix:
+        case Prefix.EQ:
+            text = f"{base} AND d.low >= ? AND d.low < ? AND d.high < ?"
+            return [Sql(text, (param, unit, first, end, end))]
+        case Prefix.GT | Prefix.GE:
+            sign = ">" if leaf.prefix is Prefix.GT else ">="
+            return [
+                Sql(f"{point} AND d.low {sign} ?", (param, unit, at)),
+                Sql(f"{wide} AND d.high {sign} ?", (param, unit, at)),
+            ]
+        case Prefix.AP:
+            return [
+                Sql(f"{point} AND d.low >= ? AND d.low < ?", (param, unit, first, end)),
+                Sql(f"{wide} AND d.high >= ? AND d.low < ?", (param, unit, first, end)),
+            ]
+        case Prefix.SA:
+            return [Sql(f"{base} AND d.low > ?", (param, unit, at))]
+        case Prefix.LT | Prefix.LE:
+            sign = "<" if leaf.prefix is Prefix.LT else "<="
+            return [Sql(f"{base} AND d.low {sign} ?", (param, unit, at))]
+        case _:
+            return [
+                Sql(f"{point} AND d.low < ?", (param, unit, at)),
+                Sql(f"{wide} AND d.high < ?", (param, unit, at)),
+            ]

@@ -1,0 +1,297 @@
+"""Reads on one connection: versions, history, ledger, audit, and the pages of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from fhir_server.search.expression import And, Expression, InPatient, Or, Search, Tagged
+from fhir_server.store.port import AuditEntry, Name, Page, Version
+from fhir_server.store.sqlite.apply import METHODS, as_numbers
+from fhir_server.store.sqlite.connect import connect
+from fhir_server.store.sqlite.cursor import Cursors
+from fhir_server.store.sqlite.names import Kind, Names
+from fhir_server.store.sqlite.packing import Packing
+from fhir_server.store.sqlite.search import LATEST_RID, Searcher, as_json
+
+_PATIENTS: Final = 50_000
+_COLUMNS: Final = (
+    "v.rid, v.version_id, v.last_updated, v.method, v.patients, v.packing, v.body, r.type, r.id"
+)
+
+
+class Reader:
+    """Reads from one connection, in one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.db = connect(path)
+        self.names = Names(self.db)
+        self.packing = Packing(self.db)
+        self.searcher = Searcher(self.db, self.names, self.packing)
+        self._cursors = Cursors(self.db)
+        self._patients: dict[int, str] = {}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.db.close()
+
+    # --- versions ------------------------------------------------------------------------
+
+    def read(self, resource_type: str, resource_id: str) -> Version | None:
+        """Return the current version (a deletion too), or None where none ever was."""
+        type_nr = self.names.type(resource_type)
+        if type_nr is None:
+            return None
+        row = self.db.execute(
+            f"SELECT {_COLUMNS} FROM resource AS r CROSS JOIN version AS v "
+            "WHERE r.type = ? AND r.id = ? AND v.rid = r.rid",
+            (type_nr, resource_id),
+        ).fetchone()
+        return None if row is None else self._version(row)
+
+    def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
+        """Return one version, or None."""
+        row = self.db.execute(
+            f"SELECT {_COLUMNS} FROM resource AS r CROSS JOIN version AS v "
+            "WHERE r.type = ? AND r.id = ? AND v.nr = r.nr AND v.version_id = ?",
+            (self.names.type(resource_type), resource_id, version_id),
+        ).fetchone()
+        return None if row is None else self._version(row)
+
+    def by_rid(self, rids: Sequence[int]) -> tuple[Version, ...]:
+        """Return versions in the order asked."""
+        rows = self.db.execute(
+            f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN version AS v "
+            "CROSS JOIN resource AS r WHERE v.rid = j.value AND r.nr = v.nr",
+            (as_json(rids),),
+        )
+        found = {row[0]: self._version(row) for row in rows.fetchall()}
+        return tuple(found[rid] for rid in rids)
+
+    def _version(self, row: tuple[Any, ...]) -> Version:
+        _, version_id, last_updated, method, patients, packing, packed, type_nr, key = row
+        body = self.packing.unpack(packing, packed)
+        return Version(
+            resource_type=self.names.text(Kind.TYPE, type_nr),
+            resource_id=key,
+            version_id=version_id,
+            last_updated=last_updated,
+            body=body,
+            deleted=not body,
+            method=METHODS[method] if isinstance(method, int) else method,
+            patients=tuple(map(self._patient, as_numbers(patients))),
+        )
+
+    def _patient(self, nr: int) -> str:
+        found = self._patients.get(nr)
+        if found is None:
+            found = str(self.db.execute("SELECT id FROM resource WHERE nr = ?", (nr,)).get)
+            if len(self._patients) > _PATIENTS:
+                self._patients.clear()
+            self._patients[nr] = found
+        return found
+
+    # --- one resource --------------------------------------------------------------------
+
+    def visible(self, name: Name, where: Expression) -> bool:
+        """Return whether the current (not deleted) version of this resource matches."""
+        row = self.db.execute(
+            "SELECT r.rid, r.tags, v.patients FROM resource AS r CROSS JOIN version AS v "
+            "WHERE r.type = ? AND r.id = ? AND r.live = 1 AND v.rid = r.rid",
+            (self.names.type(name[0]), name[1]),
+        ).fetchone()
+        if row is None:
+            return False
+        simple = self._simple(where, row[1], row[2])
+        return self.searcher.matches(name[0], where, row[0]) if simple is None else simple
+
+    def _simple(self, where: Expression, tags: Any, patients: Any) -> bool | None:
+        """Return what a policy asks most, without a search; None where it asks for more."""
+        match where:
+            case And(operands) | Or(operands):
+                found = [self._simple(one, tags, patients) for one in operands]
+                decides = isinstance(where, Or)
+                if decides in found:
+                    return decides
+                return None if None in found else not decides
+            case Tagged(tag):
+                return self.names.find(Kind.TAG, tag) in as_numbers(tags)
+            case InPatient(asked):
+                return any(self._patient(nr) in asked for nr in as_numbers(patients))
+            case _:
+                return None
+
+    def tags(self, name: Name) -> frozenset[str]:
+        """Return the access tags of a resource."""
+        found = self.db.execute(
+            "SELECT tags FROM resource WHERE type = ? AND id = ?",
+            (self.names.type(name[0]), name[1]),
+        ).get
+        return frozenset(self.names.text(Kind.TAG, nr) for nr in as_numbers(found))
+
+    def holder(self, key: str) -> Name | None:
+        """Return who holds a unique key."""
+        row = self.db.execute(
+            "SELECT r.type, r.id FROM unique_key AS u CROSS JOIN resource AS r "
+            "WHERE u.key = ? AND r.nr = u.nr",
+            (key,),
+        ).fetchone()
+        return None if row is None else (self.names.text(Kind.TYPE, row[0]), row[1])
+
+    # --- history -------------------------------------------------------------------------
+
+    def history(
+        self,
+        name: tuple[str | None, str | None],
+        since: int | None,
+        at: tuple[int, int] | None,
+        count: int,
+        cursor: str | None,
+    ) -> Page:
+        """Return versions newest first: of one resource, of a type, or of all."""
+        about = f"history {name[0]} {name[1]}".encode()
+        before = LATEST_RID if cursor is None else self._cursors.open(about, cursor)[0]
+        conditions, binds = self._of(name)
+        if since is not None:
+            conditions.append("v.last_updated >= ?")
+            binds.append(since)
+        if at is not None:
+            # A version was current from its own time until the next one's.
+            conditions.append(
+                "v.last_updated <= ? AND NOT EXISTS (SELECT 1 FROM version AS n WHERE "
+                "n.nr = v.nr AND n.version_id = v.version_id + 1 AND n.last_updated <= ?)"
+            )
+            binds += [at[1], at[0]]
+        text = " AND ".join(["r.nr = v.nr", "v.rid < ?", *conditions])
+        rows = self.db.execute(
+            f"SELECT {_COLUMNS} FROM version AS v {_history_index(name)} "
+            f"CROSS JOIN resource AS r WHERE {text} ORDER BY v.rid DESC LIMIT ?",
+            (before, *binds, count + 1),
+        ).fetchall()
+        page = rows[:count]
+        more = page and len(rows) > count
+        following = self._cursors.seal(about, [page[-1][0]]) if more else None
+        return Page(tuple(map(self._version, page)), following)
+
+    def _of(self, name: tuple[str | None, str | None]) -> tuple[list[str], list[Any]]:
+        if name[0] is None:
+            return [], []
+        type_nr = self.names.type(name[0])
+        if name[1] is None:
+            return ["v.type = ?"], [type_nr]
+        found = self.db.execute(
+            "SELECT nr FROM resource WHERE type = ? AND id = ?", (type_nr, name[1])
+        ).get
+        return ["v.nr = ?"], [found]
+
+    # --- search --------------------------------------------------------------------------
+
+    @contextmanager
+    def snapshot(self, steps: int) -> Iterator[None]:
+        """Hold one view of the store, and a work budget."""
+        self.db.execute("BEGIN")
+        try:
+            with self.searcher.budget.of(steps):
+                yield
+        finally:
+            self.db.execute("ROLLBACK")
+
+    def search(self, search: Search, steps: int) -> Page:
+        """Return one page of matches."""
+        with self.snapshot(steps):
+            rids, following = self.searcher.page(search)
+            total = None if search.total == "none" else self.searcher.total(search)
+            return Page(self.by_rid(rids) if rids else (), following, total)
+
+    def count(self, resource_type: str, where: Expression, steps: int) -> int:
+        """Return how many current resources of a type match."""
+        with self.snapshot(steps):
+            return self.searcher.total(Search(((resource_type, where),)))
+
+    # --- ledger --------------------------------------------------------------------------
+
+    def get(self, bucket: str, key: str, now: int | None) -> bytes | None:
+        """Return a ledger record, or None where it is absent or has ended."""
+        row = self.db.execute(
+            "SELECT value, expires FROM ledger WHERE bucket = ? AND key = ?", (bucket, key)
+        ).fetchone()
+        if row is None or (now is not None and row[1] is not None and row[1] <= now):
+            return None
+        return bytes(row[0])
+
+    def scan(
+        self, bucket: str, start: str, end: str | None, limit: int, *, reverse: bool
+    ) -> list[tuple[str, bytes]]:
+        """Return records with start <= key < end, in key order or backwards."""
+        bound, binds = ("", ()) if end is None else (" AND key < ?", (end,))
+        order = "DESC" if reverse else "ASC"
+        rows = self.db.execute(
+            f"SELECT key, value FROM ledger WHERE bucket = ? AND key >= ?{bound} "
+            f"ORDER BY key {order} LIMIT ?",
+            (bucket, start, *binds, limit),
+        )
+        return [(key, bytes(value)) for key, value in rows]
+
+    # --- audit ---------------------------------------------------------------------------
+
+    def audit(
+        self,
+        patient: str | None,
+        since: int | None,
+        until: int | None,
+        before: int | None,
+        limit: int,
+    ) -> list[AuditEntry]:
+        """Return audit entries newest first."""
+        conditions = ["a.seq < ?"]
+        binds: list[Any] = [LATEST_RID if before is None else before]
+        source = "audit AS a NOT INDEXED"
+        if patient is not None:
+            source = "audit_patient AS p CROSS JOIN audit AS a"
+            conditions = ["p.patient = ?", "p.seq < ?", "a.seq = p.seq"]
+            binds = [patient, *binds]
+        elif since is not None:
+            # Entries come nearly in the order of their time: the index bounds the walk.
+            source = "audit AS a INDEXED BY audit_recorded"
+        if since is not None:
+            conditions.append("a.recorded >= ?")
+            binds.append(since)
+        if until is not None:
+            conditions.append("a.recorded <= ?")
+            binds.append(until)
+        order = "p.seq" if patient is not None else "a.seq"
+        rows = self.db.execute(
+            f"SELECT a.seq, a.recorded, a.body, a.digest, a.patients FROM {source} "
+            f"WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT ?",
+            (*binds, limit),
+        )
+        return [_entry(row) for row in rows]
+
+    def audit_entry(self, seq: int) -> AuditEntry | None:
+        """Return one audit entry."""
+        row = self.db.execute(
+            "SELECT seq, recorded, body, digest, patients FROM audit WHERE seq = ?", (seq,)
+        ).fetchone()
+        return None if row is None else _entry(row)
+
+    def audit_after(self, seq: int, limit: int) -> list[AuditEntry]:
+        """Return audit entries in the order in which they were made."""
+        rows = self.db.execute(
+            "SELECT seq, recorded, body, digest, patients FROM audit WHERE seq > ? "
+            "ORDER BY seq LIMIT ?",
+            (seq, limit),
+        )
+        return [_entry(row) for row in rows]
+
+
+def _history_index(name: tuple[str | None, str | None]) -> str:
+    if name[0] is None:
+        return "NOT INDEXED"
+    return f"INDEXED BY {'version_type' if name[1] is None else 'version_nr'}"
+
+
+def _entry(row: tuple[Any, ...]) -> AuditEntry:
+    seq, recorded, body, digest, patients = row
+    return AuditEntry(seq, recorded, body, digest, tuple(patients.split("\n")) if patients else ())

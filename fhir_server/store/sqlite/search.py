@@ -1,0 +1,248 @@
+"""Search: one page of matches, in order, from one consistent view of the store.
+
+Without `_sort` a page is a walk newest first, and its cursor is the last rid: what is written
+later has a greater rid, so it neither repeats nor shifts what follows. With `_sort` the cursor
+holds the snapshot (the greatest rid of the first page's view) and the last sort key. A resource
+that is changed while somebody pages gets a new rid and is not on the pages that remain; every
+match that was not changed is on exactly one page.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import apsw
+
+from fhir_server.search import paging
+from fhir_server.search.expression import And, Expression, Or, Search
+from fhir_server.store.port import BadCursor, WorkBudgetExceeded
+from fhir_server.store.sqlite.budget import FULL, Budget
+from fhir_server.store.sqlite.cursor import Cursors
+from fhir_server.store.sqlite.names import Names
+from fhir_server.store.sqlite.packing import Packing
+from fhir_server.store.sqlite.plan import LINKED, MANY, Source, Sources
+from fhir_server.store.sqlite.search_sql import Predicates, Sql
+from fhir_server.store.sqlite.sorting import Sorting
+
+LATEST_RID: Final = 2**62
+WALK_STEPS: Final = 3_000_000
+"""Steps for which a walk newest first is tried, before all that an index gives is gathered."""
+
+_CHUNK: Final = 64
+
+
+class Searcher:
+    """Searches on one connection; the caller holds a transaction open."""
+
+    def __init__(self, db: apsw.Connection, names: Names, packing: Packing) -> None:
+        self.db = db
+        self.budget = Budget(db)
+        self.cursors: Cursors | None = None
+        self._sql = Predicates(db, names, packing)
+        self._sources = Sources(self._sql, self._few)
+        self._sorting = Sorting(self._sql)
+        self._names = names
+
+    def page(self, search: Search) -> tuple[list[int], str | None]:
+        """Return the rids of one page, and the cursor of the next."""
+        self._sql.begin()
+        if search.count <= 0:
+            return [], None
+        if search.sort:
+            return self._sorted_page(search)
+        before = LATEST_RID
+        if search.cursor is not None:
+            (before,) = self._open(search, 1)
+        found: list[list[int]] = [
+            self.newest(resource_type, where, before, search.count + 1)
+            for resource_type, where in search.by_type
+        ]
+        rids = found[0] if len(found) == 1 else list(heapq.merge(*found, reverse=True))
+        if len(rids) <= search.count:
+            return rids, None
+        rids = rids[: search.count]
+        return rids, self._cursors().seal(paging.shape(search), [rids[-1]])
+
+    def _cursors(self) -> Cursors:
+        if self.cursors is None:
+            self.cursors = Cursors(self.db)
+        return self.cursors
+
+    def _open(self, search: Search, parts: int) -> list[Any]:
+        position = self._cursors().open(paging.shape(search), search.cursor or "")
+        if len(position) != parts:
+            raise BadCursor("the cursor belongs to another search")
+        return position
+
+    def newest_now(self, resource_type: str, where: Expression, limit: int) -> list[int]:
+        """Return the newest that match, in a search of its own and within the work budget."""
+        self._sql.begin()
+        with self.budget.of(FULL):
+            return self.newest(resource_type, where, LATEST_RID, limit)
+
+    def total(self, search: Search) -> int:
+        """Return the number of all matches."""
+        self._sql.begin()
+        return sum(self.count(resource_type, where) for resource_type, where in search.by_type)
+
+    def matches(self, resource_type: str, where: Expression, rid: int) -> bool:
+        """Return whether one current resource matches."""
+        self._sql.begin()
+        part = self._sql.predicate(where, resource_type, "d.rid")
+        text = f"SELECT {part.text} FROM (SELECT ? AS rid) AS d"
+        return bool(self.db.execute(text, (*part.binds, rid)).get)
+
+    def newest(self, resource_type: str, where: Expression, before: int, limit: int) -> list[int]:
+        """Return the rids that match and are less than `before`, newest first."""
+        if where == Or(()):
+            return []
+        best = self._sources.best(where, resource_type, self._some)
+        walk = self._sources.walk(resource_type)
+        if best is None:
+            return self._stream(walk, where, resource_type, before, limit)
+        source, rows, rest = best
+        if not source.arms:
+            return []
+        if source.mergeable:
+            return self._stream(source, rest, resource_type, before, limit)
+        if rows >= MANY:
+            try:
+                with self.budget.of(WALK_STEPS):
+                    return self._stream(walk, where, resource_type, before, limit)
+            except WorkBudgetExceeded:
+                pass  # what matches lies far back: gather it
+        return self._gather(source, rest, resource_type, before, limit)
+
+    def count(self, resource_type: str, where: Expression) -> int:
+        """Return how many current resources of a type match."""
+        if where == And(()):
+            nr = self._names.type(resource_type)
+            return self.db.execute("SELECT live FROM counter WHERE type = ?", (nr,)).get or 0
+        if where == Or(()):
+            return 0
+        best = self._sources.best(where, resource_type, self._some)
+        if best is None:
+            source, rest = self._sources.walk(resource_type), where
+        else:
+            source, _, rest = best
+        if not source.arms:
+            return 0
+        part = self._sql.predicate(rest, resource_type, "d.rid")
+        if len(source.arms) == 1 and source.lone:
+            arm = source.arms[0]
+            text = f"SELECT count(*) {arm.text} AND {part.text}"
+            return int(self.db.execute(text, arm.binds + part.binds).get)
+        return len(self._rids(source, part, LATEST_RID))
+
+    def _some(self, arm: Sql, most: int) -> int:
+        text = f"SELECT count(*) FROM (SELECT 1 {arm.text} LIMIT ?)"
+        return int(self.db.execute(text, (*arm.binds, most)).get)
+
+    def _few(self, resource_type: str, where: Expression, most: int) -> list[int] | None:
+        """Return all rids that match, or None where they are more than `most` or hard to find."""
+        try:
+            with self.budget.of(WALK_STEPS // 10):
+                found = self.newest(resource_type, where, LATEST_RID, most + 1)
+        except WorkBudgetExceeded:
+            return None
+        return found if len(found) <= most else None
+
+    def _stream(
+        self, source: Source, rest: Expression, resource_type: str, before: int, limit: int
+    ) -> list[int]:
+        if not source.arms:
+            return []
+        part = self._sql.predicate(rest, resource_type, "d.rid")
+        arms = [
+            Sql(
+                f"SELECT d.rid {arm.text} AND d.rid < ? AND {part.text}",
+                (*arm.binds, before, *part.binds),
+            )
+            for arm in source.arms
+        ]
+        text = " UNION ".join(arm.text for arm in arms)
+        binds = tuple(bind for arm in arms for bind in arm.binds)
+        order = "d.rid" if len(arms) == 1 else "1"
+        rows = self.db.execute(f"{text} ORDER BY {order} DESC LIMIT ?", (*binds, limit))
+        return [rid for (rid,) in rows]
+
+    def _rids(self, source: Source, part: Sql, before: int) -> set[int]:
+        found: set[int] = set()
+        for arm in source.arms:
+            text = f"SELECT d.rid {arm.text} AND d.rid < ? AND {part.text}"
+            binds = (*arm.binds, before, *part.binds)
+            found.update(rid for (rid,) in self.db.execute(text, binds))
+        return found
+
+    def _gather(
+        self, source: Source, rest: Expression, resource_type: str, before: int, limit: int
+    ) -> list[int]:
+        gathered = sorted(self._rids(source, Sql("1"), before), reverse=True)
+        if rest == And(()):
+            return gathered[:limit]
+        part = self._sql.predicate(rest, resource_type, "d.value")
+        found: list[int] = []
+        for chunk in _chunks(gathered):
+            text = f"SELECT d.value FROM json_each(?) AS d WHERE {part.text}"
+            rows = self.db.execute(text, (as_json(chunk), *part.binds))
+            found += [rid for (rid,) in rows]
+            if len(found) >= limit:
+                return found[:limit]
+        return found
+
+    def _sorted_page(self, search: Search) -> tuple[list[int], str | None]:
+        keys = len(search.sort)
+        if search.cursor is None:
+            snapshot = self.db.execute("SELECT coalesce(max(rid), 0) FROM version").get
+            after: list[Any] | None = None
+        else:
+            snapshot, last, *values = self._open(search, keys + 2)
+            after = self._sorting.key(search.sort, values, last)
+        found: list[tuple[list[Any], int]] = []
+        for resource_type, where in search.by_type:
+            found += self._in_order(search, resource_type, where, snapshot, after)
+        found.sort()
+        rids = [rid for _, rid in found[: search.count]]
+        if len(found) <= search.count:
+            return rids, None
+        key, rid = found[search.count - 1]
+        values = self._sorting.values(key)
+        return rids, self._cursors().seal(paging.shape(search), [snapshot, rid, *values])
+
+    def _in_order(
+        self,
+        search: Search,
+        resource_type: str,
+        where: Expression,
+        snapshot: int,
+        after: list[Any] | None,
+    ) -> list[tuple[list[Any], int]]:
+        """Return the first `count + 1` of a type after a sort key, with their keys."""
+        limit = search.count + 1
+        if where == Or(()):
+            return []
+        best = self._sources.best(where, resource_type, self._some)
+        if best is None or best[1] >= MANY:
+            walked = self._sorting.walk(search.sort, resource_type, where, snapshot, after, limit)
+            if walked is not None:
+                return walked
+        rids = self.newest(resource_type, where, snapshot + 1, LATEST_RID)
+        keyed = ((key, rid) for key, rid in self._sorting.keyed(search.sort, resource_type, rids))
+        if after is not None:
+            return heapq.nsmallest(limit, (one for one in keyed if one[0] > after))
+        return heapq.nsmallest(limit, keyed)
+
+
+def _chunks(rids: Sequence[int]) -> Iterator[Sequence[int]]:
+    size, at = _CHUNK, 0
+    while at < len(rids):
+        yield rids[at : at + size]
+        at += size
+        size = min(size * 2, LINKED)
+
+
+def as_json(rids: Sequence[int]) -> str:
+    """Return numbers as a JSON array, to be bound where a list is asked."""
+    return "[" + ",".join(map(str, rids)) + "]"

@@ -1,0 +1,286 @@
+"""From a search expression to SQL: a condition on one resource, and rows of an index table.
+
+A *predicate* says of one `rid` whether it matches; a *source* gives the rids that match a leaf,
+from its index. What drives a query is chosen by `plan.py`, never by SQLite's planner: each
+statement has one table to walk, and everything else is an EXISTS on a whole key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from fhir_server.search.expression import (
+    And,
+    Chain,
+    CompositeIs,
+    DateIs,
+    Expression,
+    Has,
+    Ids,
+    InPatient,
+    LastUpdated,
+    Missing,
+    Not,
+    NumberIs,
+    Or,
+    Prefix,
+    QuantityIs,
+    RefersTo,
+    StringIs,
+    Tagged,
+    TokenIs,
+    TokenText,
+    UriIs,
+)
+from fhir_server.store.sqlite.entry import NARROWER, Entry, unpack
+from fhir_server.store.sqlite.keys import code_key, time_key
+from fhir_server.store.sqlite.leaf import EntryTest, entry_test
+from fhir_server.store.sqlite.names import Kind, Names
+from fhir_server.store.sqlite.packing import Packing
+
+
+class Sql(NamedTuple):
+    """A piece of SQL and what is bound in it, in order."""
+
+    text: str
+    binds: tuple[Any, ...] = ()
+
+
+TRUE: Final = Sql("1")
+FALSE: Final = Sql("0")
+
+
+def joined(word: str, parts: list[Sql]) -> Sql:
+    """Return pieces joined by AND or OR, in brackets."""
+    text = f" {word} ".join(part.text for part in parts)
+    return Sql(f"({text})", tuple(bind for part in parts for bind in part.binds))
+
+
+def numbers(values: tuple[int, ...] | list[int]) -> str:
+    """Return numbers of our own as an SQL list."""
+    return "(" + ",".join(map(str, values)) + ")"
+
+
+_RANGE: Final = {
+    Prefix.EQ: ("low >= ? AND low + span <= ?", (0, 1)),
+    Prefix.NE: ("(low < ? OR low + span > ?)", (0, 1)),
+    Prefix.GT: ("low + span > ?", (1,)),
+    Prefix.GE: ("low + span >= ?", (0,)),
+    Prefix.LT: ("low < ?", (0,)),
+    Prefix.LE: ("low <= ?", (1,)),
+    Prefix.SA: ("low > ?", (1,)),
+    Prefix.EB: ("low + span < ?", (0,)),
+    Prefix.AP: ("(low <= ? AND low + span >= ?)", (1, 0)),
+}
+"""A comparison of [low, low + span] with the range asked, and which of its ends are bound."""
+
+
+def range_sql(leaf: DateIs | LastUpdated) -> Sql:
+    """Return the comparison of the columns low and span with the range asked."""
+    text, ends = _RANGE[leaf.prefix]
+    asked = (time_key(leaf.low), time_key(leaf.high))
+    return Sql(text, tuple(asked[end] for end in ends))
+
+
+@dataclass(slots=True)
+class _Use:
+    """What a statement under way uses: the tests of its leaves."""
+
+    tests: list[EntryTest] = field(default_factory=list)
+    links: int = 0
+
+
+class Predicates:
+    """Makes predicates, for one connection; one statement's tests at a time."""
+
+    def __init__(self, db: apsw.Connection, names: Names, packing: Packing) -> None:
+        self.db = db
+        self.names = names
+        self._packing = packing
+        self._use = _Use()
+        self._kept: tuple[bytes, Entry] | None = None
+        db.create_scalar_function("leaf", self._leaf, 3, deterministic=True)
+
+    def begin(self) -> None:
+        """Forget the tests of the search before."""
+        self._use = _Use()
+
+    def _leaf(self, number: int, packing: int, packed: bytes) -> bool:
+        return self._use.tests[number](self.entry(packing, packed))
+
+    def entry(self, packing: int, packed: bytes) -> Entry:
+        """Return a packed entry; several leaves ask for the same one in turn."""
+        kept = self._kept
+        if kept is not None and kept[0] == packed:
+            return kept[1]
+        entry = unpack(self._packing.unpack(packing, packed))
+        self._kept = (packed, entry)
+        return entry
+
+    def params(self, resource_type: str, code: str) -> tuple[int, ...]:
+        """Return the numbers of a parameter and of a narrower one; empty where it has no value."""
+        own = self.names.param(resource_type, code)
+        if own is None:
+            return ()
+        narrower = NARROWER.get(code)
+        other = self.names.param(resource_type, narrower) if narrower else None
+        return (own,) if other is None else (own, other)
+
+    def resource_numbers(self, leaf: RefersTo) -> list[int]:
+        """Return the numbers of the resources that a reference may mean."""
+        if not leaf.resource_id:
+            return []
+        if leaf.resource_type is None:
+            types = [nr for nr, _ in self.names.types()]
+        else:
+            one = self.names.type(leaf.resource_type)
+            types = [] if one is None else [one]
+        rows = self.db.execute(
+            f"SELECT nr FROM resource WHERE type IN {numbers(types)} AND id = ?",
+            (leaf.resource_id,),
+        )
+        return [nr for (nr,) in rows]
+
+    def patient_numbers(self, patients: frozenset[str]) -> list[int]:
+        """Return the numbers of these Patients, as far as the store knows them."""
+        found = (self.resource_numbers(RefersTo("", "Patient", one)) for one in sorted(patients))
+        return [nr for nrs in found for nr in nrs]
+
+    def predicate(self, where: Expression, resource_type: str, rid: str) -> Sql:
+        """Return the condition on the SQL expression `rid`, a current resource of this type."""
+        match where:
+            case And(operands):
+                parts = [self.predicate(one, resource_type, rid) for one in operands]
+                return joined("AND", parts) if parts else TRUE
+            case Or(operands):
+                parts = [self.predicate(one, resource_type, rid) for one in operands]
+                return joined("OR", parts) if parts else FALSE
+            case Not(operand):
+                part = self.predicate(operand, resource_type, rid)
+                return Sql(f"NOT {part.text}", part.binds)
+            case Chain() | Has():
+                return self._link(where, resource_type, rid)
+            case Ids() | LastUpdated() | InPatient() | Tagged():
+                return self._of_resource(where, resource_type, rid)
+            case _:
+                return self._of_values(where, resource_type, rid)
+
+    def _of_resource(
+        self, where: Ids | LastUpdated | InPatient | Tagged, resource_type: str, rid: str
+    ) -> Sql:
+        type_nr = self.names.type(resource_type)
+        match where:
+            case Ids(ids):
+                marks = ",".join("?" * len(ids))
+                text = f"{rid} IN (SELECT rid FROM resource WHERE type = ? AND id IN ({marks}))"
+                return Sql(text, (type_nr, *sorted(ids)))
+            case LastUpdated():
+                part = range_sql(where)
+                text = part.text.replace("low + span", "last_updated").replace(
+                    "low", "last_updated"
+                )
+                return Sql(
+                    f"EXISTS (SELECT 1 FROM version WHERE rid = {rid} AND {text})", part.binds
+                )
+            case InPatient(patients):
+                nrs = numbers(self.patient_numbers(patients))
+                return Sql(
+                    f"EXISTS (SELECT 1 FROM compartment WHERE patient IN {nrs} AND type = ? "
+                    f"AND rid = {rid})",
+                    (type_nr,),
+                )
+            case Tagged(tag):
+                return Sql(
+                    f"EXISTS (SELECT 1 FROM tag WHERE tag = ? AND type = ? AND rid = {rid})",
+                    (self.names.find(Kind.TAG, tag), type_nr),
+                )
+
+    def _of_values(self, where: Expression, resource_type: str, rid: str) -> Sql:
+        match where:
+            case TokenIs(param, system, code) if code is not None:
+                params = self.params(resource_type, param)
+                if not params:
+                    return FALSE
+                systems = self.systems(params, system)
+                return Sql(
+                    f"EXISTS (SELECT 1 FROM token WHERE param IN {numbers(params)} "
+                    f"AND sys IN {systems} AND code = ? AND rid = {rid})",
+                    (code_key(code),),
+                )
+            case UriIs(param, uri, "exact"):
+                params = self.params(resource_type, param)
+                return Sql(
+                    f"EXISTS (SELECT 1 FROM string WHERE param IN {numbers(params)} "
+                    f"AND text = ? AND exact = '' AND rid = {rid})",
+                    (uri,),
+                )
+            case RefersTo(param):
+                return self._refers(where, self.params(resource_type, param), rid)
+            case DateIs(param):
+                params = self.params(resource_type, param)
+                part = range_sql(where)
+                return Sql(
+                    f"EXISTS (SELECT 1 FROM date INDEXED BY date_of WHERE rid = {rid} "
+                    f"AND param IN {numbers(params)} AND {part.text})",
+                    part.binds,
+                )
+            case _:
+                return self._by_entry(where, resource_type, rid)
+
+    def systems(self, params: tuple[int, ...], system: str | None) -> str:
+        """Return what stands behind `sys IN`: one system, or all that the parameters have."""
+        if system is None:
+            return f"(SELECT nr FROM seen WHERE param IN {numbers(params)})"
+        nr = self.names.find(Kind.SYSTEM, system)
+        return "()" if nr is None else f"({nr})"
+
+    def _refers(self, leaf: RefersTo, params: tuple[int, ...], rid: str) -> Sql:
+        if leaf.url:
+            return Sql(
+                f"EXISTS (SELECT 1 FROM string WHERE param IN {numbers(params)} "
+                f"AND text = ? AND exact = '' AND rid = {rid})",
+                (leaf.url,),
+            )
+        return Sql(
+            f"EXISTS (SELECT 1 FROM ref WHERE target IN {numbers(self.resource_numbers(leaf))} "
+            f"AND param IN {numbers(params)} AND rid = {rid})"
+        )
+
+    def _by_entry(self, leaf: Expression, resource_type: str, rid: str) -> Sql:
+        assert isinstance(  # noqa: S101 - every other leaf was taken above
+            leaf,
+            TokenIs | TokenText | StringIs | UriIs | NumberIs | QuantityIs | CompositeIs | Missing,
+        )
+        return self.tested(entry_test(leaf, resource_type, self), rid)
+
+    def tested(self, test: EntryTest, rid: str) -> Sql:
+        """Return the condition that a resource's entry passes a test."""
+        self._use.tests.append(test)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM entry WHERE rid = {rid} AND leaf(?, packing, packed))",
+            (len(self._use.tests) - 1,),
+        )
+
+    def _link(self, where: Chain | Has, resource_type: str, rid: str) -> Sql:
+        # Each link has its own alias: chains nest.
+        self._use.links += 1
+        at = f"l{self._use.links}"
+        if isinstance(where, Chain):
+            params = numbers(self.params(resource_type, where.param))
+            inner = self.predicate(where.where, where.target_type, f"{at}t.rid")
+            return Sql(
+                f"EXISTS (SELECT 1 FROM ref {at} INDEXED BY ref_of CROSS JOIN resource {at}t "
+                f"WHERE {at}.rid = {rid} AND {at}.param IN {params} AND {at}t.nr = {at}.target "
+                f"AND {at}t.live = 1 AND {at}t.type = ? AND {inner.text})",
+                (self.names.type(where.target_type), *inner.binds),
+            )
+        params = numbers(self.params(where.source_type, where.param))
+        inner = self.predicate(where.where, where.source_type, f"{at}r.rid")
+        return Sql(
+            f"EXISTS (SELECT 1 FROM entry {at} CROSS JOIN ref {at}r WHERE {at}.rid = {rid} "
+            f"AND {at}r.target = {at}.nr AND {at}r.param IN {params} AND {inner.text})",
+            inner.binds,
+        )

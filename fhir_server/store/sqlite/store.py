@@ -1,0 +1,241 @@
+"""The embedded engine: one SQLite file, one writer, readers on their own connections.
+
+Point reads run where they are asked for, on the event loop: they take 10 microseconds, a thread
+ten times as long. A search begins there too, with a small budget; what needs more is done again
+in a thread with the whole budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version, WorkBudgetExceeded
+from fhir_server.store.sqlite.budget import FULL
+from fhir_server.store.sqlite.checkpoint import Checkpointer
+from fhir_server.store.sqlite.connect import check_library, connect, refusals
+from fhir_server.store.sqlite.migrate import migrate
+from fhir_server.store.sqlite.reader import Reader
+from fhir_server.store.sqlite.writer import Writer
+
+ON_LOOP: Final = 60_000
+"""Steps of a search on the event loop: one or two milliseconds."""
+
+_THREADS: Final = 3
+_CHAIN: Final = 500
+
+_T = TypeVar("_T")
+
+
+class SqliteStore:
+    """A Store in one SQLite file."""
+
+    def __init__(self, path: Path, *, work_budget: int = FULL) -> None:
+        self.path = path
+        self._budget = work_budget
+        self._writer = Writer(path)
+        self._checkpointer = Checkpointer(path)
+        self._reader = Reader(path)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
+        self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
+        self._readers: list[Reader] = []
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path | str, *, work_budget: int = FULL) -> SqliteStore:
+        """Open the store in this file, made or brought to the newest version where needed.
+
+        Raises:
+            Unavailable: The file is of a newer version, no store, damaged or not writable.
+        """
+        check_library()
+        where = Path(path)
+        with refusals():
+            await asyncio.to_thread(_prepare, where)
+            return cls(where, work_budget=work_budget)
+
+    # --- writes --------------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> None:
+        """Make all of it durable, or raise a CommitRefused and make nothing of it."""
+        await self._writer.commit(batch)
+
+    # --- reads on the loop ---------------------------------------------------------------
+
+    async def read(self, resource_type: str, resource_id: str) -> Version | None:
+        """Return the current version (a deletion too), or None where none ever was."""
+        with refusals():
+            return self._reader.read(resource_type, resource_id)
+
+    async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
+        """Return the current versions of several resources, in the order asked."""
+        with refusals():
+            return [self._reader.read(*name) for name in names]
+
+    async def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
+        """Return one version, or None."""
+        with refusals():
+            return self._reader.vread(resource_type, resource_id, version_id)
+
+    async def visible(self, name: Name, where: Expression) -> bool:
+        """Return whether the current (not deleted) version of this resource matches."""
+        with refusals():
+            return self._reader.visible(name, where)
+
+    async def tags(self, name: Name) -> frozenset[str]:
+        """Return the access tags of a resource."""
+        with refusals():
+            return self._reader.tags(name)
+
+    async def holder(self, key: str) -> Name | None:
+        """Return who holds a unique key `system|value`."""
+        with refusals():
+            return self._reader.holder(key)
+
+    async def get(self, bucket: str, key: str, *, now: int | None = None) -> bytes | None:
+        """Return a ledger record, or None where it is absent or (at `now`) has ended."""
+        with refusals():
+            return self._reader.get(bucket, key, now)
+
+    async def scan(
+        self,
+        bucket: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int = 100,
+        reverse: bool = False,
+    ) -> list[tuple[str, bytes]]:
+        """Return records with start <= key < end, in key order (or from the end backwards)."""
+        with refusals():
+            return self._reader.scan(bucket, start, end, limit, reverse=reverse)
+
+    # --- reads that may take long --------------------------------------------------------
+
+    async def history(
+        self,
+        resource_type: str | None,
+        resource_id: str | None,
+        *,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return versions newest first: of one resource, of a type, or of all."""
+        name = (resource_type, resource_id)
+
+        def history(reader: Reader, steps: int) -> Page:
+            with reader.snapshot(steps):
+                return reader.history(name, since, at, count, cursor)
+
+        return await self._long(history)
+
+    async def search(self, search: Search) -> Page:
+        """Return one page of matches.
+
+        Raises:
+            WorkBudgetExceeded: The search would take too long.
+            BadCursor: The cursor is not one of this store's.
+        """
+        return await self._long(lambda reader, steps: reader.search(search, steps))
+
+    async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
+        """Return how many current resources of a type match."""
+        return await self._long(lambda reader, steps: reader.count(resource_type, where, steps))
+
+    async def audit(
+        self,
+        *,
+        patient: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+
+        def audit(reader: Reader, steps: int) -> list[AuditEntry]:
+            with reader.snapshot(steps):
+                return reader.audit(patient, since, until, before, limit)
+
+        return await self._long(audit)
+
+    async def audit_entry(self, seq: int) -> AuditEntry | None:
+        """Return one audit entry."""
+        with refusals():
+            return self._reader.audit_entry(seq)
+
+    async def audit_chain(self) -> AsyncIterator[AuditEntry]:
+        """Return all audit entries, oldest first."""
+        last = 0
+        while True:
+            with refusals():
+                entries = self._reader.audit_after(last, _CHAIN)
+            if not entries:
+                return
+            for entry in entries:
+                yield entry
+            last = entries[-1].seq
+            await asyncio.sleep(0)
+
+    async def _long(self, ask: Callable[[Reader, int], _T]) -> _T:
+        with refusals():
+            try:
+                return ask(self._reader, min(ON_LOOP, self._budget))
+            except WorkBudgetExceeded:
+                if self._budget <= ON_LOOP:
+                    raise
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, self._apart, ask)
+
+    def _apart(self, ask: Callable[[Reader, int], _T]) -> _T:
+        try:
+            reader = self._idle.get_nowait()
+        except queue.Empty:
+            reader = Reader(self.path)
+            self._readers.append(reader)
+        try:
+            return ask(reader, self._budget)
+        finally:
+            self._idle.put(reader)
+
+    # --- life ----------------------------------------------------------------------------
+
+    async def ready(self) -> bool:
+        """Return whether the store can take a commit now."""
+        if self._closed:
+            return False
+        if self._writer.failed is None:
+            return True
+        try:
+            await self._writer.commit(Batch())  # an empty transaction tries the file again
+        except Exception:  # noqa: BLE001 - not ready, whatever the reason
+            return False
+        return self._writer.failed is None
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the files."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._pool.shutdown)
+        self._reader.close()
+        for reader in self._readers:
+            reader.close()
+        await asyncio.to_thread(self._checkpointer.close)
+
+
+def _prepare(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = connect(path, writer=True)
+    try:
+        migrate(db)
+    finally:
+        db.close()
