@@ -1,0 +1,57 @@
+"""The stores that the contract holds for: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from fhir_server.store.memory import MemoryStore
+from fhir_server.store.port import Store
+
+Open = Callable[[Path], Awaitable[Store]]
+
+
+async def _memory(_folder: Path) -> Store:
+    return MemoryStore()
+
+
+async def _sqlite(folder: Path) -> Store:
+    from fhir_server.store.sqlite.store import SqliteStore
+
+    return await SqliteStore.open(folder / "fhir.db")
+
+
+STORES: dict[str, Open] = {"memory": _memory}
+if find_spec("fhir_server.store.sqlite.store"):
+    STORES["sqlite"] = _sqlite
+
+
+@pytest_asyncio.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store, once of each kind."""
+    opened = await STORES[request.param](tmp_path)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(params=STORES, scope="module", loop_scope="module")
+async def library(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Store]:
+    """A store of each kind that holds the contract's population; read only."""
+    from tests.contracts.population import fill
+
+    opened = await STORES[request.param](tmp_path_factory.mktemp("library"))
+    await fill(opened)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def stores() -> dict[str, Open]:
+    """How each kind of store is opened."""
+    return STORES
