@@ -93,30 +93,36 @@ class BearerTokens:
 
 
 async def citizen_access(
-    directory: CitizenDirectory,
-    client: Client,
-    family: Family,
-    scopes: tuple[str, ...],
-    *,
-    patient_id: str = "",
-    children: tuple[Child, ...] | None = None,
+    directory: CitizenDirectory, client: Client, family: Family, scopes: tuple[str, ...]
 ) -> Access:
-    """Return what a grant of a citizen gives now, for the own book or a child's.
-
-    Args:
-        directory: Where the verified links are known.
-        client: The client of the grant.
-        family: The grant.
-        scopes: What of the grant's scopes is used.
-        patient_id: Another Patient than the grant's; "" is the grant's.
-        children: The verified links, where the caller has just read them.
+    """Return what a grant of a citizen gives now, for the Patient its tokens stand for.
 
     Raises:
         InvalidToken: The citizen is not a verified guardian of that child now.
     """
-    if children is None:
-        children = await directory.children(family.number)
-    patient_id = patient_id or family.patient
+    children = await directory.children(family.number)
+    return access_for(client, family, scopes, children, family.patient)
+
+
+def access_for(
+    client: Client,
+    family: Family,
+    scopes: tuple[str, ...],
+    children: tuple[Child, ...],
+    patient_id: str,
+) -> Access:
+    """Return what a grant of a citizen gives for the own book or a child's.
+
+    Args:
+        client: The client of the grant.
+        family: The grant.
+        scopes: What of the grant's scopes is used.
+        children: The verified links of the citizen, as just read.
+        patient_id: Whose book.
+
+    Raises:
+        InvalidToken: The citizen is not a verified guardian of that child.
+    """
     is_own = patient_id == family.own_patient
     if not is_own and all(child.patient_id != patient_id for child in children):
         raise InvalidToken("not a verified guardian now")

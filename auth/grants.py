@@ -29,7 +29,7 @@ LOGIN_LIFETIME: Final = 900
 REFRESH_LIFETIME: Final = 90 * 24 * 3600
 """Seconds after which a person logs in again, however often the token was refreshed."""
 
-SESSION_LIFETIME: Final = 12 * 3600
+SESSION_LIFETIME: Final = 4 * 3600
 """Seconds that a session of the web book lasts at most."""
 
 
