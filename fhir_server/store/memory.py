@@ -221,7 +221,7 @@ class MemoryStore(MemoryLedger):
         cursor: str | None = None,
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
-        below = self._unseal(cursor, _HISTORY)[0] if cursor else self._rid + 1
+        below = self._unseal(cursor, _HISTORY)[0] if cursor is not None else self._rid + 1
         if resource_id is not None and resource_type is not None:
             log = self._versions.get(resource_type, {}).get(resource_id, [])
         else:
@@ -290,7 +290,7 @@ class MemoryStore(MemoryLedger):
         """
         about = paging.shape(search)
         snapshot, after = self._rid, None
-        if search.cursor:
+        if search.cursor is not None:
             snapshot, last, *ends = self._unseal(search.cursor, about)
             after = order.position(search.sort, order.loaded(search.sort, ends), last)
         found = []

@@ -15,7 +15,7 @@ from fhir_server.store.port import Store
 Open = Callable[[Path], Awaitable[Store]]
 
 
-async def _memory(_folder: Path) -> Store:
+async def _memory(_folder: Path) -> Store:  # noqa: RUF029 - opened as the others are
     return MemoryStore()
 
 

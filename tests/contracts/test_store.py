@@ -73,9 +73,13 @@ async def test_every_version_is_kept(store: Store) -> None:
     await store.commit(Batch(writes=[gone("Patient", "p", 3)]))
 
     first, second, third = [await store.vread("Patient", "p", n) for n in (1, 2, 3)]
-    assert first and b'"male"' in first.body
-    assert second and b'"female"' in second.body
-    assert third and third.deleted and third.body == b""
+    assert first
+    assert b'"male"' in first.body
+    assert second
+    assert b'"female"' in second.body
+    assert third
+    assert third.deleted
+    assert third.body == b""
     assert await store.vread("Patient", "p", 4) is None
     assert await store.vread("Patient", "p", 0) is None
     assert await store.read("Patient", "p") == third
@@ -341,7 +345,8 @@ async def test_fifty_updates_of_one_version_make_one(store: Store) -> None:
     assert answers.count(None) == 1
     assert all(isinstance(one, VersionConflict) for one in answers if one is not None)
     current = await store.read("Patient", "p")
-    assert current and current.body == batches[answers.index(None)].writes[0].body
+    assert current
+    assert current.body == batches[answers.index(None)].writes[0].body
 
 
 async def test_fifty_batches_at_once_are_all_made(store: Store) -> None:
@@ -383,7 +388,8 @@ async def test_access_tags_stay_with_the_resource(store: Store) -> None:
         assert await store.count("Patient", Tagged(tag)) == 1
     assert not await store.visible(("Patient", "p"), Tagged("facility/00000"))
     version = await store.read("Patient", "p")
-    assert version and version.version_id == 2
+    assert version
+    assert version.version_id == 2
 
 
 async def test_what_is_deleted_is_not_visible(store: Store) -> None:
