@@ -1,0 +1,112 @@
+"""The CapabilityStatement, computed from the tables.
+
+https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fhir_server.interactions.table import INTERACTIONS
+from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.search.parameters import parameters
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.context import Operation, Resource
+
+_SMART: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SYSTEM: Final = frozenset({"transaction", "batch", "search-system", "history-system"})
+_TYPE: Final = (
+    "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create",
+    "search-type",
+)  # fmt: skip
+_FORMATS: Final = ["application/fhir+json", "application/fhir+xml", "json", "xml"]
+_DATE: Final = "2026-11-25"
+
+
+def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Resource:
+    """Return what this server does, at this base."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": _DATE,
+        "publisher": "vn-fhir-server",
+        "kind": "instance",
+        "software": {"name": "vn-fhir-server"},
+        "implementation": {
+            "description": "FHIR R4 health-record server for Viet Nam",
+            "url": base_url,
+        },
+        "fhirVersion": "4.0.1",
+        "format": _FORMATS,
+        "rest": [_rest(base_url, operations)],
+    }
+
+
+def _rest(base_url: str, operations: tuple[Operation, ...]) -> dict[str, Any]:
+    known = {code for _, _, code in INTERACTIONS}
+    whole = sorted(known & _SYSTEM | ({"batch"} if "transaction" in known else set()))
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "security": _security(base_url),
+        "resource": [_resource(kind, known, operations) for kind in sorted(RESOURCE_TYPES)],
+        "interaction": [{"code": code} for code in whole],
+    }
+    named = [_operation(row) for row in operations if not row.resource_types]
+    return rest | {"operation": named} if named else rest
+
+
+def _security(base_url: str) -> dict[str, Any]:
+    origin = base_url.removesuffix("/fhir")
+    uris = {
+        "authorize": f"{origin}/auth/authorize",
+        "token": f"{origin}/auth/token",
+        "introspect": f"{origin}/auth/introspect",
+        "revoke": f"{origin}/auth/revoke",
+    }
+    return {
+        "extension": [
+            {
+                "url": _SMART,
+                "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items()],
+            }
+        ],
+        "cors": True,
+        "service": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                        "code": "SMART-on-FHIR",
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _resource(kind: str, known: set[str], operations: tuple[Operation, ...]) -> dict[str, Any]:
+    searched = sorted(parameters(kind).values(), key=lambda one: one.code)
+    resource: dict[str, Any] = {
+        "type": kind,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{kind}",
+        "interaction": [{"code": code} for code in _TYPE if code in known],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "multiple",
+        "referencePolicy": ["literal", "local"],
+        "searchInclude": ["*", *(f"{kind}:{p.code}" for p in searched if p.type == "reference")],
+        "searchParam": [
+            {"name": one.code, "definition": one.url, "type": one.type} for one in searched
+        ],
+    }
+    named = [_operation(row) for row in operations if kind in row.resource_types]
+    return resource | {"operation": named} if named else resource
+
+
+def _operation(row: Operation) -> dict[str, str]:
+    return {"name": row.code.removeprefix("$"), "definition": row.definition}

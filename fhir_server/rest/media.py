@@ -1,0 +1,122 @@
+"""Formats: what the client accepts, what it sent.
+
+https://hl7.org/fhir/R4/http.html#mime-type
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+from fhir_server.model.outcome import NotAcceptable, UnsupportedMediaType
+
+Format = Literal["json", "xml"]
+
+JSON_TYPES: Final = frozenset({"application/fhir+json", "application/json", "text/json"})
+XML_TYPES: Final = frozenset({"application/fhir+xml", "application/xml", "text/xml"})
+FORM: Final = "application/x-www-form-urlencoded"
+CONTENT_TYPES: Final[dict[Format, bytes]] = {
+    "json": b"application/fhir+json; charset=utf-8",
+    "xml": b"application/fhir+xml; charset=utf-8",
+}
+_OURS: Final[dict[Format, frozenset[str]]] = {"json": JSON_TYPES, "xml": XML_TYPES}
+_SHORT: Final[dict[str, Format]] = {"json": "json", "xml": "xml"}
+_CHARSETS: Final = frozenset({"utf-8", "utf8"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How the answer is written."""
+
+    format: Format = "json"
+    pretty: bool = False
+
+
+@lru_cache(maxsize=1024)
+def accepted(accept: str) -> Format:
+    """Return the format of ours that an Accept header likes best.
+
+    Raises:
+        NotAcceptable: It likes none.
+    """
+    best: Format | None = None
+    most = 0.0
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
+        media, quality = _ranged(part)
+        found = _format_of(media)
+        if found is not None and quality > most:
+            best, most = found, quality
+    if best is None:
+        raise NotAcceptable("This server answers in application/fhir+json or application/fhir+xml.")
+    return best
+
+
+def _ranged(part: str) -> tuple[str, float]:
+    media, *parameters = (one.strip().lower() for one in part.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                quality = float(parameter[2:])
+            except ValueError:
+                quality = 0.0
+    return media, quality
+
+
+def _format_of(media: str) -> Format | None:
+    if media in JSON_TYPES or media in {"*/*", "application/*"}:
+        return "json"
+    if media in XML_TYPES:
+        return "xml"
+    return "json" if media == "text/*" else None
+
+
+def by_parameter(value: str) -> Format:
+    """Return the format that `_format` names; a `+` may have become a space on the way.
+
+    Raises:
+        NotAcceptable: It names none of ours.
+    """
+    media = value.partition(";")[0].strip().lower().replace("fhir ", "fhir+")
+    found = _SHORT.get(media)
+    for name, types in _OURS.items():
+        if media in types:
+            found = name
+    if found is None:
+        raise NotAcceptable("The parameter _format must be json or xml, or one of their types.")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def sent(content_type: str) -> Format:
+    """Return the format of a body.
+
+    Raises:
+        UnsupportedMediaType: It is neither JSON nor XML, or not in UTF-8.
+    """
+    media, _, rest = content_type.partition(";")
+    _require_utf8(rest)
+    for name, types in _OURS.items():
+        if media.strip().lower() in types:
+            return name
+    raise UnsupportedMediaType("The body must be application/fhir+json or application/fhir+xml.")
+
+
+def require_form(content_type: str) -> None:
+    """Refuse a search's body that is no form.
+
+    Raises:
+        UnsupportedMediaType: It is none.
+    """
+    media, _, rest = content_type.partition(";")
+    _require_utf8(rest)
+    if media.strip().lower() != FORM:
+        raise UnsupportedMediaType(f"The body of _search must be {FORM}.")
+
+
+def _require_utf8(parameters: str) -> None:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().lower().partition("=")
+        if name == "charset" and value.strip('"') not in _CHARSETS:
+            raise UnsupportedMediaType("The body must be in UTF-8.")

@@ -1,0 +1,97 @@
+"""The outermost layer, pure ASGI: request id, access log, security headers, metrics."""
+
+from __future__ import annotations
+
+import re
+from secrets import token_hex
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from fhir_server.rest.metrics import Metrics
+
+log = structlog.stdlib.get_logger("access")
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9\-._]{1,64}").fullmatch
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9\-._/$]{1,256}").fullmatch
+# A person's number, a card or an account may stand where an id is expected: it is not logged.
+_NUMBER: Final = re.compile(r"[A-Za-z]{0,3}[0-9]{6,}(?![0-9a-f-])")
+_SECURITY: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_FAILED: Final = 500
+
+
+class Outermost:
+    """Gives every request an id, every answer its security headers, and the log one line."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        own = (b"x-request-id", request_id)
+        status = _FAILED
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _with(message.get("headers", ()), own)
+            await send(message)
+
+        self.metrics.in_flight += 1
+        try:
+            await self.app(scope, receive, send_on)
+        except Exception:
+            self.metrics.failures += 1
+            raise
+        finally:
+            seconds = perf_counter() - started
+            self.metrics.in_flight -= 1
+            self.metrics.observe(scope["method"], status, seconds)
+            log.info(
+                "request",
+                method=scope["method"],
+                path=logged(scope["path"]),
+                status=status,
+                ms=round(seconds * 1000, 1),
+                request_id=scope["state"]["request_id"],
+            )
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID(value):
+            return bytes(value)
+    return token_hex(8).encode()
+
+
+def _with(
+    headers: list[tuple[bytes, bytes]] | tuple[()], own: tuple[bytes, bytes]
+) -> list[tuple[bytes, bytes]]:
+    there = {name for name, _ in headers}
+    return [*headers, *(one for one in _SECURITY if one[0] not in there), own]
+
+
+def logged(path: str) -> str:
+    """Return a path as the log may hold it: no query, no long numbers, nothing strange."""
+    if not _PLAIN_PATH(path):
+        return "-"
+    return "/".join("#" if _NUMBER.fullmatch(part) else part for part in path.split("/"))

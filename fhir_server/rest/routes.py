@@ -1,0 +1,197 @@
+"""FHIR's REST interface: one ASGI app over the tables of interactions and operations.
+
+https://hl7.org/fhir/R4/http.html
+
+No framework stands between the socket and an interaction: a read's bytes go out as stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from fhir_server.interactions.capabilities import capability_statement
+from fhir_server.interactions.narrow import require_granted
+from fhir_server.interactions.operation import operation_of
+from fhir_server.interactions.perform import perform, refused
+from fhir_server.interactions.table import Place, locate
+from fhir_server.model import codec
+from fhir_server.model.outcome import (
+    FhirError,
+    InvalidValue,
+    NotAcceptable,
+    UnknownResource,
+    UnsupportedMethod,
+)
+from fhir_server.rest.authenticate import authenticated
+from fhir_server.rest.body import ClientGone
+from fhir_server.rest.errors import failure, refusal
+from fhir_server.rest.media import CONTENT_TYPES, Wanted
+from fhir_server.rest.request import Arrival, has_body, query_of, wanted, with_body, with_headers
+from fhir_server.rest.response import PREFLIGHT, Response, rendered, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from fhir_server.interactions.context import Context, ContextOf, FhirRequest, Operation
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "/fhir"
+_METADATA: Final = "metadata"
+_PLAIN: Final = Wanted()
+
+
+def fhir_app(
+    context_of: ContextOf,
+    *,
+    base_url: str,
+    operations: tuple[Operation, ...] = (),
+    max_body: int = 52_428_800,
+    public: Mapping[str, ASGIApp] | None = None,
+) -> ASGIApp:
+    """Return the ASGI app of the FHIR base.
+
+    Args:
+        context_of: Makes a Context of a request's credentials.
+        base_url: The FHIR base, without a slash at its end.
+        operations: The rows of `operations.table`.
+        max_body: The longest body in bytes, decoded.
+        public: Apps for paths below the base that need no token, such as
+            `.well-known/smart-configuration`.
+    """
+    return FhirApp(context_of, base_url, operations, max_body, public or {})
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request on its way: how it is answered, and what was refused before it was clear who asks.
+
+    Attributes:
+        problem: A refusal that must wait until the caller is known.
+    """
+
+    arrival: Arrival
+    query: tuple[tuple[str, str], ...] = ()
+    wanted: Wanted = _PLAIN
+    problem: FhirError | None = None
+
+
+@dataclass(slots=True)
+class FhirApp:
+    """The ASGI app: routing by the table, formats, refusals; `perform` does the rest."""
+
+    context_of: ContextOf
+    base_url: str
+    operations: tuple[Operation, ...]
+    max_body: int
+    public: Mapping[str, ASGIApp]
+    statements: dict[Wanted, bytes] = field(default_factory=dict)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        arrival = Arrival.of(scope, PREFIX)
+        open_app = self.public.get(arrival.path)
+        if open_app is not None:
+            await open_app(scope, receive, send)
+            return
+        asked = _read(arrival)
+        try:
+            response = await self._answer(asked, scope, receive)
+        except FhirError as error:
+            response = refusal(error, asked.wanted)
+        except ClientGone:
+            return
+        except Exception:
+            log.exception("request.failed", extra={"request_id": _request_id(scope)})
+            response = failure(asked.wanted)
+        await response.send(
+            send,
+            gzip_accepted=b"gzip" in arrival.headers.get(b"accept-encoding", b""),
+            is_head=arrival.method == "HEAD",
+        )
+
+    async def _answer(self, asked: _Asked, scope: Scope, receive: Receive) -> Response:
+        arrival = asked.arrival
+        if arrival.method == "OPTIONS":
+            return _options(arrival)
+        if arrival.path == _METADATA and arrival.method in {"GET", "HEAD"}:
+            return self._metadata(asked)
+        ctx = await authenticated(self.context_of, arrival, scope, _request_id(scope))
+        request = await self._request(ctx, asked, receive)
+        result = await perform(ctx, request)
+        return rendered(result, request, asked.wanted, self.base_url)
+
+    async def _request(self, ctx: Context, asked: _Asked, receive: Receive) -> FhirRequest:
+        """Return the request, whole; a refusal on the way leaves its AuditEvent."""
+        arrival = asked.arrival
+        place = locate(arrival.path)
+        bare = arrival.bare(_interaction(arrival, place) or arrival.method.lower(), place)
+        try:
+            _require_place(arrival, place)
+            if asked.problem is not None:
+                raise asked.problem
+            request = with_headers(arrival, bare, asked.query)
+            if has_body(arrival, request.interaction):
+                if request.interaction == "operation":
+                    operation_of(ctx, request)
+                require_granted(ctx, request)
+                request = await with_body(arrival, request, receive, self.max_body)
+        except FhirError as error:
+            await refused(ctx, bare, error)
+            raise
+        return request
+
+    def _metadata(self, asked: _Asked) -> Response:
+        if asked.problem is not None:
+            raise asked.problem
+        body = self.statements.get(asked.wanted)
+        if body is None:
+            statement = capability_statement(self.base_url, self.operations)
+            body = written(codec.dumps(statement), asked.wanted)
+            self.statements[asked.wanted] = body
+        return Response(200, body, [(b"content-type", CONTENT_TYPES[asked.wanted.format])])
+
+
+def _read(arrival: Arrival) -> _Asked:
+    asked = _Asked(arrival)
+    try:
+        asked.query = query_of(arrival.query_string)
+        asked.wanted = wanted(arrival, asked.query)
+    except (InvalidValue, NotAcceptable) as error:
+        asked.problem = error
+    return asked
+
+
+def _interaction(arrival: Arrival, place: Place | None) -> str | None:
+    if place is None:
+        return None
+    return place.methods.get("GET" if arrival.method == "HEAD" else arrival.method)
+
+
+def _require_place(arrival: Arrival, place: Place | None) -> None:
+    if place is None:
+        raise UnknownResource("There is nothing at this path.")
+    if _interaction(arrival, place) is None:
+        raise UnsupportedMethod(
+            f"This path does not know {arrival.method}.", headers={"Allow": place.allow}
+        )
+
+
+def _options(arrival: Arrival) -> Response:
+    place = locate(arrival.path)
+    if place is None:
+        raise UnknownResource("There is nothing at this path.")
+    always = {name for name, _ in PREFLIGHT[:5]}
+    headers = [header for header in PREFLIGHT if header[0] not in always]
+    return Response(204, b"", [*headers, (b"allow", place.allow.encode())])
+
+
+def _request_id(scope: Scope) -> str:
+    state = scope.get("state")
+    return state.get("request_id", "") if state else ""
