@@ -1,0 +1,125 @@
+"""HL7's official examples and the Synthea bundles: valid, and unchanged by every round trip."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from fhir_server.model import codec, xml
+from fhir_server.validation.findings import Findings
+from fhir_server.validation.structure import validate
+from fhir_server.validation.verdict import is_surely_valid
+from tests.conformance.official import examples, not_valid, synthea
+
+pytestmark = pytest.mark.data
+
+COUNTS = {"json": 720, "xml": 875}
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+
+
+def read(kind: str, body: bytes) -> dict[str, Any]:
+    """Return the resource of an example."""
+    return codec.parse_resource(body) if kind == "json" else codec.from_xml(body)
+
+
+def numbers(body: bytes) -> list[bytes]:
+    """Return the numbers of JSON as they are written, in their order."""
+    return NUMBER.findall(STRING.sub(b"", body))
+
+
+def canonical_div(text: str) -> str:
+    """Return a narrative as canonical XML, so that `&quot;` and `"` are the same."""
+    return etree.tostring(xml.div(text), method="c14n", exclusive=True).decode()
+
+
+def meaning(value: Any) -> Any:
+    """Return a value to compare: narratives canonical, decimals as written, order of names free."""
+    if isinstance(value, dict):
+        return {
+            key: canonical_div(part) if key == "div" else meaning(part)
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [meaning(part) for part in value]
+    return value if isinstance(value, (str, bool)) or value is None else str(value)
+
+
+def tree(node: etree._Element, *, inside: bool = False) -> Any:
+    """Return XML to compare: no comments, hints or white space but those of narratives."""
+    is_html = node.tag.startswith(f"{{{xml.XHTML}}}")
+    attributes = sorted(item for item in node.attrib.items() if xml.XSI not in item[0])
+    text = (node.text or "") if is_html else (node.text or "").strip()
+    tail = (node.tail or "") if inside else ""
+    return node.tag, attributes, text, [tree(child, inside=is_html) for child in node], tail
+
+
+@pytest.mark.parametrize("kind", ["json", "xml"])
+def test_official_examples_are_valid_but_those_listed(data: Path, kind: str) -> None:
+    """Every official example is valid; those listed have errors just where the list says."""
+    listed = not_valid(kind)
+    wrong = {}
+    for count, (name, body) in enumerate(examples(data, kind), 1):
+        resource = read(kind, body)
+        places = sorted({place for issue in validate(resource) for place in issue.expression})
+        row = listed.get(name, {"at": []})
+        if "at_prefix" in row:
+            expected = [place for place in places if place.startswith(row["at_prefix"])]
+            expected = expected if len(expected) == row["count"] else ["another number"]
+        else:
+            expected = sorted(row["at"])
+        if places != expected:
+            wrong[name] = places
+    assert wrong == {}
+    assert count == COUNTS[kind]
+    assert all(row["reason"] for row in listed.values())
+
+
+def test_the_verdict_never_says_more_than_the_findings(data: Path) -> None:
+    """What the fast verdict calls valid has no findings, and most examples are decided by it."""
+    sure = 0
+    for name, body in examples(data, "json"):
+        resource = codec.parse_resource(body)
+        if is_surely_valid(resource):
+            sure += 1
+            assert Findings().of(resource) == [], name
+    assert sure > 0.9 * COUNTS["json"]
+
+
+def test_json_comes_back_through_json(data: Path) -> None:
+    """Reading and writing JSON changes no value, no order and no digit of a number."""
+    for name, body in examples(data, "json"):
+        resource = codec.parse_resource(body)
+        again = codec.dumps(resource)
+        assert codec.loads(again) == resource, name
+        assert list(codec.loads(again)) == list(resource), name
+        assert numbers(again) == numbers(body), name
+
+
+def test_json_comes_back_through_xml(data: Path) -> None:
+    """JSON to XML to JSON is equal in meaning."""
+    for name, body in examples(data, "json"):
+        resource = codec.parse_resource(body)
+        assert meaning(codec.from_xml(codec.to_xml(resource))) == meaning(resource), name
+
+
+def test_xml_comes_back_through_json(data: Path) -> None:
+    """XML to JSON to XML is the same XML, but for comments and white space."""
+    parser = etree.XMLParser(remove_comments=True, remove_pis=True, resolve_entities=False)
+    for name, body in examples(data, "xml"):
+        resource = codec.parse_resource(codec.dumps(codec.from_xml(body)))
+        again = codec.to_xml(resource)
+        assert tree(etree.fromstring(again, parser)) == tree(etree.fromstring(body, parser)), name
+
+
+def test_synthea_resources_are_valid(data: Path) -> None:
+    """Each of the 40 Synthea bundles is valid, with every resource in it."""
+    names = []
+    for name, body in synthea(data):
+        names.append(name)
+        assert validate(codec.parse_resource(body)) == [], name
+    assert len(names) == 40
