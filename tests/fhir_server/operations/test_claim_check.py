@@ -1,0 +1,231 @@
+"""`Claim/[id]/$check` over the record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from auth.principal import SYSTEM, Principal
+from fhir_server.interactions.context import FhirRequest
+from fhir_server.interactions.perform import perform
+from fhir_server.model import codec
+from fhir_server.model.identifiers import NS
+from fhir_server.model.outcome import UnknownResource
+from fhir_server.operations.table import OPERATIONS
+from fhir_server.validation.structure import validate
+from tests.conftest import World
+from tests.fhir_server.operations import record
+
+Resource = dict[str, Any]
+BHXH = Principal(kind="payer", client_id="insurer-bhxh", code="BHXH", scopes=("system/*.cruds",))
+PRIVATE = replace(BHXH, client_id="insurer-private-01", code="PRIVATE-01", private=True)
+
+
+async def check(world: World, claim: str, principal: Principal = SYSTEM) -> Resource:
+    """Ask for a check."""
+    ctx = replace(world.context(principal), operations=OPERATIONS)
+    request = FhirRequest(
+        "operation", resource_type="Claim", resource_id=claim, operation="$check", method="POST"
+    )
+    result = await perform(ctx, request)
+    assert result.status == 200
+    assert result.version is not None
+    return codec.loads(result.version.body)
+
+
+async def put_all(world: World, *resources: Resource) -> None:
+    """Store resources under their own ids."""
+    for one in resources:
+        await world.put(one)
+
+
+def findings(response: Resource) -> list[tuple[str, int | None, Decimal]]:
+    """Return rule, line and amount of each finding."""
+    found = [(None, one) for one in response.get("adjudication", [])]
+    for item in response.get("item", []):
+        found += [(item["itemSequence"], one) for one in item["adjudication"]]
+    return [
+        (one["reason"]["coding"][0]["code"], line, Decimal(one["amount"]["value"]))
+        for line, one in found
+    ]
+
+
+def change(claim: Resource, name: str, value: str, *, item: bool = False) -> Resource:
+    """Change one amount of a claim, or of its line."""
+    holder = claim["item"][0] if item else claim
+    for extension in holder["extension"]:
+        if extension["url"].endswith(f"/{name}"):
+            extension["valueMoney"]["value"] = Decimal(value)
+    return claim
+
+
+async def test_a_right_claim_has_no_finding(world: World) -> None:
+    """A claim whose card, sums and times are right is complete, with nothing found."""
+    await put_all(world, *record.people(), *record.visit(), record.claim())
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert (response["resourceType"], response["outcome"]) == ("ClaimResponse", "complete")
+    assert findings(response) == []
+    assert response["request"] == {"reference": "Claim/claim-v1"}
+    assert [i for i in validate(response) if i.severity == "error"] == []
+
+
+async def test_a_line_finding_names_rule_law_words_money_and_evidence(world: World) -> None:
+    """G18 stands at its line, with the absolute difference, both languages, law and evidence."""
+    claim = change(record.claim(), "t-bhtt", "8500", item=True)
+    await put_all(world, *record.people(), *record.visit(), claim)
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert findings(response) == [("G19", None, Decimal(500)), ("G18", 1, Decimal(500))]
+    found = response["item"][0]["adjudication"][0]
+    assert found["category"]["coding"] == [
+        {"system": f"{NS}/CodeSystem/adjudication", "code": "finding"}
+    ]
+    assert found["reason"]["coding"] == [{"system": f"{NS}/CodeSystem/rule", "code": "G18"}]
+    assert found["amount"]["currency"] == "VND"
+    assert "T_BHTT" in found["reason"]["text"]
+    translation = found["reason"]["_text"]["extension"][0]["extension"]
+    assert {"url": "lang", "valueCode": "en"} in translation
+    (detail,) = found["extension"]
+    assert detail["url"] == f"{NS}/StructureDefinition/finding"
+    parts = {one["url"]: one for one in detail["extension"]}
+    assert parts["severity"]["valueCode"] == "error"
+    assert "4750" in parts["law"]["valueString"]
+    assert parts["evidence"]["valueReference"] == {"reference": "Claim/claim-v1"}
+    assert [i for i in validate(response) if i.severity == "error"] == []
+
+
+async def test_a_claim_has_one_response_and_the_same_again_makes_no_version(world: World) -> None:
+    """Checked again it is the same ClaimResponse; only other findings make a new version."""
+    await put_all(world, *record.people(), *record.visit(), record.claim())
+
+    first = await check(world, "claim-v1", BHXH)
+    world.clock.move(hours=1)
+    again = await check(world, "claim-v1")
+    await put_all(world, change(record.claim(), "t-bhtt", "9000"))
+    changed = await check(world, "claim-v1", BHXH)
+
+    assert first == again
+    assert (changed["id"], changed["meta"]["versionId"]) == (first["id"], "2")
+    assert findings(changed) == [("G19", None, Decimal(1000))]
+
+
+async def test_the_card_is_asked_for_the_day_of_the_visit(world: World) -> None:
+    """A card that ended before the visit is G04, for the money that the claim asks."""
+    card = record.coverage(period={"start": "2022-01-01", "end": "2023-10-31"})
+    await put_all(world, *record.people(), card, *record.visit(), record.claim())
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert findings(response) == [("G04", None, Decimal(8000))]
+
+
+async def test_the_same_arrival_under_another_key_is_a_duplicate(world: World) -> None:
+    """G01 names the other claim and its visit."""
+    await put_all(
+        world,
+        *record.people(),
+        *record.visit(),
+        record.claim(),
+        *record.visit("v2"),
+        record.claim("v2"),
+    )
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert findings(response) == [("G01", None, Decimal(8000))]
+    evidence = codec.dumps(response).decode()
+    assert "Claim/claim-v2" in evidence
+    assert "Encounter/v2" in evidence
+
+
+def stay(of: str = "mother") -> list[Resource]:
+    """An in-patient stay at 79999 around the visit v1."""
+    return record.visit(
+        "stay",
+        "2023-11-18T08:00:00+07:00",
+        "2023-11-25T10:00:00+07:00",
+        facility="79999",
+        kind="03",
+        of=of,
+    )
+
+
+async def test_two_places_at_once_says_nothing_clinical(world: World) -> None:
+    """G07 names the other facility and visit; neither diagnosis nor drug of it."""
+    await put_all(
+        world, *record.people(), *record.visit(), record.claim(), *stay(), record.claim("stay")
+    )
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert findings(response) == [("G07", None, Decimal(8000))]
+    text = codec.dumps(response).decode()
+    assert "79999" in text
+    assert not {"Viêm", "J02", "Paracetamol"} & set(text.replace('"', " ").split())
+    assert "Condition/" not in text
+
+
+@pytest.mark.parametrize("why", ["no claim", "another payer", "cancelled", "withdrawn"])
+async def test_a_visit_that_is_not_the_payers_business_is_no_evidence(
+    world: World, why: str
+) -> None:
+    """What was not claimed from this payer, or was withdrawn, is neither counted nor named."""
+    other = record.claim("stay")
+    if why == "another payer":
+        other["insurer"] = record.payer("PRIVATE-01")
+    if why == "cancelled":
+        other["status"] = "cancelled"
+    there = stay()
+    if why == "withdrawn":
+        there[0]["status"] = "entered-in-error"
+    await put_all(world, *record.people(), *record.visit(), record.claim(), *there)
+    if why != "no claim":
+        await put_all(world, other)
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert findings(response) == []
+    assert "stay" not in codec.dumps(response).decode()
+
+
+async def test_another_payers_claim_is_not_there(world: World) -> None:
+    """A claim of another payer's insured is unknown, as one that never was."""
+    await put_all(world, *record.people(), *record.visit(), record.claim())
+
+    texts = []
+    for identity in ("claim-v1", "never"):
+        with pytest.raises(UnknownResource) as refusal:
+            await check(world, identity, PRIVATE)
+        texts.append(str(refusal.value).replace(identity, "id"))
+
+    assert texts[0] == texts[1]
+
+
+async def test_a_cancelled_claim_is_an_error(world: World) -> None:
+    """A claim that cannot be checked has the outcome error, and says why."""
+    await put_all(world, *record.people(), *record.visit(), record.claim(status="cancelled"))
+
+    response = await check(world, "claim-v1")
+
+    assert response["outcome"] == "error"
+    assert response["error"][0]["code"]["coding"][0]["code"] == "not-active"
+    assert [i for i in validate(response) if i.severity == "error"] == []
+
+
+async def test_a_plain_fhir_claim_is_checked_as_far_as_it_says(world: World) -> None:
+    """Quantity times unit price against net, and the total, without the decree's extensions."""
+    claim = record.claim()
+    del claim["extension"], claim["item"][0]["extension"]
+    claim["item"][0]["net"]["value"] = Decimal(12000)
+    claim["total"] = {"value": Decimal(12000), "currency": "VND"}
+    await put_all(world, *record.people(), *record.visit(), claim)
+
+    response = await check(world, "claim-v1")
+
+    assert findings(response) == [("G18", 1, Decimal(2000))]

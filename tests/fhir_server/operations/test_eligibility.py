@@ -1,0 +1,203 @@
+"""`CoverageEligibilityRequest/$submit`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from auth.principal import SYSTEM, Principal
+from fhir_server.interactions.context import FhirRequest
+from fhir_server.interactions.perform import perform
+from fhir_server.model import codec
+from fhir_server.model.identifiers import BHYT, PAYER
+from fhir_server.model.outcome import FhirError, Invalid, MissingRequired
+from fhir_server.operations.table import OPERATIONS
+from fhir_server.validation.structure import validate
+from tests.conftest import World
+from tests.fhir_server.operations import record
+
+Resource = dict[str, Any]
+BHXH = Principal(kind="payer", client_id="insurer-bhxh", code="BHXH", scopes=("system/*.cruds",))
+PRIVATE = replace(BHXH, client_id="insurer-private-01", code="PRIVATE-01", private=True)
+
+
+def asked(coverage: Resource | None = None, **more: Any) -> Resource:
+    """A question about the mother's card."""
+    return {
+        "resourceType": "CoverageEligibilityRequest",
+        "status": "active",
+        "purpose": ["validation", "benefits"],
+        "patient": {"reference": "Patient/mother"},
+        "servicedDate": "2023-11-20",
+        "created": "2023-11-20",
+        "insurer": {"identifier": {"system": PAYER, "value": "BHXH"}},
+        "insurance": [{"coverage": coverage or {"reference": "Coverage/card"}}],
+        **more,
+    }
+
+
+async def submit(world: World, body: Resource | None, principal: Principal = BHXH) -> Resource:
+    """Ask, and return the stored answer."""
+    ctx = replace(world.context(principal), operations=OPERATIONS)
+    request = FhirRequest(
+        "operation",
+        resource_type="CoverageEligibilityRequest",
+        operation="$submit",
+        resource=body,
+        method="POST",
+    )
+    result = await perform(ctx, request)
+    assert (result.status, result.version is not None) == (200, True)
+    return codec.loads(result.version.body if result.version else b"")
+
+
+@pytest.fixture
+async def insured(world: World) -> World:
+    """A world with the mother and her card."""
+    for one in record.people():
+        await world.put(one)
+    return world
+
+
+def card(code: str) -> Resource:
+    """A reference to a card by its code."""
+    return {"identifier": {"system": BHYT, "value": code}}
+
+
+@pytest.mark.parametrize(
+    ("digit", "copayment"), [("1", 0), ("2", 0), ("3", 5), ("4", 20), ("5", 0)]
+)
+async def test_the_third_character_tells_the_copayment(
+    insured: World, digit: str, copayment: int
+) -> None:
+    """A card of level 100 pays all, 95 leaves 5 per cent, 80 leaves 20."""
+    code = f"DN{digit}010123456789"
+    await insured.put(record.coverage(identifier=[{"system": BHYT, "value": code}]))
+
+    response = await submit(insured, asked(card(code)))
+
+    (insurance,) = response["insurance"]
+    benefit = insurance["item"][0]["benefit"][0]
+    assert (response["outcome"], insurance["inforce"]) == ("complete", True)
+    assert insurance["benefitPeriod"] == {"start": "2023-01-01", "end": "2026-12-31"}
+    assert benefit["type"]["coding"][0]["code"] == "copay-percent"
+    assert benefit["allowedUnsignedInt"] == copayment
+
+
+@pytest.mark.parametrize(
+    ("day", "inforce"),
+    [
+        ("2022-12-31", False),
+        ("2023-01-01", True),
+        ("2026-12-31", True),
+        ("2027-01-01", False),
+        (None, True),
+    ],
+)
+async def test_the_card_holds_from_its_first_to_its_last_day(
+    insured: World, day: str | None, *, inforce: bool
+) -> None:
+    """Both ends of the period count; without a day it is today's (2024-01-01)."""
+    question = asked()
+    if day is None:
+        del question["servicedDate"]
+    else:
+        question["servicedDate"] = day
+
+    response = await submit(insured, question)
+
+    assert response["insurance"][0]["inforce"] is inforce
+    assert ("item" in response["insurance"][0]) is inforce
+
+
+async def test_question_and_answer_are_stored_and_valid(insured: World) -> None:
+    """The answer refers to the stored question; the insurer can read both again."""
+    response = await submit(insured, asked())
+
+    assert [i for i in validate(response) if i.severity == "error"] == []
+    kind, _, identity = response["request"]["reference"].partition("/")
+    question = await insured.perform("read", BHXH, resource_type=kind, resource_id=identity)
+    assert question.version is not None
+    again = await insured.perform(
+        "read", BHXH, resource_type=response["resourceType"], resource_id=response["id"]
+    )
+    assert again.version is not None
+
+
+async def test_parameters_may_carry_the_question(insured: World) -> None:
+    """The operation's own form, Parameters with `resource`, gives the same."""
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "resource", "resource": asked()}],
+    }
+
+    response = await submit(insured, body)
+
+    assert response["insurance"][0]["inforce"] is True
+
+
+async def test_unknown_foreign_and_mismatched_cards_are_told_in_the_same_words(
+    insured: World,
+) -> None:
+    """Nobody learns whether a card exists elsewhere, nor whose it is."""
+    foreign = record.coverage(
+        "foreign",
+        identifier=[{"system": BHYT, "value": "GD4010987654321"}],
+        payor=[record.payer("PRIVATE-01")],
+    )
+    other = record.patient("other", identifier=[{"system": "urn:x", "value": "2"}])
+    await insured.put(other)
+    await insured.put(foreign)
+    questions = [
+        asked(card("XX4010000000000")),
+        asked(card("GD4010987654321")),
+        asked({"reference": "Coverage/foreign"}),
+        asked({"reference": "Coverage/never"}),
+        asked(patient={"reference": "Patient/other"}),
+    ]
+
+    answers = [await submit(insured, one) for one in questions]
+
+    assert {one["outcome"] for one in answers} == {"error"}
+    assert {one["insurance"][0]["inforce"] for one in answers} == {False}
+    assert len({one["disposition"] for one in answers}) == 1
+    assert not any("benefitPeriod" in one["insurance"][0] for one in answers)
+
+
+async def test_a_new_card_of_ten_digits_tells_no_level(insured: World) -> None:
+    """Cards since 2021 print ten digits: in force, without a benefit."""
+    await insured.put(record.coverage(identifier=[{"system": BHYT, "value": "0123456789"}]))
+
+    response = await submit(insured, asked(card("0123456789")))
+
+    assert response["insurance"][0]["inforce"] is True
+    assert "item" not in response["insurance"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        (None, MissingRequired),
+        ({"resourceType": "Patient"}, MissingRequired),
+        ({"resourceType": "Parameters"}, MissingRequired),
+        (asked(insurance=[]), Invalid),
+        (asked(servicedDate="2023-13-45"), Invalid),
+        ({**asked(), "purpose": []}, Invalid),
+    ],
+    ids=["no body", "a Patient", "empty Parameters", "no coverage", "no date", "no purpose"],
+)
+async def test_what_is_no_question_is_refused(
+    insured: World, body: Resource | None, refusal: type[FhirError]
+) -> None:
+    """A body that is not a valid request gets a sentence, and stores nothing."""
+    with pytest.raises(refusal):
+        await submit(insured, body)
+
+    assert await insured.store.count("CoverageEligibilityRequest") == 0
+
+
+async def test_system_may_ask_about_any_card(insured: World) -> None:
+    """The administrator's client gets the same answer."""
+    assert (await submit(insured, asked(), SYSTEM))["insurance"][0]["inforce"] is True
