@@ -285,6 +285,11 @@ class Record:
         """Whether the dossier withdraws the visit, whatever else is in it."""
         return self.xml1.ma_doituong_kcb == WITHDRAWAL
 
+    @property
+    def lines(self) -> tuple[Drug | Service, ...]:
+        """The lines that cost money: XML2, then XML3."""
+        return (*self.xml2, *self.xml3)
+
     def rows(self) -> tuple[Row, ...]:
         """Return every row of every table, the summary first."""
         rest = (row for rows in self.others.values() for row in rows)

@@ -1,0 +1,98 @@
+"""Money: the arithmetic of each line (G18), the sums of XML1 (G19), scope (G29), ratio (G30).
+
+PL4750, texts of tables 1 to 3; domain 2.5. At the intake all of it only warns; the claim's check
+makes findings of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from mappings.xml130 import arithmetic
+from mappings.xml130.arithmetic import Line
+from mappings.xml130.messages import say
+from mappings.xml130.record import Drug, Record, RecordIssue, Service
+
+SERVICE_RATIOS: Final = frozenset(map(Decimal, (0, 10, 30, 33, 50, 80, 100)))
+OUTSIDE: Final = "2"
+_PLACES: Final = {"SO_LUONG": 3, "DON_GIA": 3, "DON_GIA_BV": 3, "DON_GIA_BH": 3}
+
+
+def line_of(row: Drug | Service) -> Line:
+    """Return the figures of one line of XML2 or XML3."""
+    if isinstance(row, Service):
+        price, insured, service_ratio = row.don_gia_bv, row.don_gia_bh, row.tyle_tt_dv
+    else:
+        price, insured, service_ratio = row.don_gia, row.don_gia, None
+    return Line(
+        table=row.table,
+        group=row.ma_nhom.lstrip("0"),
+        payment_method=row.ma_pttt.lstrip("0"),
+        quantity=row.so_luong,
+        price=price,
+        insured_price=insured,
+        ratio=row.tyle_tt_bh,
+        service_ratio=service_ratio,
+        level=row.muc_huong,
+        thanh_tien_bv=row.thanh_tien_bv,
+        thanh_tien_bh=row.thanh_tien_bh,
+        sources=(
+            row.t_nguonkhac_nsnn,
+            row.t_nguonkhac_vtnn,
+            row.t_nguonkhac_vttn,
+            row.t_nguonkhac_cl,
+        ),
+        t_nguonkhac=row.t_nguonkhac,
+        t_bntt=row.t_bntt,
+        t_bncct=row.t_bncct,
+        t_bhtt=row.t_bhtt,
+    )
+
+
+def lines(record: Record) -> tuple[Line, ...]:
+    """Return the figures of every line, drugs first."""
+    return tuple(line_of(row) for row in record.lines)
+
+
+def money(record: Record) -> Iterator[RecordIssue]:
+    """G18, G29, G30 of each line, then G19 of the dossier."""
+    figures: list[Line] = []
+    for row in record.lines:
+        line = line_of(row)
+        figures.append(line)
+        for name in arithmetic.wrong_in_line(line):
+            yield say("line-arithmetic", row.path(name))
+        yield from _scope_and_ratio(row, line)
+    yield from _sums(record, figures)
+
+
+def _scope_and_ratio(row: Drug | Service, line: Line) -> Iterator[RecordIssue]:
+    if row.pham_vi == OUTSIDE and row.thanh_tien_bh:
+        yield say("scope", row.path("PHAM_VI"))
+    if line.ratio is not None and not 0 <= line.ratio <= arithmetic.HUNDRED:
+        yield say("ratio", row.path("TYLE_TT_BH"))
+    if line.service_ratio is not None and line.service_ratio not in SERVICE_RATIOS:
+        yield say("ratio", row.path("TYLE_TT_DV"))
+    for name, text in row.texts.items():
+        # Domain 2.3: quantity and unit price 3 decimals, money 2; more is stored as sent.
+        if "." in text and (places := _PLACES.get(name, _money_places(name))) is not None:
+            given = text.partition(".")[2].rstrip("0")
+            if given.isdigit() and len(given) > places:
+                yield say("places", row.path(name))
+
+
+def _money_places(name: str) -> int | None:
+    return 2 if name.startswith(("T_", "THANH_TIEN_")) else None
+
+
+def _sums(record: Record, figures: list[Line]) -> Iterator[RecordIssue]:
+    xml1 = record.xml1
+    # An uninsured visit may come as its summary alone (letter 4395/BYT-KCB, 13/07/2023).
+    if not figures and not xml1.t_bhtt:
+        return
+    for name, expected in arithmetic.expected_sums(figures).items():
+        given: Decimal | None = getattr(xml1, name.lower())
+        if given is not None and abs(given - expected) > arithmetic.SUM_TOLERANCE:
+            yield say("sum", f"XML1.{name}")
