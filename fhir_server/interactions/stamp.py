@@ -58,5 +58,10 @@ def _equal(left: Any, right: Any) -> bool:
     if isinstance(left, list):
         return isinstance(right, list) and len(left) == len(right) and all(map(_equal, left, right))
     if isinstance(left, Decimal) or isinstance(right, Decimal):
-        return isinstance(left, Decimal) and isinstance(right, Decimal) and str(left) == str(right)
+        # A decimal written without a point is read as an int.
+        return (
+            isinstance(left, Decimal | int)
+            and isinstance(right, Decimal | int)
+            and str(left) == str(right)
+        )
     return type(left) is type(right) and bool(left == right)
