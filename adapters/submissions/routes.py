@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -249,10 +249,3 @@ def _is_true(request: Request, name: str) -> bool:
     if text not in {None, "true", "false"}:
         raise InvalidValue(f"The parameter {name} must be true or false.")
     return text == "true"
-
-
-def openapi_paths() -> dict[str, Any]:
-    """Return the OpenAPI description of these paths, for `/docs`."""
-    from adapters.submissions.openapi import PATHS  # noqa: PLC0415 - read for `/docs` alone
-
-    return PATHS

@@ -1,4 +1,4 @@
-"""One sending of a visit: what it is known by, and what it makes once every reference is settled."""
+"""One sending of a visit: what it is known by, and what it makes, every reference settled."""
 
 from __future__ import annotations
 
