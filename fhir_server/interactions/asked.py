@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
 
 from fhir_server.model.outcome import FhirError, InvalidValue, Issue, Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fhir_server.interactions.context import FhirRequest, Resource
 
@@ -51,8 +52,22 @@ class Ask:
         return INTERACTION_OF[self.method]
 
 
-def ask_of(request: FhirRequest, method: Method, new_id: str) -> Ask:
+def ask_of(
+    request: FhirRequest,
+    method: Method,
+    new_id: Callable[[], str],
+    *,
+    place: str = "",
+    full_url: str = "",
+) -> Ask:
     """Return the write that a create, update or delete asks for.
+
+    Args:
+        request: The interaction, from HTTP or from a Bundle entry.
+        method: POST, PUT or DELETE.
+        new_id: Makes the id of what has none yet.
+        place: FHIRPath of the Bundle entry.
+        full_url: The entry's fullUrl.
 
     Raises:
         Malformed: The body is missing, or of another type or id than the URL.
@@ -68,13 +83,15 @@ def ask_of(request: FhirRequest, method: Method, new_id: str) -> Ask:
     return Ask(
         method=method,
         resource_type=request.resource_type or "",
-        new_id=new_id,
+        new_id=new_id() if request.resource_id is None and method != "DELETE" else "",
         resource_id=request.resource_id,
         resource=request.resource,
         condition=condition,
         if_match=request.if_match,
         if_none_match=request.if_none_match,
         cascade=cascade,
+        place=place,
+        full_url=full_url,
     )
 
 
@@ -86,8 +103,6 @@ def is_control(parameter: str) -> bool:
 def _written(criteria: list[tuple[str, str]]) -> str:
     if not criteria:
         raise InvalidValue("The URL must name an id, or search criteria that choose the resource.")
-    from urllib.parse import urlencode  # noqa: PLC0415 - conditional interactions only
-
     return urlencode(criteria)
 
 

@@ -30,7 +30,7 @@ class FhirRequest:
         query: Every parameter of the URL (and of a POST _search body), in order, repeats kept.
         resource: The parsed body.
         raw: The body as sent, for patches.
-        if_match: The version number that If-Match names; -1 where it can match none.
+        if_match: The version number that If-Match names; -1 where it can match none, 0 for `*`.
         if_none_match: "*" or a version number.
         if_modified_since: Microseconds since 1970.
         if_none_exist: The query of a conditional create.

@@ -19,7 +19,7 @@ async def create(ctx: Context, request: FhirRequest) -> FhirResult:
         Duplicate: Another resource holds an identifier that only one may hold.
         MultipleMatches: The condition matches several resources.
     """
-    plan = await write(ctx, [ask_of(request, "POST", ctx.new_id())])
+    plan = await write(ctx, [ask_of(request, "POST", ctx.new_id)])
     return result_of(plan.steps[0], plan.patients())
 
 

@@ -18,7 +18,7 @@ async def delete(ctx: Context, request: FhirRequest) -> FhirResult:
         Conflict: Another resource refers to it.
         PreconditionFailed: It is not at the version that If-Match names.
     """
-    plan = await write(ctx, [ask_of(request, "DELETE", "")])
+    plan = await write(ctx, [ask_of(request, "DELETE", ctx.new_id)])
     headers: tuple[tuple[str, str], ...] = ()
     if len(plan.removals.versions) == 1:
         (gone,) = plan.removals.versions.values()

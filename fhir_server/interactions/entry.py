@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from fhir_server.interactions.asked import Ask, ask_of, at
+from fhir_server.interactions.asked import Ask, Method, ask_of, at
 from fhir_server.interactions.context import FhirRequest, Resource
 from fhir_server.interactions.table import locate
 from fhir_server.model.outcome import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_WRITES: Final = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+_WRITES: Final[dict[str, Method]] = {"create": "POST", "update": "PUT", "delete": "DELETE"}
 # The order of http.html#trules; GET and HEAD come last.
 _ORDER: Final = {"delete": 0, "create": 1, "update": 2, "patch": 2}
 _LAST: Final = 3
@@ -36,11 +36,11 @@ MOST_ENTRIES: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: where it stands, what it asks for, and, if it writes, the write."""
+    """One entry: where it stands, and what it asks for."""
 
     number: int
     request: FhirRequest
-    ask: Ask | None
+    full_url: str = ""
 
     @property
     def place(self) -> str:
@@ -78,29 +78,30 @@ def entries_of(bundle: Resource) -> list[dict[str, Any]]:
     return entries
 
 
-def read_entry(
-    entry: dict[str, Any], number: int, base_url: str, new_id: Callable[[], str]
-) -> Entry:
+def read_entry(entry: dict[str, Any], number: int, base_url: str) -> Entry:
     """Return what one entry asks for.
 
     Raises:
         FhirError: The entry cannot be read; the issue names it.
     """
     with at(place_of(number)):
-        request = _request(entry, base_url)
-        method = _WRITES.get(request.interaction)
-        if method is None:
-            return Entry(number, request, None)
-        ask = ask_of(request, method, new_id() if method != "DELETE" else "")  # type: ignore[arg-type] # one of the table's methods
         full_url = entry.get("fullUrl", "")
         if not isinstance(full_url, str):
             raise Malformed("The fullUrl must be a text.")
-        placed = Ask(
-            ask.method, ask.resource_type, ask.new_id, ask.resource_id, ask.resource,
-            ask.condition, ask.if_match, ask.if_none_match, ask.cascade, place_of(number),
-            full_url,
-        )  # fmt: skip
-        return Entry(number, request, placed)
+        return Entry(number, _request(entry, base_url), full_url)
+
+
+def ask_in(entry: Entry, new_id: Callable[[], str]) -> Ask | None:
+    """Return the write that an entry asks for; None where it only reads.
+
+    Raises:
+        FhirError: What it asks for cannot be; the issue names the entry.
+    """
+    method = _WRITES.get(entry.request.interaction)
+    if method is None:
+        return None
+    with at(entry.place):
+        return ask_of(entry.request, method, new_id, place=entry.place, full_url=entry.full_url)
 
 
 def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:

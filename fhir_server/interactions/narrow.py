@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
+from fhir_server.interactions.redact import is_masked_code
 from fhir_server.model import codec
 from fhir_server.model.outcome import Forbidden, Gone, UnknownResource
 from fhir_server.search import expression as ex
@@ -66,8 +67,15 @@ def require_type(ctx: Context, interaction: str, resource_type: str | None) -> N
 
 
 def narrowed(ctx: Context, where: Expression) -> Expression:
-    """Return the expression with every chain and `_has` in it looking only at what is shown."""
+    """Return the expression with every chain and `_has` in it looking only at what is shown.
+
+    What is masked cannot be asked for either: a match would say what the mask hides.
+    """
     match where:
+        case ex.TokenIs(_, _, code) if code and is_masked_code(ctx.policy.masks, code):
+            return ex.NOTHING
+        case ex.TokenText() if ctx.policy.masks:
+            return ex.NOTHING
         case ex.And(operands):
             return ex.And(tuple(narrowed(ctx, part) for part in operands))
         case ex.Or(operands):
@@ -122,6 +130,8 @@ async def matches_criteria(ctx: Context, criteria: Criteria, version: Version) -
             return False
         case _:
             where = expression_of(criteria, version.resource_type)
+            if isinstance(where, ex.Ids):
+                return version.resource_id in where.ids
             return await ctx.store.visible((version.resource_type, version.resource_id), where)
 
 

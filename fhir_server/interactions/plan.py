@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from auth.principal import Principal
 from fhir_server.interactions.asked import Ask, at
 from fhir_server.interactions.audit import is_chained
-from fhir_server.interactions.condition import Found, find
+from fhir_server.interactions.condition import Found, criteria_of, find
 from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
@@ -118,7 +118,7 @@ class Plan:
         ask = step.ask
         for earlier in self.steps[:number]:
             other = earlier.ask
-            if (other.resource_type, other.condition) == (ask.resource_type, ask.condition):
+            if other.condition and other.resource_type == ask.resource_type and _same(other, ask):
                 if {other.method, ask.method} != {"POST"}:
                     raise InvalidValue("Two entries of the Bundle have the same condition.")
                 step.name = earlier.name
@@ -272,7 +272,8 @@ class Plan:
         return tags_of(self.ctx.principal) | self.tag_all
 
     def _check_if_match(self, ask: Ask, current: Version) -> None:
-        if ask.if_match is not None and ask.if_match != current.version_id:
+        # 0 is `If-Match: *`, which any version satisfies.
+        if ask.if_match not in {None, 0, current.version_id}:
             raise PreconditionFailed(
                 f"{current.resource_type}/{current.resource_id} is not at the version of If-Match."
             )
@@ -309,8 +310,11 @@ class Plan:
 
     def _needs(self, step: Step) -> tuple[Needs, ...]:
         resource = (step.ask.resource or {}) | {"id": step.name[1] if step.name else ""}
+        is_new = step.status == 201  # noqa: PLR2004 - HTTP's Created
         return self.ctx.policy.check_write(
-            step.ask.interaction, resource, conditional=step.ask.condition is not None
+            "create" if is_new else step.ask.interaction,
+            resource,
+            conditional=step.ask.condition is not None,
         )
 
     async def _is_met(self, needs: Needs) -> bool:
@@ -349,6 +353,11 @@ class Plan:
             if step.write is not None and key in step.write.index.unique:
                 return step
         return None
+
+
+def _same(one: Ask, other: Ask) -> bool:
+    kind = one.resource_type
+    return criteria_of(kind, one.condition or "") == criteria_of(kind, other.condition or "")
 
 
 def valid(resource: Resource) -> tuple[Issue, ...]:

@@ -37,6 +37,11 @@ _KEPT: Final = frozenset({
 _TEXTS: Final = frozenset({"text", "note", "description", "conclusion"})
 
 
+def is_masked_code(masks: frozenset[str], code: str) -> bool:
+    """Return whether a code is one that these masks hide, or the label of such data."""
+    return HIV in masks and (code.upper() in _LABELS or _HIV_CODE(code.strip()) is not None)
+
+
 def redacted(ctx: Context, result: FhirResult) -> FhirResult:
     """Return the result as this caller may see it."""
     masks = ctx.policy.masks

@@ -15,6 +15,7 @@ from fhir_server.interactions.include import Inclusion
 from fhir_server.interactions.narrow import both, narrowed, require_type, where_shown
 from fhir_server.interactions.subset import subset
 from fhir_server.model import bundle
+from fhir_server.model.outcome import UnsupportedParameter
 from fhir_server.search.expression import NOTHING, Search
 from fhir_server.search.query import Query, parse
 
@@ -32,6 +33,9 @@ async def search_type(ctx: Context, request: FhirRequest) -> FhirResult:
     kind = request.resource_type or ""
     query = query_of(ctx, request)
     require_type(ctx, "search-type", kind)
+    if ctx.policy.masks and any(key.kind in {"token", "string"} for key in query.sort):
+        # The order of masked codes would say what they are.
+        raise UnsupportedParameter("This client may sort by dates and ids alone.")
     if kind == AUDIT_EVENT:
         return await search_audit_events(ctx, query)
     shown = where_shown(ctx, "search-type", kind) or NOTHING

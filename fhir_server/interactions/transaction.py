@@ -16,7 +16,7 @@ from fhir_server.interactions.asked import at
 from fhir_server.interactions.commit import write
 from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult, Resource
 from fhir_server.interactions.create import result_of
-from fhir_server.interactions.entry import Entry, entries_of, place_of, read_entry
+from fhir_server.interactions.entry import Entry, ask_in, entries_of, place_of, read_entry
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
@@ -80,15 +80,16 @@ async def _transaction(
     for entry in ordered:
         with at(entry.place):
             _require_doable(ctx, entry)
-    writes = [entry for entry in ordered if entry.ask is not None]
-    reads = [entry for entry in ordered if entry.ask is None]
+    asks = [(entry, ask_in(entry, ctx.new_id)) for entry in ordered]
+    writes = [entry for entry, ask in asks if ask is not None]
+    reads = [entry for entry, ask in asks if ask is None]
 
     async def check(plan: Plan) -> None:
         for entry in reads:
             with at(entry.place):
                 await _check_read(ctx, plan, entry)
 
-    plan = await write(ctx, [e.ask for e in writes if e.ask], check=check if writes else None)
+    plan = await write(ctx, [ask for _, ask in asks if ask], check=check if writes else None)
     results: dict[int, dict[str, Any]] = {}
     patients = set(plan.patients())
     for entry, step in zip(writes, plan.steps, strict=True):
@@ -103,14 +104,13 @@ async def _transaction(
 
 
 def _ordered(ctx: Context, entries: list[dict[str, Any]]) -> list[Entry]:
-    read = [read_entry(e, n, ctx.base_url, ctx.new_id) for n, e in enumerate(entries)]
+    read = [read_entry(e, n, ctx.base_url) for n, e in enumerate(entries)]
     seen: set[str] = set()
     for entry in read:
-        full_url = entry.ask.full_url if entry.ask else ""
-        if full_url and full_url in seen:
+        if entry.full_url and entry.full_url in seen:
             # FHIR: bdl-7: a fullUrl is unique in a Bundle.
             raise InvalidValue("Two entries have the same fullUrl.", expression=[entry.place])
-        seen.add(full_url)
+        seen.add(entry.full_url)
     return sorted(read, key=lambda entry: entry.order)
 
 
@@ -169,11 +169,12 @@ async def run_transaction(
         CommitRefused: A condition or ledger record does not hold; nothing is done.
     """
     ordered = _ordered(ctx, entries_of(asked))
-    if any(entry.ask is None for entry in ordered):
+    asks = [ask for entry in ordered if (ask := ask_in(entry, ctx.new_id)) is not None]
+    if len(asks) < len(ordered):
         raise InvalidValue("A transaction of our own has creates, updates and deletes alone.")
     plan = await write(
         ctx,
-        [entry.ask for entry in ordered if entry.ask],
+        asks,
         puts=puts,
         conditions=conditions,
         tag_all=tag_all,
@@ -219,7 +220,7 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
 
 async def _one(ctx: Context, asked: dict[str, Any], number: int) -> FhirResult:
     """Do one entry of a batch; the batch's own AuditEvent speaks of it."""
-    entry = read_entry(asked, number, ctx.base_url, ctx.new_id)
+    entry = read_entry(asked, number, ctx.base_url)
     own = replace(ctx, trail=AuditTrail(request_id=ctx.trail.request_id))
     with at(place_of(number)):
         if entry.request.interaction == "operation":

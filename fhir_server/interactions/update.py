@@ -21,5 +21,5 @@ async def update(ctx: Context, request: FhirRequest) -> FhirResult:
         PreconditionFailed: It is not at the version that If-Match names.
         MultipleMatches: The criteria of a conditional update match several resources.
     """
-    plan = await write(ctx, [ask_of(request, "PUT", ctx.new_id())])
+    plan = await write(ctx, [ask_of(request, "PUT", ctx.new_id)])
     return result_of(plan.steps[0], plan.patients())

@@ -1,0 +1,285 @@
+"""Transaction and batch, https://hl7.org/fhir/R4/http.html#transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhir_server.interactions.transaction import run_transaction
+from fhir_server.model import codec
+from fhir_server.model.outcome import (
+    FhirError,
+    Gone,
+    Invalid,
+    InvalidValue,
+    Malformed,
+    MultipleMatches,
+    PreconditionFailed,
+    UnknownResource,
+)
+from fhir_server.store.port import Put, RecordChanged
+from tests.conftest import World
+from tests.fhir_server.interactions.test_writes import observation, patient
+
+URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
+
+
+def entry(
+    method: str, url: str, resource: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Return an entry of a Bundle; `more` goes to its request, but for `full_url`."""
+    made: dict[str, Any] = {"request": {"method": method, "url": url}}
+    if "full_url" in more:
+        made["fullUrl"] = more.pop("full_url")
+    made["request"] |= more
+    return made | ({"resource": resource} if resource else {})
+
+
+def bundle(*entries: dict[str, Any], kind: str = "transaction") -> dict[str, Any]:
+    """Return a Bundle."""
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+
+async def test_references_between_entries_are_resolved(world: World) -> None:
+    """A urn:uuid in any reference, contained and extensions too, becomes the new name."""
+    contained = {"resourceType": "Provenance", "target": [{"reference": URN}]}
+    body = observation(URN) | {
+        "performer": [{"reference": URN}],
+        "extension": [{"url": "http://example.org/x", "valueReference": {"reference": URN}}],
+    }
+    del contained
+
+    answer = await world.transaction(
+        bundle(
+            entry("POST", "Observation", body), entry("POST", "Patient", patient(), full_url=URN)
+        )
+    )
+
+    statuses = [one["response"]["status"] for one in answer["entry"]]
+    assert statuses == ["201 Created", "201 Created"]
+    where = answer["entry"][1]["response"]["location"].split("/fhir/")[1].split("/_history")[0]
+    stored = await world.perform("search-type", resource_type="Observation")
+    assert stored.body is not None
+    assert stored.body.count(f'"reference":"{where}"'.encode()) == 3
+    assert b"urn:uuid" not in stored.body
+
+
+async def test_the_order_is_delete_create_update_read(world: World) -> None:
+    """Whatever the Bundle's order, deletes come first and reads see what was written."""
+    await world.put(patient("1") | {"id": "old"})
+
+    answer = await world.transaction(
+        bundle(
+            entry("GET", "Patient?identifier=http://example.org/mrn|1"),
+            entry("PUT", "Patient/new", patient("1") | {"id": "new"}),
+            entry("POST", "Patient", patient("2")),
+            entry("DELETE", "Patient/old"),
+        )
+    )
+
+    statuses = [one["response"]["status"].split()[0] for one in answer["entry"]]
+    assert statuses == ["200", "201", "201", "204"]
+    found = answer["entry"][0]["resource"]["entry"]
+    assert [one["resource"]["id"] for one in found] == ["new"]
+
+
+async def test_relative_references_to_an_entry_are_resolved(world: World) -> None:
+    """A relative reference is resolved against the fullUrl of its own entry."""
+    at = "http://example.org/fhir"
+
+    await world.transaction(
+        bundle(
+            entry("POST", "Patient", patient(), full_url=f"{at}/Patient/77"),
+            entry("POST", "Observation", observation("Patient/77"), full_url=f"{at}/Observation/1"),
+        )
+    )
+
+    found = await world.perform(
+        "search-type", resource_type="Observation", query=(("patient", "Patient/id-1"),)
+    )
+    assert found.body is not None
+    assert b'"reference":"Patient/id-1"' in found.body
+
+
+BAD = {
+    "invalid resource": (entry("POST", "Patient", {"resourceType": "Patient", "x": 1}), Invalid),
+    "other type than the url": (entry("POST", "Patient", observation("Patient/1")), Malformed),
+    "a read of nothing": (entry("GET", "Patient/never"), UnknownResource),
+    "a read of what is deleted": (entry("GET", "Patient/old"), Gone),
+    "stale ifMatch": (
+        entry("PUT", "Patient/kept", patient("9") | {"id": "kept"}, ifMatch='W/"7"'),
+        PreconditionFailed,
+    ),
+    "unknown path": (entry("POST", "Nothing", patient()), UnknownResource),
+    "unknown method": (entry("BREW", "Patient", patient()), InvalidValue),
+    "no request": ({"resource": patient()}, FhirError),
+    "conditional reference to nothing": (
+        entry("POST", "Observation", observation("Patient?identifier=http://example.org/mrn|none")),
+        InvalidValue,
+    ),
+    "conditional reference to several": (
+        entry("POST", "Observation", observation("Patient?identifier=http://example.org/mrn|two")),
+        MultipleMatches,
+    ),
+    "the same resource twice": (
+        entry("PUT", "Patient/new", patient("3") | {"id": "new"}),
+        InvalidValue,
+    ),
+    "the same fullUrl twice": (entry("POST", "Patient", patient(), full_url=URN), InvalidValue),
+    "the same condition for two writes": (
+        entry("PUT", "Patient?identifier=http://example.org/mrn|4", patient("4")),
+        InvalidValue,
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "refusal"), BAD.values(), ids=BAD.keys())
+async def test_one_wrong_entry_refuses_all(
+    world: World, wrong: dict[str, Any], refusal: type[FhirError]
+) -> None:
+    """A transaction is all or nothing, and the issue names the entry."""
+    for identity, value in {"old": "1", "kept": "2", "two-a": "two", "two-b": "two"}.items():
+        await world.put(patient(value) | {"id": identity})
+    before = await world.store.history(None, None)
+
+    with pytest.raises(refusal) as refused:
+        await world.transaction(
+            bundle(
+                entry("DELETE", "Patient/old"),
+                entry("PUT", "Patient/new", patient("5") | {"id": "new"}),
+                entry("POST", "Patient", patient("6"), full_url=URN),
+                entry(
+                    "POST", "Patient", patient("4"),
+                    ifNoneExist="identifier=http://example.org/mrn|4",
+                ),
+                wrong,
+            )
+        )  # fmt: skip
+
+    assert refused.value.issues[0].expression[0].startswith("Bundle.entry[4]")
+    assert (await world.store.history(None, None)).versions == before.versions
+
+
+async def test_equal_conditional_creates_make_one(world: World) -> None:
+    """Two entries that would create the same resource if it is not there share it."""
+    create = entry("POST", "Patient", patient(), ifNoneExist="identifier=http://example.org/mrn|1")
+
+    answer = await world.transaction(
+        bundle(create | {"fullUrl": URN}, create, entry("POST", "Observation", observation(URN)))
+    )
+
+    assert [one["response"]["status"].split()[0] for one in answer["entry"]] == [
+        "201",
+        "200",
+        "201",
+    ]
+    assert await world.store.count("Patient") == 1
+
+
+async def test_conditional_references_find_what_is_there_or_made(world: World) -> None:
+    """A conditional reference finds a resource of the store, or one of the same Bundle."""
+    await world.put(patient("1") | {"id": "there"})
+
+    await world.transaction(
+        bundle(
+            entry("POST", "Patient", patient("2")),
+            entry(
+                "POST", "Observation", observation("Patient?identifier=http://example.org/mrn|1")
+            ),
+            entry(
+                "POST", "Observation", observation("Patient?identifier=http://example.org/mrn|2")
+            ),
+        )
+    )
+
+    found = await world.perform("search-type", resource_type="Observation")
+    subjects = [one["resource"]["subject"] for one in codec.loads(found.body or b"")["entry"]]
+    assert sorted(s["reference"] for s in subjects) == ["Patient/id-1", "Patient/there"]
+
+
+async def test_a_reference_to_nobody_is_kept(world: World) -> None:
+    """A urn that no entry has stays as it is: a reference to what is not here is accepted."""
+    answer = await world.transaction(bundle(entry("POST", "Observation", observation(URN))))
+
+    assert answer["entry"][0]["response"]["status"] == "201 Created"
+
+
+async def test_prefer_representation_gives_the_resources(world: World) -> None:
+    """With `return=representation` a transaction's answer holds what was written."""
+    answer = await world.transaction(
+        bundle(entry("POST", "Patient", patient())), prefer="representation"
+    )
+
+    assert answer["entry"][0]["resource"]["id"] == "id-1"
+
+
+async def test_a_batch_does_each_entry_on_its_own(world: World) -> None:
+    """A wrong entry of a batch has its own status and outcome; the others are done."""
+    answer = await world.transaction(
+        bundle(
+            entry("POST", "Patient", patient()),
+            entry("POST", "Patient", {"resourceType": "Patient", "x": 1}),
+            entry("GET", "Patient/never"),
+            entry("GET", "Patient/id-1"),
+            entry("POST", "", bundle()),
+            kind="batch",
+        )
+    )
+
+    statuses = [one["response"]["status"].split()[0] for one in answer["entry"]]
+    assert statuses == ["201", "422", "404", "200", "400"]
+    assert answer["type"] == "batch-response"
+    assert answer["entry"][1]["response"]["outcome"]["resourceType"] == "OperationOutcome"
+    assert answer["entry"][3]["resource"]["resourceType"] == "Patient"
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+async def test_a_bundle_leaves_one_audit_event(world: World, kind: str) -> None:
+    """One AuditEvent a request, naming all Patients it wrote."""
+    await world.transaction(
+        bundle(
+            entry("PUT", "Patient/a", patient("1") | {"id": "a"}),
+            entry("PUT", "Patient/b", patient("2") | {"id": "b"}),
+            kind=kind,
+        )
+    )
+
+    (record,) = await world.store.audit()
+    assert sorted(record.patients) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"resourceType": "Bundle"},
+        {"resourceType": "Bundle", "type": "collection"},
+        {"resourceType": "Bundle", "type": "transaction", "entry": [1]},
+        {"resourceType": "Patient"},
+    ],
+    ids=["no type", "another type", "no objects", "no Bundle"],
+)
+async def test_what_is_no_bundle_to_be_done_is_refused(world: World, asked: dict[str, Any]) -> None:
+    """A body that is no transaction or batch is 400."""
+    with pytest.raises(Malformed):
+        await world.transaction(asked)
+
+
+async def test_ledger_records_are_committed_with_the_resources(world: World) -> None:
+    """`run_transaction` puts records into the same commit, and nothing where one has changed."""
+    asked = bundle(entry("PUT", "Patient/a", patient() | {"id": "a"}))
+    put = Put("dossier", "key", b"1", expected=None)
+
+    results = await run_transaction(world.context(), asked, puts=[put], tag_all=frozenset({"t"}))
+    again = await run_transaction(
+        world.context(), asked, puts=[Put("dossier", "key", b"2", expected=b"1")]
+    )
+
+    assert [(r.status, r.name, r.changed, r.created) for r in results] == [
+        (201, ("Patient", "a"), True, True)
+    ]
+    assert [(r.status, r.changed) for r in again] == [(200, False)]
+    assert await world.store.get("dossier", "key") == b"2"
+    assert "t" in await world.store.tags(("Patient", "a"))
+    with pytest.raises(RecordChanged):
+        await run_transaction(world.context(), asked, puts=[put])
