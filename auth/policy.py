@@ -62,7 +62,7 @@ PAYER_QUERIES: Final[Mapping[str, str]] = {
     "Claim": "coverage.",
     "ClaimResponse": "request:Claim.coverage.",
     "CoverageEligibilityRequest": "coverage.",
-    "CoverageEligibilityResponse": "request.coverage.",
+    "CoverageEligibilityResponse": "coverage.",
 } | dict.fromkeys(NAMED_BY_CLAIM, "_has:Claim:names:coverage.")
 """All that a payer may ever see (contract 6), and how its type leads to the Coverage.
 
@@ -215,7 +215,16 @@ def _payer(policy: AccessPolicy, interaction: str, resource_type: str | None) ->
     if policy.principal.private:
         # Luật 91/2025/QH15, điều 26: nothing without the person's written request.
         return NOTHING
-    return Matching(f"{path}payor:identifier={identifiers.PAYER}|{policy.principal.code}")
+    return _of_insured(path, policy.principal.code)
+
+
+def _of_insured(path: str, code: str) -> Criteria:
+    """A Coverage names its payor by identifier, or by the Organization that has it."""
+    payer = f"{identifiers.PAYER}|{code}"
+    return AnyOf((
+        Matching(f"{path}payor:identifier={payer}"),
+        Matching(f"{path}payor:Organization.identifier={payer}"),
+    ))
 
 
 def _citizen(policy: AccessPolicy, interaction: str, resource_type: str | None) -> Criteria | None:
