@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -71,14 +72,12 @@ async def receipts(world: World) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 @pytest.mark.parametrize("several", [False, True], ids=["one dossier", "three dossiers"])
 async def test_what_was_kept_is_finished_once(
-    world: World, at: int, several: bool, after: bool
+    world: World, *, at: int, several: bool, after: bool
 ) -> None:
     """Die at any commit; the next start finishes what was kept, each visit whole and once."""
     body = three() if several else envelope([dossier(visit(MA_LK="LK-1"))])
-    try:
+    with suppress(Died, BaseExceptionGroup):
         await submit_envelope(dying(world, at, after=after), body)
-    except (Died, BaseExceptionGroup):
-        pass
     was_kept = bool(await world.store.scan(keep.SOURCE))
 
     await resume_pending(world.context())

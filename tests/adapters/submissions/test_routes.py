@@ -648,7 +648,7 @@ async def test_a_visit_made_over_rest_is_the_same_visit(client_of: Clients, worl
 async def test_a_mistyped_number_is_kept_apart_until_it_is_corrected(
     client_of: Clients, world: World
 ) -> None:
-    """Another name under a known number: IDENTITY, kept apart; corrected, it moves to the holder."""
+    """Another name under a known number is kept apart; corrected, it moves to the holder."""
     holder = (await push(client_of(), body_of())).json()["dossiers"][0]
 
     wrong = body_of("LK-2", HO_TEN="TRẦN VĂN LẠ", MA_BN="BN-2", MA_THE_BHYT="HS4010000000025")
