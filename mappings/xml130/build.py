@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mappings.xml130.messages import say
-from mappings.xml130.read import BY_FORM, LONGEST, READERS, Flaw, clean, plain_number
+from mappings.xml130.old_text import is_old_text
+from mappings.xml130.read import BY_FORM, LONGEST, READERS, Flaw, Read, clean, plain_number
 from mappings.xml130.record import (
     Course,
     Dossier,
@@ -18,7 +19,7 @@ from mappings.xml130.record import (
     Service,
     Summary,
 )
-from mappings.xml130.tables import TABLES
+from mappings.xml130.tables import NUMERIC, TABLES, Field
 
 _CLASSES: Final[dict[str, type[Row]]] = {
     "XML1": Summary,
@@ -26,6 +27,31 @@ _CLASSES: Final[dict[str, type[Row]]] = {
     "XML3": Service,
     "XML4": Result,
     "XML5": Course,
+}
+
+
+class _Plan(NamedTuple):
+    """How one field is read: looked up once a field, so that a row is read in one pass."""
+
+    attribute: str
+    kind: str
+    read: Callable[[str], Read] | None
+    by_form: bool
+    longest: int
+
+
+def _plan(field: Field) -> _Plan:
+    kind, longest = field.kind, field.max_length or LONGEST
+    if kind in {"listed", "paper"}:
+        longest = LONGEST  # judged by their own rules alone
+    elif kind in BY_FORM - {"icds", "days", *NUMERIC}:
+        longest = LONGEST  # their form is their length
+    return _Plan(field.name.lower(), kind, READERS.get(kind), kind in BY_FORM, longest)
+
+
+_PLANS: Final[dict[str, dict[str, _Plan]]] = {
+    name: {field.name: _plan(field) for field in table.fields.values()}
+    for name, table in TABLES.items()
 }
 
 
@@ -37,32 +63,35 @@ def build_row(table: str, n: int, raw: Mapping[str, str]) -> Row:
         n: The row's place in its table, counted from 1.
         raw: Text by field name, as received.
     """
-    spec = TABLES[table]
+    plans = _PLANS[table]
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     flaws: list[Flaw] = []
     for name, sent in raw.items():
-        text = clean(sent)
+        text = sent.strip()
+        if not (text.isascii() and text.isprintable()):
+            text = clean(text)
         if not text:
             continue
-        known = spec.fields.get(name)
-        if known is None:
+        plan = plans.get(name)
+        if plan is None:
             flaws.append(Flaw(name, "unknown", ""))
             continue
+        attribute, kind, read, by_form, longest = plan
         texts[name] = text
-        kind = known.kind
-        reader = READERS.get(kind)
-        value: Any = text
         what = ""
-        if reader is not None:
-            value, what = reader(text)
-            if not what and sent != text and kind in BY_FORM:
+        if read is None:
+            values[attribute] = text
+            if not text.isascii() and is_old_text(text):
+                what = "code-page"
+        else:
+            values[attribute], what = read(text)
+            if not what and by_form and sent != text:
                 what = "changed"
-        if not what:
-            what = _length(text, kind, known.max_length)
+        if len(text) > longest and what in {"", "changed"} and _is_too_long(text, kind, longest):
+            what = "length"
         if what:
-            flaws.append(Flaw(name, what, kind))  # type: ignore[arg-type]
-        values[name.lower()] = value
+            flaws.append(Flaw(name, what, kind))
     made = _CLASSES.get(table)
     if made is None:
         return Row(table=table, n=n, texts=texts, flaws=tuple(flaws))
@@ -71,15 +100,8 @@ def build_row(table: str, n: int, raw: Mapping[str, str]) -> Row:
     return made(table=table, n=n, texts=texts, flaws=tuple(flaws), **values)
 
 
-def _length(text: str, kind: str, most: int | None) -> str:
-    if len(text) > LONGEST:
-        return "length"
-    # A listed code and a paper's number are judged by their own rules alone.
-    if most is None or len(text) <= most or kind in {"listed", "paper"}:
-        return ""
-    if kind in {"number", "digits"}:
-        return "length" if len(plain_number(text)) > most else ""
-    return "length" if kind not in BY_FORM or kind in {"icds", "days"} else ""
+def _is_too_long(text: str, kind: str, longest: int) -> bool:
+    return kind not in NUMERIC or len(plain_number(text)) > longest
 
 
 def build(tables: Mapping[str, Sequence[Mapping[str, str]]]) -> Record:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from fhir_server.model.identifiers import CCHN, MA_CSKCB, MA_LK, NS, code_system, extension
 from mappings.xml130.record import Kind, Record, Row
@@ -14,7 +15,7 @@ from mappings.xml130.record import Kind, Record, Row
 Element = dict[str, Any]
 
 CURRENCY: Final = "VND"
-_SPACE: Final[UUID] = uuid5(NAMESPACE_URL, f"{NS}/dossier")
+_SPACE: Final = uuid5(NAMESPACE_URL, f"{NS}/dossier").bytes
 
 
 def ma_bn_system(ma_cskcb: str) -> str:
@@ -84,12 +85,16 @@ class Draft:
         self.keys: list[str] = []
         self.entries: list[Element] = []
         self._urls: dict[str, str] = {}
+        # RFC 9562, 5.5: a name-based UUID is made of SHA-1; nothing here rests on its strength.
+        self._named = hashlib.sha1(_SPACE + f"{self.visit}|".encode(), usedforsecurity=False)
 
     def url(self, key: str) -> str:
         """Return the `urn:uuid:` of an entry: the same key of the same visit, the same URL."""
         url = self._urls.get(key)
         if url is None:
-            url = self._urls[key] = f"urn:uuid:{uuid5(_SPACE, f'{self.visit}|{key}')}"
+            name = self._named.copy()
+            name.update(key.encode())
+            url = self._urls[key] = _urn(name.hexdigest())
         return url
 
     def has(self, key: str) -> bool:
@@ -141,6 +146,15 @@ class Draft:
     def labelled(self, resource: Element) -> Element:
         """Return the resource, labelled where the visit is one of HIV care."""
         return with_label(resource) if self.restricted else resource
+
+
+def _urn(digest: str) -> str:
+    """Return the version 5 UUID that a SHA-1 digest gives, as `uuid.uuid5` does."""
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return (
+        f"urn:uuid:{digest[:8]}-{digest[8:12]}-5{digest[13:16]}"
+        f"-{variant}{digest[17:20]}-{digest[20:32]}"
+    )
 
 
 HIV_LABEL: Final = {

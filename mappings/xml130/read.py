@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 VIETNAM: Final = timezone(timedelta(hours=7))
 """Vietnamese time; the dossier's times have no zone (domain 2.3)."""
@@ -30,12 +30,12 @@ class Flaw(NamedTuple):
     Attributes:
         field: The decree's name of the field.
         what: "shape" (fails its form), "length", "changed" (trimmed or put in capitals),
-            "comma" (decimal comma), "places" (more decimals than allowed), "unknown".
+            "comma" (decimal comma), "code-page" (TCVN3, VNI), "unknown" (no such field).
         kind: The kind of field, which chooses the sentence.
     """
 
     field: str
-    what: Literal["shape", "length", "changed", "comma", "places", "unknown", "nested"]
+    what: str
     kind: str
 
 

@@ -13,6 +13,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, Literal
 
+import msgspec
+
 from mappings.xml130.read import Birth, Flaw, plain_number
 from mappings.xml130.tables import TABLES, Table
 
@@ -42,13 +44,12 @@ class RecordIssue:
     message_vi: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a table: the normalised text of its fields that are not empty, and its flaws."""
 
     table: str
     n: int
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = {}
     flaws: tuple[Flaw, ...] = ()
 
     def path(self, name: str) -> str:
@@ -56,8 +57,7 @@ class Row:
         return f"{self.table}.{name}" if self.table == "XML1" else f"{self.table}[{self.n}].{name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary(Row):
+class Summary(Row, frozen=True, kw_only=True):
     """XML1, the summary of the visit (tổng hợp)."""
 
     ma_lk: str = ""
@@ -128,8 +128,7 @@ class Summary(Row):
     du_phong: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drug(Row):
+class Drug(Row, frozen=True, kw_only=True):
     """One line of XML2: a drug (thuốc)."""
 
     ma_lk: str = ""
@@ -173,8 +172,7 @@ class Drug(Row):
     du_phong: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service(Row):
+class Service(Row, frozen=True, kw_only=True):
     """One line of XML3: a service or supply (DVKT, VTYT)."""
 
     ma_lk: str = ""
@@ -226,8 +224,7 @@ class Service(Row):
     du_phong: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result(Row):
+class Result(Row, frozen=True, kw_only=True):
     """One line of XML4: a result (cận lâm sàng)."""
 
     ma_lk: str = ""
@@ -244,8 +241,7 @@ class Result(Row):
     du_phong: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course(Row):
+class Course(Row, frozen=True, kw_only=True):
     """One line of XML5: a note of the clinical course (diễn biến)."""
 
     ma_lk: str = ""

@@ -46,7 +46,6 @@ def _visit(record: Record, now: datetime, kind: Kind) -> Iterator[RecordIssue]:
     yield from rules_shape.required(record, kind)
     yield from rules_shape.all_forms(record)
     yield from rules_shape.lists(record)
-    yield from rules_shape.encoding(record)
     yield from rules_person.paper(xml1)
     yield from rules_person.person(xml1)
     yield from rules_person.cards(xml1)

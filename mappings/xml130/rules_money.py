@@ -17,7 +17,18 @@ from mappings.xml130.record import Drug, Record, RecordIssue, Service
 
 SERVICE_RATIOS: Final = frozenset(map(Decimal, (0, 10, 30, 33, 50, 80, 100)))
 OUTSIDE: Final = "2"
-_PLACES: Final = {"SO_LUONG": 3, "DON_GIA": 3, "DON_GIA_BV": 3, "DON_GIA_BH": 3}
+_PLACES: Final = (
+    ("SO_LUONG", 3),
+    ("DON_GIA", 3),
+    ("DON_GIA_BV", 3),
+    ("DON_GIA_BH", 3),
+    ("THANH_TIEN_BV", 2),
+    ("THANH_TIEN_BH", 2),
+    ("T_BNTT", 2),
+    ("T_BNCCT", 2),
+    ("T_BHTT", 2),
+    ("T_NGUONKHAC", 2),
+)
 
 
 def line_of(row: Drug | Service) -> Line:
@@ -75,16 +86,11 @@ def _scope_and_ratio(row: Drug | Service, line: Line) -> Iterator[RecordIssue]:
         yield say("ratio", row.path("TYLE_TT_BH"))
     if line.service_ratio is not None and line.service_ratio not in SERVICE_RATIOS:
         yield say("ratio", row.path("TYLE_TT_DV"))
-    for name, text in row.texts.items():
+    for name, places in _PLACES:
+        text = row.texts.get(name, "")
         # Domain 2.3: quantity and unit price 3 decimals, money 2; more is stored as sent.
-        if "." in text and (places := _PLACES.get(name, _money_places(name))) is not None:
-            given = text.partition(".")[2].rstrip("0")
-            if given.isdigit() and len(given) > places:
-                yield say("places", row.path(name))
-
-
-def _money_places(name: str) -> int | None:
-    return 2 if name.startswith(("T_", "THANH_TIEN_")) else None
+        if "." in text and len(text.partition(".")[2].rstrip("0")) > places:
+            yield say("places", row.path(name))
 
 
 def _sums(record: Record, figures: list[Line]) -> Iterator[RecordIssue]:

@@ -13,7 +13,6 @@ from typing import Final
 from mappings.terminology.concept_map import ConceptMap
 from mappings.xml130 import code_tables, fields16
 from mappings.xml130.messages import say
-from mappings.xml130.old_text import is_old_text
 from mappings.xml130.read import Flaw
 from mappings.xml130.record import Kind, Record, RecordIssue, Row, Summary
 from mappings.xml130.tables import TABLES
@@ -47,10 +46,6 @@ _LINE_LISTS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("TAI_SU_DUNG", frozenset({"1"})),
 )
 _COMMA_NUMBER: Final = re.compile(r"-?[0-9]+,[0-9]+")
-_FREE: Final[dict[str, frozenset[str]]] = {
-    name: frozenset(f.name for f in table.fields.values() if f.kind == "text")
-    for name, table in TABLES.items()
-}
 
 
 def required(record: Record, kind: Kind) -> Iterator[RecordIssue]:
@@ -76,7 +71,7 @@ def required_of_withdrawal(record: Record) -> Iterator[RecordIssue]:
 
 
 def forms(row: Row) -> Iterator[RecordIssue]:
-    """FORMAT: what reading the row found wrong (domain 2.3; domain 2.7 for lengths)."""
+    """FORMAT and ENCODING: what reading the row found wrong (domain 2.3, 2.7, trap e)."""
     for flaw in row.flaws:
         yield say(_sentence(flaw), row.path(flaw.field))
 
@@ -122,15 +117,6 @@ def _summary_warnings(xml1: Summary) -> Iterator[RecordIssue]:
         yield say("catalogue-warning", "XML1.MA_DANTOC")
     if xml1.ma_khuvuc and xml1.ma_khuvuc not in code_tables.LIVING_AREA:
         yield say("catalogue-warning", "XML1.MA_KHUVUC")
-
-
-def encoding(record: Record) -> Iterator[RecordIssue]:
-    """ENCODING: text of an old Vietnamese code page (domain section 10, trap e)."""
-    for row in record.rows():
-        free = _FREE[row.table]
-        for name, text in row.texts.items():
-            if not text.isascii() and name in free and is_old_text(text):
-                yield say("code-page", row.path(name))
 
 
 def results(record: Record) -> Iterator[RecordIssue]:
