@@ -12,7 +12,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhir_server import app, doctor, log
+from fhir_server import app, doctor, log, serve
 from fhir_server.loader import Counts, files_of, write_refused
 from fhir_server.model import codec
 from fhir_server.model.outcome import FhirError
@@ -125,7 +125,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     serving = app.Serving(
         demo=parsed.demo, host=parsed.host or "127.0.0.1", port=parsed.port, workers=parsed.workers
     )
-    return app.serve(settings, serving)
+    return serve.serve(settings, serving)
 
 
 def _load(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -242,6 +242,8 @@ def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
+    if not parsed.file.is_file():
+        raise app.Refused(f"{parsed.file}: there is no such file.")
     asyncio.run(app.restore(settings, parsed.file))
     print(f"{settings.store}: restored from {parsed.file}")
     return 0

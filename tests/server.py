@@ -33,6 +33,7 @@ class Server:
     arguments: tuple[str, ...] = ("--demo",)
     process: subprocess.Popen[bytes] | None = None
     extra: dict[str, str] = field(default_factory=dict)
+    clients: list[httpx.Client] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -81,6 +82,8 @@ class Server:
     def stop(self) -> int:
         """End it by SIGTERM; return its exit status."""
         assert self.process is not None
+        for client in self.clients:
+            client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=20)
@@ -116,4 +119,6 @@ class Server:
     def client(self, token: str = "", **options: object) -> httpx.Client:
         """Return an HTTP client that calls with this token."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        self.clients.append(client)
+        return client

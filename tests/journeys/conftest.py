@@ -40,7 +40,7 @@ def form_action(html: str, url: str) -> str:
 
 def log_in(server: Server, cccd: str, *, level: str = "2", **claims: str) -> httpx.Client:
     """Return a browser-like client that has logged in at /book as this citizen."""
-    browser = httpx.Client(base_url=server.url, follow_redirects=True, timeout=30)
+    browser = server.client(follow_redirects=True)
     page = browser.get("/book")
     assert 'name="cccd"' in page.text, page.text[:500]
     fields = field_values(page.text) | {"cccd": cccd, "level": level} | claims

@@ -1,0 +1,275 @@
+"""`fhir-server serve`: every path of the contract's section 4 as one ASGI app, under uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import msgspec
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.submissions.routes import submissions_routes
+from adapters.vneid.client import Registration
+from adapters.vneid.stand_in.provider import RelyingParty, StandIn
+from adapters.vneid.stand_in.routes import stand_in_routes
+from auth.server.keys import FolderKeys
+from auth.server.routes import auth_routes
+from fhir_server import demo, log
+from fhir_server.app import META, Composition, Serving, now, open_store
+from fhir_server.model.outcome import UnknownResource
+from fhir_server.operations.table import OPERATIONS
+from fhir_server.prepare import prepare
+from fhir_server.rest.health import PATHS, health_app
+from fhir_server.rest.metrics import Metrics
+from fhir_server.rest.middleware import Outermost
+from fhir_server.rest.routes import fhir_app
+from fhir_server.settings import Settings, WrongSettings, load_settings
+from fhir_server.store.grants import LedgerGrants
+from fhir_server.web.book import book_routes
+from fhir_server.web.docs import docs_routes
+from fhir_server.web.pages import refused_page
+from fhir_server.web.session import BookSessions, session_routes
+
+_SERVING: Final = "VN_FHIR_SERVING"
+"""How worker processes are told how they were started; ours alone, no setting."""
+
+_GRACE: Final = 10
+"""Seconds that requests on their way have at a stop."""
+
+
+class Server:
+    """All paths over one store; it is opened when the server starts and closed when it stops."""
+
+    def __init__(self, settings: Settings, serving: Serving) -> None:
+        self._settings = settings
+        self._serving = serving
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the server's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self._opened() as app:
+            self._app = app
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[ASGIApp]:
+        store = await open_store(self._settings)
+        try:
+            composition = Composition(self._settings, store, self._serving.origin(self._settings))
+            async with httpx2.AsyncClient(timeout=10, follow_redirects=False) as http:
+                yield await build_app(composition, self._serving, http)
+        finally:
+            await store.close()
+
+
+async def build_app(
+    composition: Composition, serving: Serving, http: httpx2.AsyncClient
+) -> ASGIApp:
+    """Return the whole server: FHIR's bare app, and FastAPI beside it for everything else."""
+    secret = await composition.store.get(META, "vneid-secret")
+    our = _registration(composition, secret.decode() if secret else "")
+    server = composition.authorization_server(http, our)
+    sessions = BookSessions(server, composition.context_for)
+    verify = None if composition.settings.require_signature == "no" else _unsigned
+    routes = [
+        *auth_routes(server),
+        *session_routes(sessions),
+        *book_routes(),
+        *submissions_routes(composition.context_of, base_url=composition.origin, verify=verify),
+        *docs_routes(),
+        Route("/", lambda _: RedirectResponse("/book", 303)),
+    ]
+    if serving.demo:
+        routes += stand_in_routes(_stand_in(composition, our))
+    beside = FastAPI(
+        title="VN FHIR Server",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        exception_handlers={StarletteHTTPException: _plain_refusal},
+    )
+    beside.router.routes.extend(routes)
+    beside.state.book_sessions = sessions
+    metrics = Metrics()
+    fhir = fhir_app(
+        composition.context_of,
+        base_url=composition.fhir_base,
+        operations=OPERATIONS,
+        max_body=composition.settings.max_body,
+    )
+    health = health_app(composition.store.ready, metrics)
+    return Outermost(_Paths(fhir, health, beside), metrics)
+
+
+class _Paths:
+    """Which app answers a path; FHIR's are looked at first, since they are the hot ones."""
+
+    def __init__(self, fhir: ASGIApp, health: ASGIApp, beside: ASGIApp) -> None:
+        self._fhir, self._health, self._beside = fhir, health, beside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if (path.startswith("/fhir/") or path == "/fhir") and not path.startswith(WELL_KNOWN):
+            await self._fhir(scope, receive, send)
+        elif path in PATHS:
+            await self._health(scope, receive, send)
+        else:
+            await self._beside(scope, receive, send)
+
+
+WELL_KNOWN: Final = "/fhir/.well-known/"
+
+
+def _unsigned(_body: bytes) -> bool:
+    """No signature can be verified yet, so where one is required every envelope is refused."""
+    return False
+
+
+def _registration(composition: Composition, secret: str) -> Registration:
+    """How we are known at the citizens' provider: the settings', or the demo's stand-in."""
+    settings = composition.settings
+    return Registration(
+        issuer=settings.vneid_issuer or f"{composition.origin}/vneid",
+        client_id=settings.vneid_client_id or "fhir-server",
+        client_secret=settings.vneid_client_secret or secret,
+        scope=settings.vneid_scope,
+        number_claim=settings.vneid_claim_id,
+        acr_level2=settings.vneid_acr_level2,
+    )
+
+
+def _stand_in(composition: Composition, our: Registration) -> StandIn:
+    party = RelyingParty(our.client_id, our.client_secret, (f"{composition.origin}/auth/callback",))
+    return StandIn(
+        issuer=f"{composition.origin}/vneid",
+        parties=(party,),
+        store=LedgerGrants(composition.store, now),
+        keys=FolderKeys(composition.settings.keys / "vneid", now),
+        lookup=composition.person,
+        now=now,
+        number_claim=our.number_claim,
+        levels=("LoA1", our.acr_level2),
+    )
+
+
+async def _plain_refusal(request: Request, refusal: Any) -> Response:  # noqa: RUF029 - FastAPI's form
+    """Answer a path that is not there, or a method it does not have: a page, or a problem."""
+    if "text/html" in request.headers.get("accept", ""):
+        return refused_page(request, UnknownResource("There is nothing at this path."))
+    problem = {"type": "about:blank", "title": str(refusal.detail), "status": refusal.status_code}
+    return JSONResponse(
+        problem, refusal.status_code, refusal.headers, media_type="application/problem+json"
+    )
+
+
+def serve(settings: Settings, serving: Serving) -> int:
+    """Make the store ready, then serve it until SIGINT or SIGTERM; return the exit status.
+
+    Raises:
+        WrongSettings: Without `--demo`, the provider's settings are not all there.
+        Refused: The store is of the other kind.
+    """
+    if not serving.demo:
+        _check_provider(settings)
+    first_start = asyncio.run(_prepared(settings, serving))
+    if first_start is not None:
+        print(welcome(settings, serving, first_start), flush=True)
+    options: dict[str, Any] = {
+        "host": serving.host,
+        "port": serving.port,
+        "loop": "uvloop",
+        "http": "httptools",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": _GRACE,
+        "lifespan": "on",
+    }
+    if serving.workers == 1:
+        uvicorn.run(Server(settings, serving), **options)
+    else:
+        os.environ[_SERVING] = msgspec.json.encode(serving).decode()
+        uvicorn.run("fhir_server.serve:worker", factory=True, workers=serving.workers, **options)
+    return 0
+
+
+def worker() -> ASGIApp:
+    """Return the app of one worker process of several."""
+    settings = load_settings()
+    log.configure(settings.log)
+    return Server(settings, msgspec.json.decode(os.environ[_SERVING], type=Serving))
+
+
+async def _prepared(settings: Settings, serving: Serving) -> datetime | None:
+    store = await open_store(settings)
+    try:
+        return await prepare(Composition(settings, store, serving.origin(settings)), serving)
+    finally:
+        await store.close()
+
+
+def _check_provider(settings: Settings) -> None:
+    for name in ("vneid_issuer", "vneid_client_id", "vneid_client_secret"):
+        if not getattr(settings, name):
+            raise WrongSettings(f"FHIR_SERVER_{name.upper()}: needed, unless with --demo")
+
+
+def welcome(settings: Settings, serving: Serving, first_start: datetime) -> str:
+    """Return what a demo prints at its start: where, who, and one curl that works when pasted."""
+    origin = serving.origin(settings)
+    lines = [
+        "",
+        f"  Sổ sức khỏe / the book   {origin}/book",
+        f"  FHIR R4                  {origin}/fhir/metadata",
+        f"  Gửi hồ sơ / submissions  {origin}/submissions",
+        "",
+        "  Đăng nhập VNeID mẫu bằng một số / log in at the stand-in VNeID with a number:",
+        *(
+            f"    {citizen.number}  {citizen.name}  ({citizen.note})"
+            for citizen in demo.citizens(first_start.date())
+        ),
+        "",
+        "  Thử ngay / try it:",
+        (
+            f'    curl -s -H "Authorization: Bearer $({_token_command(settings)})" '
+            f"'{origin}/fhir/Patient?_count=2&_pretty=true'"
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _token_command(settings: Settings) -> str:
+    """The command that prints a token, so that it works from any folder."""
+    program = Path(sys.argv[0]).resolve()
+    command = str(program) if program.name == "fhir-server" else f"{sys.executable} -m fhir_server"
+    store = settings.store
+    if store.startswith("sqlite:"):
+        store = f"sqlite:///{settings.sqlite_path.resolve()}"
+    return (
+        f"FHIR_SERVER_STORE='{store}' FHIR_SERVER_KEYS='{settings.keys.resolve()}' "
+        f"{command} token --client system"
+    )
