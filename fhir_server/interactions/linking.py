@@ -5,8 +5,9 @@ https://hl7.org/fhir/R4/http.html#trules
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions.asked import at
 from fhir_server.interactions.condition import criteria_of, find
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from fhir_server.interactions.asked import Ask
     from fhir_server.interactions.context import Context
     from fhir_server.store.port import Name
+
+_CONDITIONAL: Final = re.compile(r"[A-Za-z]+\?.+", re.DOTALL).fullmatch
 
 
 @dataclass(slots=True)
@@ -75,7 +78,7 @@ class Links:
                 if target is not None and target in names:
                     kind, identity = names[target]
                     slot.element["reference"] = f"{kind}/{identity}" + _fragment(slot.said)
-                elif "?" in slot.said and slot.said.partition("?")[0] in RESOURCE_TYPES:
+                elif _CONDITIONAL(slot.said):
                     with at(ask.place):
                         if slot.said not in known:
                             known[slot.said] = await self._conditional(ctx, slot.said, names)
@@ -93,6 +96,8 @@ class Links:
 
     async def _conditional(self, ctx: Context, said: str, names: Mapping[int, Name]) -> str:
         resource_type, _, query = said.partition("?")
+        if resource_type not in RESOURCE_TYPES:
+            raise InvalidValue("A conditional reference names a resource type that there is not.")
         found = (await find(ctx, resource_type, query, anywhere=True)).only()
         if found is not None:
             return f"{resource_type}/{found.resource_id}"

@@ -73,8 +73,11 @@ def mask(resource: Resource) -> Resource:
     masked: Resource = {}
     found = whole
     for name, value in resource.items():
-        kept = name in {"meta", "extension", *_KEPT}
-        new, hit = (value, False) if name == "meta" else _masked(value, whole=whole and not kept)
+        kept = name in {"extension", *_KEPT}
+        if name == "meta":
+            masked[name] = _unlabelled(value)
+            continue
+        new, hit = _masked(value, whole=whole and not kept)
         masked[name] = new
         found = found or hit
     if found:
@@ -86,6 +89,13 @@ def mask(resource: Resource) -> Resource:
 def _is_labelled(resource: Resource) -> bool:
     labels = resource.get("meta", {}).get("security", ())
     return any(label.get("code") in _LABELS for label in labels)
+
+
+def _unlabelled(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return the meta without the labels that would name what is masked."""
+    labels = [one for one in meta.get("security", ()) if one.get("code") not in _LABELS]
+    rest = {name: value for name, value in meta.items() if name != "security"}
+    return rest | {"security": labels} if labels else rest
 
 
 def _masked(value: Any, *, whole: bool) -> tuple[Any, bool]:

@@ -1,0 +1,216 @@
+"""One AuditEvent a request, durable before the answer: contract, section 6."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from auth.principal import Principal
+from fhir_server.interactions.context import FhirRequest
+from fhir_server.interactions.perform import perform
+from fhir_server.model import codec
+from fhir_server.model.outcome import Forbidden, InvalidValue, Unavailable, UnknownResource
+from fhir_server.validation.structure import validate
+from tests.conftest import AUDITOR, FACILITY, World, citizen
+from tests.fhir_server.interactions.test_hidden import ANA, BO, entries
+from tests.fhir_server.interactions.test_writes import observation, patient
+
+
+async def events(world: World, caller: Principal = AUDITOR, *query: tuple[str, str]) -> list[Any]:
+    """Return the AuditEvents that a caller finds."""
+    result = await world.perform("search-type", caller, resource_type="AuditEvent", query=query)
+    return entries(result)
+
+
+@pytest.fixture
+async def people(world: World) -> World:
+    """Two people and what was seen of them, before anybody looked."""
+    await world.put(patient("1") | {"id": "ana"})
+    await world.put(patient("2") | {"id": "bo"})
+    await world.put(observation("Patient/ana") | {"id": "of-ana"})
+    await world.put(observation("Patient/bo") | {"id": "of-bo"})
+    world.clock.move(hours=1)
+    return world
+
+
+async def test_a_read_leaves_who_when_why_and_whose(people: World) -> None:
+    """The AuditEvent of a read says who, when, why, that it was allowed, and the Patient."""
+    await people.perform(
+        "read", ANA, resource_type="Observation", resource_id="of-ana", url="Observation/of-ana"
+    )
+
+    (event, *_) = await events(people)
+
+    assert validate(event) == []
+    assert event["recorded"] == "2024-01-01T08:00:00.000+07:00"
+    assert event["agent"][0]["who"] == {"display": "citizen"}
+    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "PATRQT"
+    assert event["outcome"] == "0"
+    assert event["subtype"][0]["code"] == "read"
+    assert [one["what"]["reference"] for one in event["entity"]] == ["Patient/ana"]
+    assert event["entity"][0]["role"]["code"] == "1"
+
+
+async def test_a_facility_is_named_with_its_code(people: World) -> None:
+    """`agent[0].who` of a facility has its display and its code."""
+    await people.perform("search-type", FACILITY, resource_type="Observation")
+
+    (event, *_) = await events(people)
+
+    assert event["agent"][0]["who"]["display"] == "Hospital 01999"
+    assert event["agent"][0]["who"]["identifier"]["value"] == "01999"
+    assert "entity" not in event
+
+
+async def test_a_refusal_is_recorded_with_the_patient_of_the_path(people: World) -> None:
+    """A refused read leaves outcome 4 and the Patient that the path names."""
+    with pytest.raises(UnknownResource):
+        await people.perform("read", ANA, resource_type="Patient", resource_id="bo")
+    with pytest.raises(Forbidden):
+        await people.perform("delete", ANA, resource_type="Patient", resource_id="bo")
+
+    forbidden, unknown, *_ = await events(people)
+
+    for event in (forbidden, unknown):
+        assert event["outcome"] == "4"
+        assert [one["what"]["reference"] for one in event["entity"]] == ["Patient/bo"]
+
+
+async def test_a_search_names_all_patients_shown(people: World) -> None:
+    """One entity a Patient shown, those of included resources too."""
+    await people.perform("search-type", resource_type="Observation")
+
+    (event, *_) = await events(people)
+
+    named = sorted(one["what"]["reference"] for one in event["entity"])
+    assert named == ["Patient/ana", "Patient/bo"]
+
+
+async def test_a_citizen_sees_who_saw_the_own_book(people: World) -> None:
+    """A citizen finds the own book's events, and no other Patient is named in them."""
+    await people.perform("search-type", resource_type="Observation")
+
+    own = await events(people, ANA, ("patient", "Patient/ana"))
+    anothers = await events(people, ANA, ("patient", "Patient/bo"))
+
+    assert own
+    assert all(one["what"]["reference"] == "Patient/ana" for e in own for one in e["entity"])
+    assert anothers == []
+
+
+async def test_a_citizen_reads_the_own_events_by_id_only(people: World) -> None:
+    """An event of the own book is read by its id; one of another's is unknown."""
+    (own, *_) = await events(people, ANA, ("patient", "ana"))
+
+    found = await people.perform("read", ANA, resource_type="AuditEvent", resource_id=own["id"])
+    assert codec.loads(found.body or b"") == own
+    for identity in (own["id"], "audit-999999", "other"):
+        with pytest.raises(UnknownResource):
+            await people.perform("read", BO, resource_type="AuditEvent", resource_id=identity)
+
+
+async def test_audit_events_are_paged_and_narrowed(people: World) -> None:
+    """Pages go from the newest on and each event is visited once; dates narrow them."""
+    for _ in range(5):
+        people.clock.move(minutes=1)
+        await people.perform("read", resource_type="Observation", resource_id="of-ana")
+    query: tuple[tuple[str, str], ...] = (("patient", "ana"), ("_count", "2"))
+    first = await people.perform("search-type", AUDITOR, resource_type="AuditEvent", query=query)
+    seen = [one["id"] for one in entries(first)]
+    page = codec.loads(first.body or b"")
+    while len(page["link"]) > 1:
+        cursor = page["link"][1]["url"].rpartition("_cursor=")[2]
+        following = await people.perform(
+            "search-type", AUDITOR, resource_type="AuditEvent",
+            query=(*query, ("_cursor", cursor)),
+        )  # fmt: skip
+        page = codec.loads(following.body or b"")
+        seen += [one["id"] for one in entries(following)]
+
+    assert len(seen) == len(set(seen)) == 7
+    late = await events(
+        people, AUDITOR, ("date", "ge2024-01-01T08:04:00+07:00"), ("patient", "ana")
+    )
+    assert len([one for one in late if one["subtype"][0]["code"] == "read"]) == 2
+
+
+async def test_reported_events_stand_among_the_own(people: World) -> None:
+    """An AuditEvent that system wrote is found too, in order, and is no entry of the chain."""
+    (known, *_) = await events(people)
+    reported = {k: v for k, v in known.items() if k not in {"id", "meta"}}
+    people.clock.move(minutes=1)
+    await people.perform("create", resource_type="AuditEvent", resource=reported)
+    people.clock.move(minutes=1)
+    await people.perform("read", resource_type="Patient", resource_id="ana")
+
+    found = await events(people, AUDITOR, ("_count", "3"))
+
+    kinds = [one["id"].startswith("audit-") for one in found]
+    assert kinds.count(False) == 1
+    times = [one["meta"]["lastUpdated"] for one in found]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("query", [("_sort", "date"), ("_cursor", "x"), ("date", "soon")])
+async def test_a_search_that_cannot_be_done_is_refused(
+    people: World, query: tuple[str, str]
+) -> None:
+    """Another order, a forged cursor and a date that is none are 400."""
+    with pytest.raises(Exception) as refusal:  # noqa: PT011 - three classes, one status
+        await events(people, AUDITOR, query)
+
+    assert getattr(refusal.value, "status", 0) == 400
+
+
+async def test_the_answer_waits_for_the_record(people: World) -> None:
+    """Where the record cannot be made durable the request is 503."""
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(people.store, name)
+
+        async def commit(self, _batch: object) -> None:
+            raise OSError
+
+    ctx = replace(people.context(), store=Broken())
+
+    with pytest.raises(Unavailable):
+        await perform(ctx, FhirRequest("read", "Patient", "ana"))
+
+
+async def test_no_query_and_no_name_is_recorded(people: World) -> None:
+    """The record holds the path, never the query."""
+    await people.perform(
+        "search-type", resource_type="Patient", query=(("name", "Bo"),),
+        url="Patient?name=B%E1%BB%91",
+    )  # fmt: skip
+
+    (record,) = await people.store.audit(limit=1)
+    assert b"name" not in record.body
+    assert b"Patient" in record.body
+
+
+async def test_break_glass_is_recorded_with_its_reason(people: World) -> None:
+    """The reason of X-Break-Glass is the purpose that the citizen reads."""
+    await people.perform(
+        "read", resource_type="Patient", resource_id="ana", purpose="bất tỉnh, cấp cứu"
+    )
+
+    (event, *_) = await events(people)
+    assert event["purposeOfEvent"][0]["text"] == "bất tỉnh, cấp cứu"
+    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
+
+
+async def test_a_page_out_of_reach_is_refused() -> None:
+    """A citizen of level 1 is refused everything, and that is recorded too."""
+    world = World()
+    low = replace(citizen("ana"), level=1)
+
+    with pytest.raises(Forbidden):
+        await world.perform("read", low, resource_type="Patient", resource_id="ana")
+    with pytest.raises(InvalidValue):
+        await world.perform("search-type", resource_type="Patient", query=(("_count", "x"),))
+
+    assert [e["outcome"] for e in await events(world)] == ["4", "4"]

@@ -1,0 +1,189 @@
+"""Search and history answers, https://hl7.org/fhir/R4/http.html#search."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from fhir_server.model import codec
+from fhir_server.model.outcome import FhirError
+from fhir_server.validation.structure import validate
+from tests.conftest import BASE, World
+from tests.fhir_server.interactions.test_writes import observation, patient
+
+
+async def found(world: World, kind: str, *query: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """Return the searchset of a search by system."""
+    result = await world.perform("search-type", resource_type=kind, query=query, **more)
+    return codec.loads(result.body or b"")
+
+
+def ids(answer: dict[str, Any], mode: str = "match") -> list[str]:
+    """Return the ids of the entries of one mode."""
+    entries = answer.get("entry", ())
+    return [one["resource"]["id"] for one in entries if one["search"]["mode"] == mode]
+
+
+def link(answer: dict[str, Any], relation: str) -> str | None:
+    """Return a link of a Bundle."""
+    return next((one["url"] for one in answer["link"] if one["relation"] == relation), None)
+
+
+@pytest.fixture
+async def records(world: World) -> World:
+    """Five Patients with an Observation each."""
+    for number in range(5):
+        world.clock.move(seconds=1)
+        await world.put(
+            patient(str(number), name=[{"family": f"N{number}"}]) | {"id": f"p{number}"}
+        )
+        await world.put(observation(f"Patient/p{number}") | {"id": f"o{number}"})
+    return world
+
+
+async def test_a_searchset_is_valid_and_links_itself(records: World) -> None:
+    """The answer is a valid Bundle with fullUrls; `self` has only what was understood."""
+    answer = await found(records, "Patient", ("family", "N3"), ("nonsense", "x"))
+
+    assert validate(answer) == []
+    assert ids(answer) == ["p3"]
+    assert answer["entry"][0]["fullUrl"] == f"{BASE}/Patient/p3"
+    assert link(answer, "self") == f"{BASE}/Patient?family=N3"
+
+
+async def test_strict_handling_refuses_what_is_unknown(records: World) -> None:
+    """Under `Prefer: handling=strict` an unknown parameter is 400."""
+    with pytest.raises(FhirError) as refusal:
+        await found(records, "Patient", ("nonsense", "x"), handling="strict")
+
+    assert refusal.value.status == 400
+
+
+async def test_pages_visit_each_match_once(records: World) -> None:
+    """Following `next` visits every match once, newest first."""
+    answer = await found(records, "Patient", ("_count", "2"))
+    seen = ids(answer)
+    while (following := link(answer, "next")) is not None:
+        query = parse_qsl(urlsplit(following).query)
+        answer = await found(records, "Patient", *query)
+        seen += ids(answer)
+
+    assert seen == ["p4", "p3", "p2", "p1", "p0"]
+
+
+async def test_a_forged_cursor_is_refused(records: World) -> None:
+    """A cursor that this server did not make is 400, never a wider search."""
+    with pytest.raises(FhirError) as refusal:
+        await found(records, "Patient", ("_cursor", "AAAA"))
+
+    assert refusal.value.status == 400
+
+
+@pytest.mark.parametrize("query", [("_count", "0"), ("_summary", "count")])
+async def test_a_count_has_no_entries(records: World, query: tuple[str, str]) -> None:
+    """`_summary=count` and `_count=0` answer the total alone."""
+    answer = await found(records, "Patient", query)
+
+    assert answer["total"] == 5
+    assert "entry" not in answer
+
+
+async def test_includes_go_along(records: World) -> None:
+    """`_include` and `_revinclude` bring what is referred to and what refers."""
+    forward = await found(
+        records, "Observation", ("_id", "o1"), ("_include", "Observation:subject")
+    )
+    backward = await found(
+        records, "Patient", ("_id", "p2"), ("_revinclude", "Observation:subject")
+    )
+    typed = await found(
+        records, "Observation", ("_id", "o1"), ("_include", "Observation:subject:Group")
+    )
+
+    assert (ids(forward), ids(forward, "include")) == (["o1"], ["p1"])
+    assert (ids(backward), ids(backward, "include")) == (["p2"], ["o2"])
+    assert ids(typed, "include") == []
+
+
+async def test_included_resources_are_included_again_with_iterate(records: World) -> None:
+    """`:iterate` follows what was included, and stops where nothing is new."""
+    for one, other in ("ab", "ba"):
+        await records.put(
+            observation("Patient/p0")
+            | {"id": one, "hasMember": [{"reference": f"Observation/{other}"}]}
+        )
+
+    answer = await found(
+        records, "Observation", ("_id", "a"), ("_include:iterate", "Observation:has-member"),
+        ("_include:iterate", "Observation:subject"),
+    )  # fmt: skip
+
+    assert sorted(ids(answer, "include")) == ["b", "p0"]
+
+
+async def test_elements_and_summary_give_a_part(records: World) -> None:
+    """`_elements` and `_summary` give a part that is marked SUBSETTED and keeps what must be."""
+    elements = await found(records, "Observation", ("_id", "o1"), ("_elements", "subject"))
+    text = await found(records, "Observation", ("_id", "o1"), ("_summary", "text"))
+
+    (one,) = [entry["resource"] for entry in elements["entry"]]
+    assert set(one) == {"resourceType", "id", "meta", "status", "code", "subject"}
+    assert one["meta"]["tag"][-1]["code"] == "SUBSETTED"
+    assert "subject" not in text["entry"][0]["resource"]
+
+
+async def test_history_lists_versions_newest_first(records: World) -> None:
+    """The history of a resource has its versions, how they came, and its deletion."""
+    await records.put(patient("x") | {"id": "h"})
+    await records.put(patient("y") | {"id": "h"})
+    await records.perform("delete", resource_type="Patient", resource_id="h")
+
+    result = await records.perform("history-instance", resource_type="Patient", resource_id="h")
+
+    answer = codec.loads(result.body or b"")
+    assert validate(answer) == []
+    told = [(e["request"]["method"], e["response"]["status"]) for e in answer["entry"]]
+    assert told == [("DELETE", "204"), ("PUT", "200"), ("PUT", "201")]
+
+
+@pytest.mark.parametrize("interaction", ["history-type", "history-system"])
+async def test_wider_histories_are_paged(records: World, interaction: str) -> None:
+    """The history of a type and of all is paged and narrowed by `_since`."""
+    kind = "Patient" if interaction == "history-type" else None
+    since = ("_since", "2024-01-01T07:00:03+07:00")
+    result = await records.perform(interaction, resource_type=kind, query=(("_count", "2"), since))
+    answer = codec.loads(result.body or b"")
+    seen = len(answer["entry"])
+    while (following := link(answer, "next")) is not None:
+        query = tuple(parse_qsl(urlsplit(following).query))
+        result = await records.perform(interaction, resource_type=kind, query=query)
+        answer = codec.loads(result.body or b"")
+        seen += len(answer.get("entry", ()))
+
+    assert seen == (3 if kind else 6)
+
+
+@pytest.mark.parametrize("query", [("_count", "0"), ("_since", "soon"), ("_at", "2024-13")])
+async def test_a_wrong_history_parameter_is_refused(records: World, query: tuple[str, str]) -> None:
+    """A history's parameter that cannot be read is 400."""
+    with pytest.raises(FhirError) as refusal:
+        await records.perform("history-type", resource_type="Patient", query=(query,))
+
+    assert refusal.value.status == 400
+
+
+async def test_old_versions_are_read(records: World) -> None:
+    """A vread gives the version asked for; one that never was, or is no number, is 404."""
+    await records.put(patient("new") | {"id": "p0"})
+
+    old = await records.perform("vread", resource_type="Patient", resource_id="p0", version_id="1")
+    assert old.version is not None
+    assert b'"0"' in old.version.body
+    for wrong in ("3", "0", "01", "x", "9" * 30):
+        with pytest.raises(FhirError) as refusal:
+            await records.perform(
+                "vread", resource_type="Patient", resource_id="p0", version_id=wrong
+            )
+        assert refusal.value.status == 404

@@ -1,0 +1,146 @@
+"""The tables of paths, functions and operations, and the CapabilityStatement made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhir_server.interactions.capabilities import capability_statement
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult, Operation
+from fhir_server.interactions.perform import ALL
+from fhir_server.interactions.redact import mask
+from fhir_server.interactions.table import INTERACTIONS, locate
+from fhir_server.model.outcome import FhirError
+from fhir_server.validation.structure import validate
+from tests.conftest import BASE, World
+
+
+async def echo(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Answer the id that the operation was called on."""
+    await ctx.store.ready()
+    return FhirResult(resource={"resourceType": "Basic", "id": request.resource_id or "none"})
+
+
+ECHO = Operation("$echo", echo, "http://example.org/echo", ("Patient",), methods={"GET"})
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "named"),
+    [
+        ("Patient", "{type}", ("Patient", None, None, None)),
+        ("Patient/_history", "{type}/_history", ("Patient", None, None, None)),
+        ("Patient/Patient", "{type}/{id}", ("Patient", "Patient", None, None)),
+        ("Patient/a/_history/3", "{type}/{id}/_history/{version}", ("Patient", "a", "3", None)),
+        ("Patient/a/$everything", "{type}/{id}/{operation}", ("Patient", "a", None, "$everything")),
+        ("$data-quality", "{operation}", (None, None, None, "$data-quality")),
+        ("metadata", "metadata", (None, None, None, None)),
+        ("", "", (None, None, None, None)),
+    ],
+)
+def test_a_path_is_read(path: str, row: str, named: tuple[str | None, ...]) -> None:
+    """Each of FHIR's path forms finds its row and names."""
+    place = locate(path)
+
+    assert place is not None
+    assert place.path == row
+    found = (place.resource_type, place.resource_id, place.version_id, place.operation)
+    assert found == named
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["Nothing", "patient", "Patient/" + "a" * 65, "Patient/a_b", "Patient//a", "a/b/c/d/e", "$X",
+     "Patient/a/_history/3/4", "Patient/a\n"],
+)  # fmt: skip
+def test_another_path_is_none(path: str) -> None:
+    """What has none of the forms names nothing."""
+    assert locate(path) is None
+
+
+def test_every_interaction_of_the_table_runs() -> None:
+    """Each code of the table has a function, but metadata, which needs no caller."""
+    assert {code for _, _, code in INTERACTIONS} - {"capabilities"} <= set(ALL)
+
+
+def test_the_capability_statement_is_valid_and_computed() -> None:
+    """It is valid FHIR, and names interactions, parameters and operations of the tables."""
+    statement = capability_statement(BASE, (ECHO,))
+
+    assert validate(statement) == []
+    (rest,) = statement["rest"]
+    by_type = {one["type"]: one for one in rest["resource"]}
+    assert {one["code"] for one in by_type["Patient"]["interaction"]} >= {"read", "create"}
+    assert "birthdate" in {one["name"] for one in by_type["Patient"]["searchParam"]}
+    assert by_type["Patient"]["operation"] == [
+        {"name": "echo", "definition": "http://example.org/echo"}
+    ]
+    assert rest["security"]["extension"][0]["url"].endswith("oauth-uris")
+
+
+async def test_an_operation_is_called_by_its_row(world: World) -> None:
+    """An operation runs where its row says; elsewhere it is 404, by another method 405."""
+    ctx = world.context(operations=(ECHO,))
+    run = ALL["operation"]
+
+    result = await run(ctx, FhirRequest("operation", "Patient", "a", operation="$echo"))
+    assert result.resource == {"resourceType": "Basic", "id": "a"}
+    wrong: list[tuple[dict[str, Any], int]] = [
+        ({"resource_type": "Patient", "resource_id": "a", "operation": "$no"}, 404),
+        ({"resource_type": "Patient", "operation": "$echo"}, 404),
+        ({"resource_type": "Group", "resource_id": "a", "operation": "$echo"}, 404),
+        (
+            {"resource_type": "Patient", "resource_id": "a", "operation": "$echo",
+             "method": "POST"},
+            405,
+        ),
+    ]  # fmt: skip
+    for fields, status in wrong:
+        with pytest.raises(FhirError) as refusal:
+            await run(ctx, FhirRequest("operation", **fields))
+        assert refusal.value.status == status
+
+
+ICD = "http://hl7.org/fhir/sid/icd-10"
+
+
+def test_hiv_codes_are_masked_and_amounts_stay() -> None:
+    """In a claim HIV codes are masked, wherever they stand, and sums and results stay."""
+    concept = {"coding": [{"system": ICD, "code": "B20.1", "display": "HIV"}], "text": "HIV"}
+    claim = {
+        "resourceType": "Claim",
+        "text": {"status": "generated", "div": "<div>HIV</div>"},
+        "diagnosis": [
+            {"sequence": 1, "diagnosisCodeableConcept": concept},
+            {
+                "sequence": 2,
+                "diagnosisCodeableConcept": {"coding": [{"system": ICD, "code": "I10"}]},
+            },
+        ],
+        "total": {"value": 5, "currency": "VND"},
+    }
+
+    seen = mask(claim)
+
+    assert "HIV" not in str(seen)
+    assert "B20" not in str(seen)
+    assert seen["diagnosis"][0]["diagnosisCodeableConcept"]["coding"][0]["code"] == "masked"
+    assert seen["diagnosis"][1] == claim["diagnosis"][1]
+    assert seen["total"] == claim["total"]
+
+
+def test_a_labelled_claim_shows_no_code_of_what_was_done() -> None:
+    """Of a claim labelled HIV every clinical code is masked; what it costs is not."""
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}
+    drug = {"coding": [{"system": "http://example.org/drugs", "code": "ARV"}]}
+    claim = {
+        "resourceType": "Claim",
+        "meta": {"security": [label]},
+        "item": [{"sequence": 1, "productOrService": drug, "net": {"value": 3, "currency": "VND"}}],
+    }
+
+    seen = mask({"resourceType": "Bundle", "entry": [{"resource": claim}]})["entry"][0]["resource"]
+
+    assert seen["item"][0]["productOrService"]["coding"][0]["code"] == "masked"
+    assert seen["item"][0]["net"] == claim["item"][0]["net"]
+    assert "HIV" not in str(seen)
