@@ -173,9 +173,7 @@ def table(name: str, lines: Sequence[Fields]) -> bytes:
 def file(name: str, content: bytes | str) -> str:
     """Return one FILEHOSO; bytes are put in base64, a string is taken as it is."""
     text = base64.b64encode(content).decode() if isinstance(content, bytes) else content
-    return (
-        f"<FILEHOSO><LOAIHOSO>{name}</LOAIHOSO><NOIDUNGFILE>{text}</NOIDUNGFILE></FILEHOSO>"
-    )
+    return f"<FILEHOSO><LOAIHOSO>{name}</LOAIHOSO><NOIDUNGFILE>{text}</NOIDUNGFILE></FILEHOSO>"
 
 
 def dossier(xml1: Fields | None = None, **tables: Sequence[Fields]) -> str:

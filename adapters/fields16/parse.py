@@ -48,6 +48,11 @@ def parse_csv(body: bytes) -> Envelope:
     Raises:
         Malformed: There is no header line of the decree's names, no record, or a broken quote.
     """
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Malformed(
+            "The CSV is UTF-16; send it as UTF-8.",
+            text_vi="CSV được mã hóa UTF-16; hãy gửi UTF-8.",
+        )
     # Bytes that are not UTF-8 are kept apart, so that only the line that holds them is refused.
     text = body.decode("utf-8", "surrogateescape").removeprefix(_BOM).translate(_CONTROL)
     lines = _csv_lines(text)

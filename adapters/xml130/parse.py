@@ -172,9 +172,11 @@ def _dossier(n: int, hoso: etree._Element, parser: etree.XMLParser) -> Dossier:
             issues.append(say("two-summaries", "XML1"))
         tables.setdefault(name, []).extend(rows)
     ma_lk = _visit_key(tables)
-    if not tables.get("XML1") and all(issue.field != "XML1.NOIDUNGFILE" for issue in issues):
+    errors = [issue.field for issue in issues if issue.severity == "error"]
+    if not tables.get("XML1") and "XML1.NOIDUNGFILE" not in errors:
         issues.append(say("no-summary", "XML1"))
-    if any(issue.severity == "error" for issue in issues):
+        errors.append("XML1")
+    if errors:
         return Dossier(n, ma_lk, None, tuple(issues))
     return Dossier(n, ma_lk, build(tables), tuple(issues))
 
