@@ -13,7 +13,7 @@ from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.narrow import both, visible_version, where_shown
 from fhir_server.interactions.update import update
 from fhir_server.model import codec
-from fhir_server.model.identifiers import code_system, extension
+from fhir_server.model.identifiers import MA_LK, code_system, extension
 from fhir_server.model.primitives import format_instant, micros
 from fhir_server.operations.claim_facts import (
     encounter_reference,
@@ -29,6 +29,7 @@ from fhir_server.operations.translation import bilingual, english
 from fhir_server.search.expression import (
     And,
     DateIs,
+    Expression,
     Ids,
     InPatient,
     Not,
@@ -36,6 +37,7 @@ from fhir_server.search.expression import (
     Prefix,
     RefersTo,
     Search,
+    TokenIs,
 )
 from fhir_server.search.values import MAX_TIME
 
@@ -142,11 +144,21 @@ async def _claims(
         return []
     where = And((
         InPatient(frozenset({patient[1]})),
-        Or(tuple(RefersTo("encounter", "Encounter", name[1]) for name in encounters)),
+        Or(tuple(leaf for name, one in encounters.items() for leaf in _about(name, one))),
         Not(Ids(frozenset({but_for}))),
     ))
     versions = await every_page(ctx, [("Claim", both(where, shown))])
     return [codec.loads(version.body) for version in versions]
+
+
+def _about(name: Name, encounter: Resource) -> list[Expression]:
+    """What finds the Claims of a visit: their items' Encounter; without items, the visit's key."""
+    keys = [
+        TokenIs("identifier", MA_LK, str(one.get("value", "")))
+        for one in objects(encounter.get("identifier"))
+        if one.get("system") == MA_LK
+    ]
+    return [RefersTo("encounter", "Encounter", name[1]), *keys]
 
 
 async def _coverages(ctx: Context, claims: list[Resource]) -> dict[Name, Resource]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
-from fhir_server.model.identifiers import extension
+from fhir_server.model.identifiers import MA_CSKCB, extension
 from fhir_server.model.primitives import date_range, from_micros
 from fhir_server.operations.book.values import Coded
 
@@ -23,6 +24,7 @@ def as_object(value: Any) -> Resource:
     return value if isinstance(value, dict) else {}
 
 
+@lru_cache(maxsize=8192)
 def moment(text: object, *, last: bool = False, whole: bool = False) -> datetime | None:
     """Return a FHIR time as an instant at +07:00; None where it is none.
 
@@ -75,3 +77,27 @@ def extension_of(resource: Resource, name: str) -> Resource:
     """Return one of the project's own extensions of an element, or an empty object."""
     url = extension(name)
     return next((one for one in objects(resource.get("extension")) if one.get("url") == url), {})
+
+
+def facility_name(element: Any, index: Mapping[str, Resource]) -> str:
+    """Return what an Organization or Location is called, else its code."""
+    element = element or {}
+    found = index.get(str(element.get("reference", ""))) or {}
+    identifier = (element.get("identifier") or {}).get("value")
+    code = next(
+        (
+            one.get("value")
+            for one in objects(found.get("identifier"))
+            if one.get("system") == MA_CSKCB
+        ),
+        identifier,
+    )
+    return str(found.get("name") or element.get("display") or code or "")
+
+
+def facility_code(element: Any, index: Mapping[str, Resource]) -> str:
+    """Return the code of a facility that a Reference names, or ""."""
+    element = element or {}
+    found = index.get(str(element.get("reference", ""))) or element
+    code = identifier_of(found, MA_CSKCB)
+    return code or str((element.get("identifier") or {}).get("value", ""))

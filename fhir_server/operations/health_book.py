@@ -5,6 +5,8 @@ https://hl7.org/fhir/R4/documents.html
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.context import FhirRequest, FhirResult
@@ -14,6 +16,7 @@ from fhir_server.model.identifiers import NS, code_system
 from fhir_server.model.primitives import VIETNAM, format_instant
 from fhir_server.operations.book.read import book_of
 from fhir_server.operations.book.sections import sections
+from fhir_server.operations.book.values import Book
 from fhir_server.operations.claim_facts import is_self_pay
 from fhir_server.operations.compartment import in_compartment, names_in, shown_by_name
 from fhir_server.operations.translation import bilingual
@@ -46,6 +49,28 @@ _WITHDRAWN: Final = "entered-in-error"
 _DOCUMENT: Final = code_system("document")
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Patient's record as a caller may see it: what a book is made of.
+
+    Attributes:
+        patient: The Patient, parsed.
+        own: Resources of the compartment.
+        beside: What they refer to outside it: facilities, practitioners, drugs.
+        versions: All of them as stored, the Patient first.
+    """
+
+    patient: Resource
+    own: tuple[Resource, ...]
+    beside: tuple[Resource, ...]
+    versions: tuple[Version, ...]
+
+    @property
+    def book(self) -> Book:
+        """The record as people read it."""
+        return book_of(self.patient, (*self.own, *self.beside))
+
+
 async def health_book(ctx: Context, request: FhirRequest) -> FhirResult:
     """Return one Patient's book: a document Bundle of all that the caller may see of it.
 
@@ -53,15 +78,27 @@ async def health_book(ctx: Context, request: FhirRequest) -> FhirResult:
         UnknownResource: There is no such Patient, or the caller may not see it.
         Gone: It was deleted.
     """
-    patient_id = request.resource_id or ""
+    record = await read_record(ctx, request.resource_id or "")
+    body = _document(ctx, _composition(ctx, record), record.versions)
+    return FhirResult(body=body, patients=frozenset({record.patient["id"]}))
+
+
+async def read_record(ctx: Context, patient_id: str) -> Record:
+    """Read one Patient's record, as far as the caller may see it.
+
+    Raises:
+        UnknownResource: There is no such Patient, or the caller may not see it.
+        Gone: It was deleted.
+    """
     patient = await visible_version(ctx, "Patient", patient_id, "$health-book")
-    record = _live(await in_compartment(ctx, patient_id, RECORD))
-    beside = await _beside(ctx, [patient, *(version for version, _ in record)], record)
-    person: Resource = codec.loads(patient.body)
-    composition = _composition(ctx, person, [one for _, one in record], [one for _, one in beside])
-    versions = [patient, *(version for version, _ in record), *(version for version, _ in beside)]
-    body = _document(ctx, composition, versions)
-    return FhirResult(body=body, patients=frozenset({patient_id}))
+    own = _live(await in_compartment(ctx, patient_id, RECORD))
+    beside = await _beside(ctx, [patient, *(version for version, _ in own)])
+    return Record(
+        patient=codec.loads(patient.body),
+        own=tuple(one for _, one in own),
+        beside=tuple(one for _, one in beside),
+        versions=(patient, *(version for version, _ in (*own, *beside))),
+    )
 
 
 def _live(versions: list[Version]) -> list[tuple[Version, Resource]]:
@@ -90,36 +127,29 @@ def _is_error(resource: Resource) -> bool:
     return any(one.get("code") == _WITHDRAWN for one in verification)
 
 
-async def _beside(
-    ctx: Context, versions: list[Version], record: list[tuple[Version, Resource]]
-) -> list[tuple[Version, Resource]]:
+async def _beside(ctx: Context, versions: list[Version]) -> list[tuple[Version, Resource]]:
     """Find what the record refers to outside the compartment: facilities, practitioners, drugs."""
     known: set[Name] = {(one.resource_type, one.resource_id) for one in versions}
-    waiting = [codec.loads(versions[0].body), *(one for _, one in record)]
+    waiting = versions
     found: list[tuple[Version, Resource]] = []
     for _ in range(ROUNDS):
         wanted = {
             name
-            for resource in waiting
-            for name in names_in(resource, ctx.base_url)
+            for version in waiting
+            for name in names_in(version.body, ctx.base_url)
             if name not in known and name[0] not in NOT_FOLLOWED
         }
         if not wanted:
             break
         known |= wanted
-        shown = await shown_by_name(ctx, sorted(wanted))
-        fresh = [(version, codec.loads(version.body)) for version in shown]
-        fresh = [(version, one) for version, one in fresh if not _is_error(one)]
-        waiting = [one for _, one in fresh]
-        found += fresh
+        waiting = await shown_by_name(ctx, sorted(wanted))
+        fresh = [(version, codec.loads(version.body)) for version in waiting]
+        found += [(version, one) for version, one in fresh if not _is_error(one)]
     return found
 
 
-def _composition(
-    ctx: Context, patient: Resource, record: list[Resource], beside: list[Resource]
-) -> Resource:
+def _composition(ctx: Context, record: Record) -> Resource:
     now = ctx.now().astimezone(VIETNAM)
-    book = book_of(patient, [*record, *beside])
     return {
         "resourceType": "Composition",
         "id": ctx.new_id(),
@@ -129,16 +159,16 @@ def _composition(
             "coding": [{"system": _DOCUMENT, "code": "health-book"}],
             "text": "Sổ sức khỏe điện tử",
         },
-        "subject": {"reference": f"Patient/{patient['id']}"},
+        "subject": {"reference": f"Patient/{record.patient['id']}"},
         "date": format_instant(now),
         "author": [{"display": "Máy chủ hồ sơ sức khỏe"}],
         **bilingual("title", "Sổ sức khỏe điện tử", "Electronic health book"),
         "confidentiality": "R",
-        "section": sections(book, record, now.date()),
+        "section": sections(record.book, record.own, now.date()),
     }
 
 
-def _document(ctx: Context, composition: Resource, versions: list[Version]) -> bytes:
+def _document(ctx: Context, composition: Resource, versions: Sequence[Version]) -> bytes:
     """Write the Bundle; stored resources go in as the bytes they are kept in, unparsed again."""
     head = codec.dumps({
         "resourceType": "Bundle",

@@ -9,24 +9,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from fhir_server.interactions.context import FhirRequest
+from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.narrow import visible_version
-from fhir_server.interactions.perform import perform, refused
-from fhir_server.model import codec
+from fhir_server.interactions.perform import perform_with, refused
 from fhir_server.model.outcome import FhirError, UnknownResource
 from fhir_server.model.primitives import VIETNAM, is_id
-from fhir_server.operations.book.read import book_of
 from fhir_server.operations.book.values import Book, Visit
+from fhir_server.operations.health_book import read_record
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.web import session as sessions
 from fhir_server.web.pages import page, refused_page, static_files
-from mappings.immunization.schedule import due
+from mappings.immunization.schedule import Dose, due
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context
@@ -141,6 +140,7 @@ class Pages:
             cards=sorted(book.cards, key=lambda card: not card.holds(today)),
             planned=[one for one in book.planned if one.at and one.at.date() >= today][::-1],
             plan=plan if child or plan.others else None,
+            given=_by_series(plan.by("given")),
             child=child,
             born=book.person.born is not None,
             years=_by_year(book.visits),
@@ -190,11 +190,16 @@ async def read_book(ctx: Context, patient_id: str) -> Book:
         operation="$health-book",
         url=f"Patient/{patient_id}/$health-book",
     )
-    result = await perform(replace(ctx, operations=OPERATIONS), request)
-    entries = codec.loads(result.body or b"{}").get("entry", [])
-    resources: list[dict[str, Any]] = [entry["resource"] for entry in entries[1:]]
-    patient = next(one for one in resources if one["resourceType"] == "Patient")
-    return book_of(patient, [one for one in resources if one is not patient])
+    books: list[Book] = []
+
+    async def read(ctx: Context, request: FhirRequest) -> FhirResult:
+        # A page needs the record, not the document: it is read in the same way, and not written.
+        record = await read_record(ctx, request.resource_id or "")
+        books.append(record.book)
+        return FhirResult(patients=frozenset({patient_id}))
+
+    await perform_with(replace(ctx, operations=OPERATIONS), request, read)
+    return books[0]
 
 
 async def _whose(session: Session, visit_id: str) -> tuple[Context, str]:
@@ -242,6 +247,13 @@ def _by_year(visits: Sequence[Visit]) -> list[tuple[int | None, list[Visit]]]:
         return visit.start.year if visit.start else None
 
     return [(key, list(group)) for key, group in groupby(visits, key=year)]
+
+
+def _by_series(doses: Sequence[Dose]) -> list[list[Dose]]:
+    series: dict[str, list[Dose]] = {}
+    for dose in doses:
+        series.setdefault(dose.row.series, []).append(dose)
+    return list(series.values())
 
 
 def today_of(ctx: Context) -> date:

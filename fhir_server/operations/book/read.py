@@ -12,7 +12,6 @@ from typing import Any, Final
 from fhir_server.model.identifiers import (
     BHXH,
     CCCD,
-    MA_CSKCB,
     code_system,
 )
 from fhir_server.operations.book.values import (
@@ -32,6 +31,8 @@ from fhir_server.operations.claim_facts import card_code
 from fhir_server.operations.elements import (
     coded,
     extension_of,
+    facility_code,
+    facility_name,
     identifier_of,
     moment,
     name_of,
@@ -78,8 +79,8 @@ def book_of(patient: Resource, resources: Iterable[Resource]) -> Book:
         diseases=_distinct(conditions),
         immunizations=tuple(kinds.get("Immunization", ())),
         planned=_planned(kinds.get("Appointment", ()), index),
-        blood_group=next((_value(o) for o in observations if _is(o, BLOOD_GROUP)), ""),
-        weight=next((_outcome(o) for o in observations if _is(o, BODY_WEIGHT)), None),
+        blood_group=next((_value(o) for o in observations if _loinc(o) == BLOOD_GROUP), ""),
+        weight=next((_outcome(o) for o in observations if _loinc(o) == BODY_WEIGHT), None),
     )
 
 
@@ -100,7 +101,7 @@ def _visit(encounter: Resource, by_visit: dict[str, list[Resource]], index: Inde
     for one in own:
         kinds.setdefault(one["resourceType"], []).append(one)
     period = encounter.get("period") or {}
-    observations = kinds.get("Observation", [])
+    outcomes = [_outcome(one) for one in kinds.get("Observation", ())]
     plan = [
         str(one.get("reference", ""))
         for one in objects(encounter.get("appointment"))
@@ -112,7 +113,7 @@ def _visit(encounter: Resource, by_visit: dict[str, list[Resource]], index: Inde
         end=moment(period.get("end"), last=True),
         status=str(encounter.get("status", "")),
         facility=facility_name(encounter.get("serviceProvider"), index),
-        facility_code=_facility_code(encounter.get("serviceProvider"), index),
+        facility_code=facility_code(encounter.get("serviceProvider"), index),
         kind=_kind(encounter),
         reason="; ".join(
             text for one in objects(encounter.get("reasonCode")) if (text := coded(one).text)
@@ -120,8 +121,8 @@ def _visit(encounter: Resource, by_visit: dict[str, list[Resource]], index: Inde
         diagnoses=_diagnoses(encounter, kinds.get("Condition", []), index),
         drugs=tuple(_drug(one, index) for one in kinds.get("MedicationRequest", ())),
         procedures=tuple(coded(one.get("code")).text for one in kinds.get("Procedure", ())),
-        results=tuple(_outcome(o) for o in observations if not _is(o, COURSE)),
-        course=tuple(_outcome(o) for o in observations if _is(o, COURSE)),
+        results=tuple(sorted((o for o in outcomes if not o.of_course), key=_body_last)),
+        course=tuple(o for o in outcomes if o.of_course),
         treatment=_extension_text(encounter, "treatment-method"),
         advice=_extension_text(encounter, "advice"),
         result=coded(extension_of(encounter, "treatment-result").get("valueCodeableConcept")),
@@ -168,17 +169,26 @@ def _drug(request: Resource, index: Index) -> Drug:
         concept = (named or {}).get("code")
     doses = list(objects(request.get("dosageInstruction")))
     quantity = (request.get("dispenseRequest") or {}).get("quantity") or {}
+    dose = "; ".join(str(one["text"]) for one in doses if one.get("text"))
+    instruction = "; ".join(
+        str(one["patientInstruction"]) for one in doses if one.get("patientInstruction")
+    )
+    name, strength = coded(concept).text, _extension_text(request, "strength")
     return Drug(
-        name=coded(concept).text,
-        dose="; ".join(str(one["text"]) for one in doses if one.get("text")),
+        name=name if strength in name else f"{name} {strength}",
+        # Dosage.text says the whole, the instruction with it: it is not said twice.
+        dose=dose.removesuffix(instruction).rstrip("; ") if instruction else dose,
         quantity=_quantity(quantity),
-        instruction="; ".join(
-            str(one["patientInstruction"]) for one in doses if one.get("patientInstruction")
-        ),
+        instruction=instruction,
     )
 
 
+def _body_last(outcome: Outcome) -> bool:
+    return outcome.of_body
+
+
 def _outcome(observation: Resource) -> Outcome:
+    loinc = _loinc(observation)
     conclusions = [coded(one).text for one in objects(observation.get("interpretation"))]
     conclusions += [str(one["text"]) for one in objects(observation.get("note")) if one.get("text")]
     flags = [
@@ -192,6 +202,8 @@ def _outcome(observation: Resource) -> Outcome:
         at=_moment_of(observation),
         conclusion="; ".join(text for text in conclusions if text),
         flag=next(iter(flags), ""),
+        of_body=loinc in {BODY_WEIGHT, BLOOD_GROUP},
+        of_course=loinc == COURSE,
     )
 
 
@@ -272,45 +284,29 @@ def _planned(appointments: Iterable[Resource], index: Index) -> tuple[Planned, .
         if one.get("status") in {"cancelled", "noshow", "entered-in-error"}:
             continue
         period = next(iter(objects(one.get("requestedPeriod"))), {})
-        actors = [part.get("actor") or {} for part in objects(one.get("participant"))]
-        places = [
-            actor
-            for actor in actors
-            if str(actor.get("reference", "")).partition("/")[0]
-            in {"Location", "HealthcareService", "Organization"}
-        ]
         planned.append(
             Planned(
                 at=moment(one.get("start") or period.get("start")),
-                text=str(one.get("description") or one.get("comment") or ""),
-                facility=facility_name(places[0], index) if places else "",
+                text=str(one.get("description") or coded(one.get("appointmentType")).text),
+                facility=_place(one, index),
                 reference=f"Appointment/{one['id']}",
             )
         )
     return tuple(sorted(planned, key=lambda one: _order(one.at), reverse=True))
 
 
-def facility_name(element: Any, index: Index) -> str:
-    """Return what an Organization or Location is called, else its code."""
-    element = element or {}
-    found = index.get(str(element.get("reference", ""))) or {}
-    identifier = (element.get("identifier") or {}).get("value")
-    code = next(
-        (
-            one.get("value")
-            for one in objects(found.get("identifier"))
-            if one.get("system") == MA_CSKCB
-        ),
-        identifier,
-    )
-    return str(found.get("name") or element.get("display") or code or "")
-
-
-def _facility_code(element: Any, index: Index) -> str:
-    element = element or {}
-    found = index.get(str(element.get("reference", ""))) or element
-    code = identifier_of(found, MA_CSKCB)
-    return code or str((element.get("identifier") or {}).get("value", ""))
+def _place(appointment: Resource, index: Index) -> str:
+    """Return where an Appointment is: its Location, else where its reason was found."""
+    for part in objects(appointment.get("participant")):
+        actor = part.get("actor") or {}
+        if str(actor.get("reference", "")).partition("/")[0] in {"Location", "HealthcareService"}:
+            return facility_name(actor, index)
+    for reason in objects(appointment.get("reasonReference")):
+        found = index.get(str(reason.get("reference", ""))) or {}
+        visit = index.get(str((found.get("encounter") or {}).get("reference", ""))) or {}
+        if visit:
+            return facility_name(visit.get("serviceProvider"), index)
+    return ""
 
 
 def _doctors(encounter: Resource, own: list[Resource], index: Index) -> tuple[str, ...]:
@@ -346,9 +342,9 @@ def _extension_text(resource: Resource, name: str) -> str:
     return str(extension_of(resource, name).get("valueString", ""))
 
 
-def _is(observation: Resource, loinc: str) -> bool:
+def _loinc(observation: Resource) -> str:
     codings = objects((observation.get("code") or {}).get("coding"))
-    return any(one.get("system") == _LOINC and one.get("code") == loinc for one in codings)
+    return next((str(one.get("code", "")) for one in codings if one.get("system") == _LOINC), "")
 
 
 def _moment_of(resource: Resource) -> datetime | None:

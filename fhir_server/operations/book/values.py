@@ -41,13 +41,21 @@ class Drug:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A result: an Observation's name, value with unit, time and conclusion."""
+    """A result: an Observation's name, value with unit, time and conclusion.
+
+    Attributes:
+        flag: The interpretation's code, such as `H` for high.
+        of_body: Whether it is the weight or blood group, not a test.
+        of_course: Whether it is a note of the course (XML5).
+    """
 
     name: str
     value: str
     at: datetime | None
     conclusion: str
     flag: str = ""
+    of_body: bool = False
+    of_course: bool = False
 
 
 @dataclass(frozen=True, slots=True)
