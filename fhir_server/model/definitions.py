@@ -158,6 +158,11 @@ def is_type(name: str) -> bool:
     return name in _types()
 
 
+def type_names() -> tuple[str, ...]:
+    """Return the names of all types, abstract ones among them."""
+    return tuple(_types())
+
+
 @cache
 def kind(name: str) -> Kind | None:
     """Return whether a type is a `primitive`, a datatype (`type`) or a `resource`."""
@@ -216,9 +221,8 @@ def _own(name: str) -> Mapping[str, Mapping[str, Element]]:
 def children(type_or_path: str) -> Mapping[str, Element]:
     """Return the elements of a type or a backbone path by name, in the order of the definition.
 
-    `children("Patient")` begins with `id` and `meta`; a choice stands once, under its name
-    without `[x]`; `children("Observation.component")` are the backbone's; a content reference's
-    path has the elements of what it refers to. Unknown types have none.
+    A choice stands once, under its name without `[x]`; a content reference's path has the elements
+    of what it refers to. Unknown types have none.
     """
     root, _, rest = type_or_path.partition(".")
     fact = _types().get(root)
@@ -291,7 +295,7 @@ def type_invariants(name: str) -> tuple[str, ...]:
 def invariants() -> Mapping[str, Invariant]:
     """Return every constraint that is an error, by its key.
 
-    A key that HL7 used twice has the second one's path behind `@`.
+    The second use of a key has its path behind `@`.
     """
     found = msgspec.json.decode(facts.read("invariants.json"), type=facts.Invariants).invariants
     return MappingProxyType({
@@ -386,7 +390,7 @@ COMPARTMENTS: Final = ("Device", "Encounter", "Patient", "Practitioner", "Relate
 
 
 def compartment_types(compartment: str) -> tuple[str, ...]:
-    """Return the resource types that can be in a compartment, without the compartment's own."""
+    """Return the resource types that can be in a compartment."""
     return tuple(_compartments().get(compartment, {}))
 
 

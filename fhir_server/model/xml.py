@@ -257,19 +257,28 @@ def to_xml(resource: dict[str, Any], *, pretty: bool = False) -> bytes:
     Raises:
         Malformed: The resource has what the definitions do not know.
     """
-    name = resource.get("resourceType")
-    root = etree.Element(f"{_F}{name}", nsmap={None: FHIR})  # type: ignore[dict-item] # None is the default namespace
-    _write_resource(root, resource, str(name))
+    root = etree.Element(f"{_F}{_type(resource, '')}", nsmap={None: FHIR})  # type: ignore[dict-item] # None is the default namespace
+    try:
+        _write_resource(root, resource, _type(resource, ""))
+    except RecursionError:
+        raise _refuse(
+            "The resource is nested too deeply.", "Tài nguyên lồng nhau quá sâu.", ""
+        ) from None
     return etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=pretty)
 
 
-def _write_resource(node: etree._Element, resource: dict[str, Any], path: str) -> None:
+def _type(resource: dict[str, Any], path: str) -> str:
     name = resource.get("resourceType")
-    if name not in RESOURCE_TYPES:
+    if not isinstance(name, str) or name not in RESOURCE_TYPES:
         raise _refuse(
             "The resource has no type of FHIR R4.", "Loại tài nguyên không có trong R4.", path
         )
-    _write_object(node, resource, properties(str(name)), path, skip=("resourceType",))
+    return name
+
+
+def _write_resource(node: etree._Element, resource: dict[str, Any], path: str) -> None:
+    known = properties(str(resource["resourceType"]))
+    _write_object(node, resource, known, path, skip=("resourceType",))
 
 
 def _write_object(
@@ -330,7 +339,7 @@ def _write_property(
         if isinstance(one, dict):
             child = etree.SubElement(node, f"{_F}{name}")
             if property_.type == "Resource":
-                inner = etree.SubElement(child, f"{_F}{one.get('resourceType')}")
+                inner = etree.SubElement(child, f"{_F}{_type(one, path)}")
                 _write_resource(inner, one, path)
             else:
                 _write_object(child, one, properties(property_.type), path)

@@ -15,6 +15,8 @@ _ANSWERED: Final = frozenset({"batch-response", "transaction-response", "history
 def rules(bundle: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rules that a Bundle breaks: key, and where below `Bundle` ("" is the whole)."""
     type_ = bundle.get("type")
+    if not isinstance(type_, str):
+        return []  # its absence or form has its own issue
     entry = bundle.get("entry")
     entries = [one if isinstance(one, dict) else {} for one in _listed(entry)]
     broken: list[tuple[str, str]] = []

@@ -118,8 +118,7 @@ class Findings:
         if type_ == "Extension":
             self._extension(node, path)
         for key in keys:
-            check = CHECKS.get(key)
-            if check is not None and not check(node):
+            if not _holds(key, node):
                 self._break(key, path)
 
     def _unknown(self, name: str, path: str) -> None:
@@ -279,6 +278,14 @@ class Findings:
 
 
 _ELEMENT_ID: Final = definitions.properties("Element")["id"]
+
+
+def _holds(key: str, node: dict[str, Any]) -> bool:
+    check = CHECKS.get(key)
+    try:
+        return check is None or check(node)
+    except (TypeError, AttributeError):
+        return True  # a value of another JSON kind, which has its own issue
 
 
 def _has_sibling(property_: Property | None) -> bool:

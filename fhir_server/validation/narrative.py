@@ -35,7 +35,7 @@ _INVISIBLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 # which R4's own definitions have. A backslash could hide any of these from us.
 _STYLE: Final = re.compile(
     r"expression\s*\(|@import|(?:java|vb)script:|behaviou?r\s*:|-moz-binding|\\"
-    r"|url\s*\(\s*['\"]?\s*(?!data:image/(?!svg))(?:[a-z][a-z0-9+.-]*:|//)",
+    r"|url\s*\(\s*['\"]?\s*(?!data:\s*image/(?!svg))(?:[a-z][a-z0-9+.-]*:|//)",
     re.IGNORECASE,
 ).search
 _PLAIN: Final = re.compile(

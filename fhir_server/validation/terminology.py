@@ -42,7 +42,9 @@ def has_coding(url: str, coding: Any) -> bool:
     if not isinstance(coding, dict):
         return False
     system, code = coding.get("system"), coding.get("code")
-    return isinstance(system, str) and code in members.get(system, ())
+    if not isinstance(system, str) or not isinstance(code, str):
+        return False
+    return code in members.get(system, ())
 
 
 def has_concept(url: str, concept: Any) -> bool:

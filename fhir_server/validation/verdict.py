@@ -211,9 +211,11 @@ def _contained(node: Any) -> bool:
     if type(node) is not dict or "contained" in node:
         return False
     type_ = node.get("resourceType")
-    return type_ in RESOURCE_TYPES and (
-        _WITH_CONTAINED.get(type_) or _compile(type_, _WITH_CONTAINED)
-    )(node)
+    return (
+        type(type_) is str
+        and type_ in RESOURCE_TYPES
+        and (_WITH_CONTAINED.get(type_) or _compile(type_, _WITH_CONTAINED))(node)
+    )
 
 
 def _reference(base: Check, targets: frozenset[str], *, may_be_inside: bool) -> Check:

@@ -63,7 +63,9 @@ def test_official_examples_are_valid_but_those_listed(data: Path, kind: str) -> 
     """Every official example is valid; those listed have errors just where the list says."""
     listed = not_valid(kind)
     wrong = {}
-    for count, (name, body) in enumerate(examples(data, kind), 1):
+    names = []
+    for name, body in examples(data, kind):
+        names.append(name)
         resource = read(kind, body)
         places = sorted({place for issue in validate(resource) for place in issue.expression})
         row = listed.get(name, {"at": []})
@@ -75,7 +77,7 @@ def test_official_examples_are_valid_but_those_listed(data: Path, kind: str) -> 
         if places != expected:
             wrong[name] = places
     assert wrong == {}
-    assert count == COUNTS[kind]
+    assert len(names) == COUNTS[kind]
     assert all(row["reason"] for row in listed.values())
 
 

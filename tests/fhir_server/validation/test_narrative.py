@@ -1,0 +1,90 @@
+"""Narrative: what a browser may show, and nothing that acts or loads."""
+
+from __future__ import annotations
+
+import pytest
+
+from fhir_server.validation.narrative import problem
+
+XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
+
+
+def div(inside: str) -> str:
+    """Return a div of XHTML."""
+    return f"<div {XHTML}>{inside}</div>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        div("Nguyễn"),
+        div("<p>a</p>"),
+        div("<p/>tail"),
+        div('<img src="http://example.org/a.png" alt="a"/>'),
+        div('<img src="data:image/png;base64,AAAA"/>'),
+        div('<a href="https://example.org">x</a><a name="y"/>'),
+        div('<table class="grid" style="color: red"><tr><td colspan="2">x</td></tr></table>'),
+        div('<p style="background-image: url(tbl.png)">x</p>'),
+        div('<p style="background-image: url(data: image/png;base64,AAA)">x</p>'),
+        div('<p xml:lang="vi">x</p>'),
+        div("a&nbsp;&amp;&lt;script&gt;"),
+        div("<!-- a -->x"),
+        '<h:div xmlns:h="http://www.w3.org/1999/xhtml">x</h:div>',
+    ],
+)
+def test_formatting_is_allowed(text: str) -> None:
+    """Basic HTML, links, images and inner styles may stand in a narrative."""
+    assert problem(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("text", "txt-1"),
+        ("<div>no namespace</div>", "txt-1"),
+        (f"<p {XHTML}>no div</p>", "txt-1"),
+        (div("<p>") + "</p>", "txt-1"),
+        (div("x") + div("y"), "txt-1"),
+        (div("<script>alert(1)</script>"), "txt-1"),
+        (div("<SCRIPT>x</SCRIPT>"), "txt-1"),
+        (div('<p onclick="x()">x</p>'), "txt-1"),
+        (div('<img src="x" onerror="x()"/>'), "txt-1"),
+        (div('<a href="javascript:x()">x</a>'), "txt-1"),
+        (div('<a href=" java&#10;script:x()">x</a>'), "txt-1"),
+        (div('<a href="JAVASCRIPT:x()">x</a>'), "txt-1"),
+        (div('<a href="vbscript:x">x</a>'), "txt-1"),
+        (div('<a href="data:text/html,x">x</a>'), "txt-1"),
+        (div('<img src="data:image/svg+xml,x"/>'), "txt-1"),
+        (div("<iframe/>x"), "txt-1"),
+        (div("<form><input/></form>x"), "txt-1"),
+        (div("<object/>x"), "txt-1"),
+        (div("<svg/>x"), "txt-1"),
+        (div("<style>p{}</style>x"), "txt-1"),
+        (div('<link rel="x"/>x'), "txt-1"),
+        (div("<base/>x"), "txt-1"),
+        (div("<head/>x"), "txt-1"),
+        (div('<p style="background: url(http://x/a.png)">x</p>'), "txt-1"),
+        (div('<p style="background: url(//x/a.png)">x</p>'), "txt-1"),
+        (div('<p style="background: u\\72l(x)">x</p>'), "txt-1"),
+        (div('<p style="width: expression(x())">x</p>'), "txt-1"),
+        (div('<p style="@import x">x</p>'), "txt-1"),
+        (div('<x:p xmlns:x="urn:x">x</x:p>'), "txt-1"),
+        (div('<p xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="x">x</p>'), "txt-1"),
+        (div("&unknown;"), "txt-1"),
+        ("<!DOCTYPE div>" + div("x"), "txt-1"),
+        ('<!DOCTYPE d [<!ENTITY e "x">]>' + div("&e;"), "txt-1"),
+        (div(""), "txt-2"),
+        (div(" \n "), "txt-2"),
+        (div("<p> </p>"), "txt-2"),
+        (div("&nbsp;"), "txt-2"),
+    ],
+    ids=lambda value: value[:70],
+)
+def test_what_acts_or_loads_is_refused(text: str, key: str) -> None:
+    """Scripts, events, forms, frames, other namespaces and foreign loads are refused."""
+    found = problem(text)
+
+    assert found is not None
+    assert found[0] == key
+    assert found[1].endswith(".")
+    assert found[2].endswith(".")
