@@ -74,10 +74,13 @@ class Speech:
             return ""
         months = (on.year - born.year) * _YEAR + on.month - born.month - (on.day < born.day)
         if months < 1:
-            return self("person.days", n=(on - born).days)
+            return self._count("day", (on - born).days)
         if months < _IN_MONTHS_UNTIL:
-            return self("person.months", n=months)
-        return self("person.years", n=months // _YEAR)
+            return self._count("month", months)
+        return self._count("year", months // _YEAR)
+
+    def _count(self, unit: str, n: int) -> str:
+        return self(f"person.{unit}" if n == 1 else f"person.{unit}s", n=n)
 
 
 def language_of(query: Mapping[str, Any]) -> Language:

@@ -96,6 +96,7 @@ def days(start: str | None, end: str | None) -> Card:
 
 
 STAY = visit(start="11-01 08:00", end="11-20 10:00", kind="03")
+INSIDE = visit(start="11-10 08:00", end="11-10 09:00")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_g04_is_not_for_those_who_pay_themselves() -> None:
         (STAY, visit("o", "11-20 10:00", "11-25 08:00", "79999", "03"), False),
         (STAY, visit("o", "11-20 09:59", "11-25 08:00", "79999", "09"), True),
         (STAY, visit("o", "11-10 08:00", "11-10 09:00", "79999", "01"), True),
-        (visit(start="11-10 08:00", end="11-10 09:00"), visit("o", "11-01 08:00", None, "79999", "03"), True),
+        (INSIDE, visit("o", "11-01 08:00", None, "79999", "03"), True),
         (STAY, visit("o", "11-01 07:00", "11-01 08:30", "79999", "01"), False),
         (STAY, visit("o", "11-20 09:30", "11-20 11:00", "79999", "01"), False),
         (STAY, visit("o", "11-10 08:00", "11-30 23:59", "79999", "02"), True),
