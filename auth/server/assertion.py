@@ -135,19 +135,19 @@ async def _check_signature(
         try:
             key = _import(known)
             jws.deserialize_compact(assertion, key, algorithms=[header.alg])
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError):
             continue
         return
     raise _unknown()
 
 
 def _import(known: Mapping[str, Any]) -> ECKey | RSAKey:
+    if known["kty"] == "RSA" and 8 * len(urlsafe_b64decode(known["n"].encode())) < MIN_RSA_BITS:
+        raise ValueError("the key is too short")
     key = jwk.import_key({name: value for name, value in known.items() if name != "key_ops"})
-    if isinstance(key, RSAKey) and key.raw_value.key_size >= MIN_RSA_BITS:
+    if isinstance(key, ECKey | RSAKey):
         return key
-    if isinstance(key, ECKey):
-        return key
-    raise ValueError(known.get("kty"))
+    raise ValueError("not a key that signs")
 
 
 async def _key_set(server: AuthorizationServer, client: Client, kid: str) -> Mapping[str, Any]:

@@ -280,7 +280,7 @@ class World:
         return query_of(answer.headers["location"])
 
     async def redeem(
-        self, code: str, *, verifier: str = "v" * 43, **changes: str
+        self, code: str, /, *, verifier: str = "v" * 43, **changes: str
     ) -> httpx2.Response:
         form = {
             "grant_type": "authorization_code",

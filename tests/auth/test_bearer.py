@@ -1,0 +1,193 @@
+"""From a token to who asks: asked anew at every request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from auth import tokens
+from auth.client import Client
+from auth.tokens import AccessToken
+from fhir_server.model.outcome import LoginRequired
+from tests.auth.world import FATHER, MOTHER, World
+
+
+async def refused(world: World, token: str) -> LoginRequired:
+    with pytest.raises(LoginRequired) as caught:
+        await world.access(token)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("client_id", "kind", "code", "tag"),
+    [
+        ("system", "system", "", ""),
+        ("hospital-01999", "facility", "01999", "facility/01999"),
+        ("clinic-01998", "facility", "01998", "facility/01998"),
+        ("insurer-bhxh", "payer", "BHXH", ""),
+        ("insurer-private-01", "payer", "PRIVATE-01", ""),
+        ("auditor", "auditor", "", ""),
+    ],
+)
+async def test_a_backend_token_is_its_clients(
+    world: World, client_id: str, kind: str, code: str, tag: str
+) -> None:
+    """Kind and binding are the client's registration, not the token's."""
+    principal = (await world.access(await world.backend_token(client_id))).principal
+
+    assert (principal.kind, principal.code, principal.tag) == (kind, code, tag)
+    assert principal.private is (client_id == "insurer-private-01")
+
+
+async def test_a_citizens_token_stands_for_one_patient(world: World) -> None:
+    """The own token is the own Patient with the links; a child's is the child's alone."""
+    own = await world.access((await world.citizen(MOTHER))["access_token"])
+    child = await world.access((await world.citizen(MOTHER, patient="bao"))["access_token"])
+
+    assert (own.principal.patient_id, own.principal.fhir_user) == ("mother", "Patient/mother")
+    assert own.policy.links == ("link-bao-m",)
+    assert (child.principal.patient_id, child.principal.fhir_user) == ("bao", "Patient/mother")
+    assert child.policy.links == ()
+    assert own.principal.level == child.principal.level == 2
+
+
+@pytest.mark.parametrize("header", [None, ""])
+async def test_no_token_asks_for_one(world: World, header: str | None) -> None:
+    """401 with the scheme, and no error code (RFC 6750, 3.1)."""
+    with pytest.raises(LoginRequired) as caught:
+        await world.bearer.access_of(header)
+
+    assert caught.value.headers == {"WWW-Authenticate": 'Bearer realm="fhir"'}
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic eDp5", "bearer x", "Bearer a b"])
+async def test_what_is_no_bearer_token_is_refused(world: World, header: str) -> None:
+    """401 with the error code."""
+    with pytest.raises(LoginRequired) as caught:
+        await world.bearer.access_of(header)
+
+    assert 'error="invalid_token"' in caught.value.headers["WWW-Authenticate"]
+
+
+async def test_the_scheme_is_read_in_any_case(world: World) -> None:
+    """`bearer` is `Bearer` (RFC 9110, 11.1)."""
+    token = await world.backend_token("system")
+
+    assert (await world.bearer.access_of(f"bEaReR  {token}")).principal.kind == "system"
+
+
+async def test_a_disabled_client_is_refused_at_the_next_request(world: World) -> None:
+    """Its tokens end with it, those of citizens too."""
+    hospital = await world.backend_token("hospital-01999")
+    citizen = (await world.citizen(MOTHER))["access_token"]
+    await world.access(hospital)
+    await world.grants.disable("hospital-01999")
+    await world.grants.disable("vneid-app")
+
+    await refused(world, hospital)
+    await refused(world, citizen)
+
+
+async def test_an_ended_token_is_refused_at_the_next_request(world: World) -> None:
+    """Though its signature was verified just before."""
+    token = await world.backend_token("system")
+    claims = world.verifier.verify(token, world.clock().timestamp())
+    await world.access(token)
+    await world.grants.end_token(claims.jti, claims.exp)
+
+    await refused(world, token)
+
+
+async def test_an_ended_grant_is_refused_at_the_next_request(world: World) -> None:
+    """Every token of it."""
+    token = (await world.citizen(MOTHER))["access_token"]
+    claims = world.verifier.verify(token, world.clock().timestamp())
+    await world.access(token)
+    await world.grants.revoke_family(claims.family)
+
+    await refused(world, token)
+
+
+async def test_an_ended_guardianship_is_refused_at_the_next_request(world: World) -> None:
+    """The child's token ends; the guardian's own goes on, without the link."""
+    own = (await world.citizen(MOTHER))["access_token"]
+    child = (await world.citizen(MOTHER, patient="bao"))["access_token"]
+    fathers = (await world.citizen(FATHER, patient="bao"))["access_token"]
+    world.citizens.links[MOTHER] = ()
+
+    await refused(world, child)
+    assert (await world.access(own)).policy.links == ()
+    assert (await world.access(fathers)).principal.patient_id == "bao"
+
+
+async def test_scopes_taken_from_a_client_are_taken_from_its_tokens(world: World) -> None:
+    """A registration that is cut cuts what tokens in use may do."""
+    token = await world.backend_token("hospital-01999")
+    client = await world.grants.client("hospital-01999")
+    assert client is not None
+    await world.grants.register(msgspec.structs.replace(client, scopes=("system/Patient.rs",)))
+
+    access = await world.access(token)
+
+    assert access.principal.scopes == ("system/Patient.rs",)
+    assert access.policy.narrow("submit", None) is None
+
+
+async def test_a_token_of_another_audience_is_refused(world: World) -> None:
+    """A token that we signed for something else, such as an id_token, opens nothing."""
+    answer = await world.citizen(MOTHER)
+
+    await refused(world, answer["id_token"])
+    await refused(world, answer["refresh_token"])
+
+
+async def test_a_refusal_says_nothing_of_the_token(world: World) -> None:
+    """One text for every cause, in both languages."""
+    token = await world.backend_token("system")
+    await world.grants.disable("system")
+
+    wrong, ended = await refused(world, "rubbish"), await refused(world, token)
+
+    assert wrong.issues == ended.issues
+    assert wrong.issues[0].text_vi
+
+
+def forged(world: World, **claims: Any) -> str:
+    """A token that our own key signs, as if issuing had gone wrong."""
+    now = world.server.time()
+    base = {
+        "iss": world.origin, "aud": f"{world.origin}/fhir", "sub": "hospital-01999",
+        "client_id": "hospital-01999", "scope": "system/*.cruds", "iat": now, "exp": now + 60, "jti": "x",
+    }  # fmt: skip
+    return tokens.issue(AccessToken(**base | claims), world.keys)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": "system"}, {"patient": "mother"}, {"jti": "family.x"}, {"client_id": "nobody"},
+        {"client_id": "vneid-app"}, {"client_id": "vneid-app", "jti": "nofamily.x"},
+        {"client_id": "vneid-app", "patient": "mother"},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_token_that_does_not_fit_its_client_is_refused(
+    world: World, claims: dict[str, Any]
+) -> None:
+    """A client's kind and a token's shape must agree, whoever signed it."""
+    await refused(world, forged(world, **claims))
+
+
+async def test_a_grant_serves_its_own_client_and_patient_alone(world: World) -> None:
+    """A token that names another client's grant, or another patient, is refused."""
+    token = (await world.citizen(MOTHER))["access_token"]
+    family = world.verifier.verify(token, world.clock().timestamp()).family
+    await world.grants.register(Client(client_id="other", name="O", kind="app",
+                                       redirect_uris=("https://o/",), scopes=("patient/*.rs",)))  # fmt: skip
+    ours = {"client_id": "vneid-app", "sub": "s", "jti": f"{family}.x", "scope": "patient/*.rs"}
+
+    assert await world.access(forged(world, **ours, patient="mother"))
+    await refused(world, forged(world, **ours, patient="father"))
+    await refused(world, forged(world, **ours | {"client_id": "other"}, patient="mother"))
