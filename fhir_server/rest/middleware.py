@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,9 @@ class Outermost:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
+        # An id need be unique, not secret: one draw of chance a process, then a count.
+        self._prefix = token_hex(5).encode()
+        self._numbers = count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -44,7 +48,7 @@ class Outermost:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        request_id = _request_id(scope)
+        request_id = sent_id(scope) or b"%s-%x" % (self._prefix, next(self._numbers))
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         own = (b"x-request-id", request_id)
         status = _FAILED
@@ -76,11 +80,12 @@ class Outermost:
             )
 
 
-def _request_id(scope: Scope) -> bytes:
+def sent_id(scope: Scope) -> bytes | None:
+    """Return the request id that the client chose, if it is plain."""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID(value):
-            return bytes(value)
-    return token_hex(8).encode()
+        if name == b"x-request-id":
+            return bytes(value) if _REQUEST_ID(value) else None
+    return None
 
 
 def _with(
