@@ -21,7 +21,7 @@ from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_LK
 from fhir_server.model.outcome import Unavailable
-from fhir_server.operations.person import moved_away, put_entry
+from fhir_server.operations.person import APART_OF, moved_away, put_entry
 from fhir_server.operations.settle import REFUSED, pause
 from fhir_server.operations.visit import Kept, Outcome, Sending, Visit
 from fhir_server.operations.withdrawal import CLINICAL, withdrawn
@@ -130,9 +130,19 @@ async def _planned(ctx: Context, sending: Sending, *, softly: bool) -> _Plan:
     if sending.record.is_withdrawal:
         return await _withdrawal(ctx, sending, raw, kept, name)
     mark = fingerprint(sending.record)
-    if kept and kept.live and kept.fingerprint == mark and name == ("Encounter", kept.encounter):
+    same = (
+        kept is not None
+        and kept.live
+        and kept.fingerprint == mark
+        and name == ("Encounter", kept.encounter)
+    )
+    if kept and same and await ctx.store.get(APART_OF, kept.patient) is None:
         return _Plan.nothing(_outcome(kept, "unchanged"))
-    return await _visit(ctx, sending, mark, raw, kept, name, softly=softly)
+    plan = await _visit(ctx, sending, mark, raw, kept, name, softly=softly)
+    if kept and same and plan.outcome.patient == f"Patient/{kept.patient}":
+        # Kept apart, and whose the number is has not changed since in this visit's favour.
+        return _Plan.nothing(replace(plan.outcome, status="unchanged"))
+    return plan
 
 
 def _outcome(kept: Kept, status: str) -> Outcome:

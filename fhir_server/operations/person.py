@@ -238,11 +238,12 @@ async def _kept_apart(
 ) -> PersonPlan:
     """The number is another's: the Patient is kept apart, the same for the same three."""
     known = await apart_patient(ctx.store, who)
+    key = known[0] if known else ApartKey(who.number, who.name, who.birth)
     if known:
         version = await ctx.store.read("Patient", known[1])
         if found := holder_of(version):
             plan = await _joined(ctx, found, patient, who)
-            puts = (*plan.puts, *await _sender(ctx.store, known[0], known[1], facility))
+            puts = (*plan.puts, *await _sender(ctx.store, key, known[1], facility))
             return PersonPlan(
                 plan.patient_id,
                 plan.entries,
@@ -251,7 +252,6 @@ async def _kept_apart(
                 (_kept_apart_finding(), *plan.findings),
             )
     patient_id = ctx.new_id()
-    key = ApartKey(who.number, who.name, who.birth)
     apart = set_apart(patient, who.number, holder)
     puts = (
         Put(APART, key.key, patient_id.encode(), expected=known[1].encode() if known else None),

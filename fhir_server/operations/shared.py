@@ -62,21 +62,24 @@ async def by_identifier(ctx: Context, resource: Resource, access: str) -> Shared
     resource_type = resource["resourceType"]
     identifier = (resource.get("identifier") or [{}])[0]
     system, value = str(identifier.get("system", "")), str(identifier.get("value", ""))
-    new_id = lasting_id(resource_type, system, value)
     if unique_keys(resource):
         name = await ctx.store.holder(f"{system}|{value}")
         if name is not None:
             return SharedPlan(*name, tag=await _tag(ctx, name, access))
+        new_id = lasting_id(resource_type, system, value)
         return _made(resource, new_id, await ctx.store.read(resource_type, new_id))
     where = TokenIs("identifier", system, value)
     page = await ctx.store.search(Find(((resource_type, where),), count=1))
     if page.versions:
         name = (resource_type, page.versions[0].resource_id)
         return SharedPlan(*name, tag=await _tag(ctx, name, access))
+    new_id = lasting_id(resource_type, system, value)
     return _made(resource, new_id, await ctx.store.read(resource_type, new_id), where)
 
 
-async def coverage(ctx: Context, resource: Resource, patient_id: str, access: str) -> SharedPlan:
+async def coverage(
+    ctx: Context, resource: Resource, patient_id: str, access: str, *, is_new: bool
+) -> SharedPlan:
     """Return the Coverage of this card and beneficiary, completed; or of no card (self-pay).
 
     Args:
@@ -84,10 +87,13 @@ async def coverage(ctx: Context, resource: Resource, patient_id: str, access: st
         resource: The Coverage as the dossier says it, its references resolved.
         patient_id: The beneficiary.
         access: The access tag of the sender.
+        is_new: The beneficiary is made by this dossier, and has no Coverage yet.
     """
     identifier = (resource.get("identifier") or [{}])[0]
     system, value = str(identifier.get("system", "")), str(identifier.get("value", ""))
     new_id = lasting_id("Coverage", patient_id, system, value)
+    if is_new:
+        return _made(resource, new_id, None)
     current = await ctx.store.read("Coverage", new_id)
     where: Expression | None = None
     if value and (current is None or current.deleted):

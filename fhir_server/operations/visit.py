@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from fhir_server.interactions.context import Context, Resource
-from fhir_server.model import reference
 from fhir_server.operations import shared
 from fhir_server.operations.overlap import overlaps
 from fhir_server.operations.person import PersonPlan, find_or_make, put_entry
@@ -120,7 +119,9 @@ class Visit:
         for _, entry in rows:
             if entry["resource"]["resourceType"] == "Coverage":
                 _say(entry["resource"], said)
-                plan = await shared.coverage(ctx, entry["resource"], person.patient_id, access)
+                plan = await shared.coverage(
+                    ctx, entry["resource"], person.patient_id, access, is_new=person.is_new
+                )
                 plans.append(plan)
                 said[entry["fullUrl"]] = plan.reference
         own: list[tuple[Name, Resource]] = []
@@ -171,9 +172,17 @@ class Visit:
         )
 
 
-def _say(resource: Resource, said: dict[str, str]) -> None:
-    """Make every reference to another entry say the resource that it is."""
-    for element in reference.walk(resource):
-        known = said.get(element["reference"])
-        if known is not None:
-            element["reference"] = known
+def _say(node: Any, said: dict[str, str]) -> None:
+    """Make every reference to another entry say the resource that it is.
+
+    What our own mapping made is shallow; `reference.walk` is for what others send.
+    """
+    for value in node.values() if type(node) is dict else node:
+        kind = type(value)
+        if kind is dict:
+            known = said.get(value.get("reference"))
+            if known is not None:
+                value["reference"] = known
+            _say(value, said)
+        elif kind is list:
+            _say(value, said)
