@@ -120,7 +120,7 @@ async def test_further_dossiers_of_the_same_three_go_to_the_same_patient(ctx: Co
 
 
 async def test_a_corrected_visit_goes_to_the_holder_and_is_no_longer_told(ctx: Context) -> None:
-    """Sent again corrected, the visit is the holder's; with its last one the sender is forgotten."""
+    """Corrected, the visit is the holder's; with its last one the sender is forgotten."""
     first = await take(ctx, patient())
     apart = await take(ctx, patient(name="TRẦN VĂN LẠ"), "79999")
     await visit(ctx, apart.patient_id, "79999", "LK-1")
