@@ -98,10 +98,10 @@ def _has_every_name(data: bytes, again: bytes) -> bool:
     r"""Tell whether no name was dropped; False also where only a closer look can tell.
 
     The decoder keeps the last of equal names. A colon stands behind each name, and inside
-    strings both texts have the same ones where nothing is written as `\u`: so the counts are
+    strings both texts have the same ones where none is written as `\u003a`: so the counts are
     equal only if no name was dropped.
     """
-    return data.count(b":") == again.count(b":") and (b"\\" not in data or b"\\u" not in data)
+    return data.count(b":") == again.count(b":") and (b"\\" not in data or b"\\u003" not in data)
 
 
 def _refuse_duplicates(data: bytes) -> None:

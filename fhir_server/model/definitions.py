@@ -251,10 +251,7 @@ def _value_type(path: str, element_: Element, type_: str) -> str:
 
 @cache
 def properties(type_or_path: str) -> Mapping[str, Property]:
-    """Return the JSON properties of a type or backbone path, in the order of the definition.
-
-    `resourceType`, and `_name` for primitives' ids and extensions, are not among them.
-    """
+    """Return a type's or backbone's JSON properties in order, without `resourceType`, `_name`."""
     found: dict[str, Property] = {}
     for name, element_ in children(type_or_path).items():
         if element_.max == 0:

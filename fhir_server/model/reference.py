@@ -15,6 +15,9 @@ from fhir_server.model.definitions import RESOURCE_TYPES
 
 Kind = Literal["local", "absolute", "urn", "conditional", "contained"]
 
+_LONG: Final = 256
+"""Longer ones are not remembered: a megabyte each would fill the memory."""
+
 _RELATIVE: Final = re.compile(
     r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/([A-Za-z0-9\-.]{1,64}))?"
 ).fullmatch
@@ -53,9 +56,12 @@ class Reference:
         return f"{self.resource_type}/{self.resource_id}" if self.kind == "local" else None
 
 
-@lru_cache(maxsize=8192)
 def parse(text: str, base_url: str | None = None) -> Reference:
     """Return what a reference says; `base_url` is this server's FHIR base, without a slash."""
+    return _known(text, base_url) if len(text) <= _LONG else _parse(text, base_url)
+
+
+def _parse(text: str, base_url: str | None) -> Reference:
     if text.startswith("#"):
         return Reference("contained", text, resource_id=text[1:])
     if text[:4].lower() == "urn:":
@@ -73,6 +79,9 @@ def parse(text: str, base_url: str | None = None) -> Reference:
     if match and match[1] in RESOURCE_TYPES:
         return Reference("absolute", text, match[1], match[2], match[3])
     return Reference("absolute", text)
+
+
+_known: Final = lru_cache(maxsize=8192)(_parse)
 
 
 def walk(resource: dict[str, Any], *, entries: bool = False) -> Iterator[dict[str, Any]]:

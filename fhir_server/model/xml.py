@@ -25,6 +25,9 @@ FHIR: Final = "http://hl7.org/fhir"
 XHTML: Final = "http://www.w3.org/1999/xhtml"
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 
+MAX_DEPTH: Final = 49
+"""Of elements; as JSON each is an object in an array at most, and JSON may be 100 deep."""
+
 _F: Final = f"{{{FHIR}}}"
 _DIV: Final = f"{{{XHTML}}}div"
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
@@ -145,6 +148,8 @@ def _children(
     node: etree._Element, found: dict[str, Any], known: Mapping[str, Property], path: str
 ) -> None:
     """Put the child elements of a node into an object, names in the order they came."""
+    if path.count(".") > MAX_DEPTH:
+        raise _refuse("The XML is nested too deeply.", "XML lồng nhau quá sâu.", "")
     _check_text(node, path)
     groups: dict[str, list[etree._Element]] = {}
     for child in node:

@@ -8,7 +8,7 @@ This walk is the authority; `verdict` only spares it where nothing can be wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fhir_server.model import definitions, primitives, reference
@@ -31,10 +31,16 @@ class _TooMany(Exception):
 
 
 class Findings:
-    """A walk over one resource, and the issues it found."""
+    """A walk over one resource, and the issues it found.
 
-    def __init__(self) -> None:
+    Args:
+        spare: Tells whether a resource in a Bundle or Parameters is surely valid, so that one
+            doubtful entry among thousands does not make all of them be walked.
+    """
+
+    def __init__(self, spare: Callable[[dict[str, Any]], bool] = lambda _: False) -> None:
         self.issues: list[Issue] = []
+        self._spare = spare
 
     def of(self, resource: dict[str, Any]) -> list[Issue]:
         """Return the issues of a resource whose type is known."""
@@ -60,10 +66,10 @@ class Findings:
 
     def _resource(self, node: Any, path: str, ids: frozenset[str], *, inner: bool = False) -> None:
         """Walk a resource; `ids` are those that `#id` may name from here."""
-        type_ = node.get("resourceType") if isinstance(node, dict) else None
-        if not isinstance(type_, str) or type_ not in RESOURCE_TYPES:
+        if not _is_resource(node):
             self._add("structure", sentences.resource_type(path), path)
             return
+        type_ = node["resourceType"]
         keys = definitions.type_invariants(type_)
         self._object(node, type_, path, ids, keys, skip="resourceType")
         if "contained" in node and not inner:
@@ -77,7 +83,8 @@ class Findings:
         """Walk the resource in a place that holds any resource."""
         if element.name != "contained":
             # FHIR: an entry is a resource of its own, `#id` means its own contained ones.
-            self._resource(node, path, contained.ids(node))
+            if not (_is_resource(node) and self._spare(node)):
+                self._resource(node, path, contained.ids(node))
             return
         if isinstance(node, dict) and "contained" in node:
             self._break("dom-2", f"{path}.contained")
@@ -163,7 +170,7 @@ class Findings:
             else:
                 self._value(value, property_, path, ids)
             return
-        if self._is_array(value, element, path):
+        if self._is_array(value, path):
             for index, one in enumerate(value):
                 self._value(one, property_, f"{path}[{index}]", ids)
 
@@ -171,14 +178,12 @@ class Findings:
         english, vietnamese = "one value, not an array", "một giá trị, không phải mảng"
         self._add("structure", sentences.expected(path, english, vietnamese), path)
 
-    def _is_array(self, value: Any, element: Element, path: str) -> bool:
+    def _is_array(self, value: Any, path: str) -> bool:
         if not isinstance(value, list):
             self._add("structure", sentences.expected(path, "an array", "một mảng"), path)
             return False
         if not value:
             self._add("structure", sentences.empty(path), path)
-        if element.max is not None and len(value) > element.max:
-            self._add("structure", sentences.too_many(path, element.max), path)
         return True
 
     def _value(self, value: Any, property_: Property, path: str, ids: frozenset[str]) -> None:
@@ -211,9 +216,9 @@ class Findings:
                 self._beside(node[beside], path, ids)
             return
         values, others = node.get(name), node.get(beside)
-        if name in node and not self._is_array(values, element, path):
+        if name in node and not self._is_array(values, path):
             return
-        if beside in node and not self._is_array(others, element, path):
+        if beside in node and not self._is_array(others, path):
             return
         values, others = values or [], others or []
         if values and others and len(values) != len(others):
@@ -278,6 +283,11 @@ class Findings:
 
 
 _ELEMENT_ID: Final = definitions.properties("Element")["id"]
+
+
+def _is_resource(node: Any) -> bool:
+    type_ = node.get("resourceType") if isinstance(node, dict) else None
+    return isinstance(type_, str) and type_ in RESOURCE_TYPES
 
 
 def _holds(key: str, node: dict[str, Any]) -> bool:

@@ -218,9 +218,14 @@ def _offset_has_event(node: Node) -> bool:
     )
 
 
-def _consent_names_patient(node: Node) -> bool:
-    return has(node, "patient") or not any(
-        coding.get("system") == "something" for coding in items(node, "scope", "coding")
+def _consent_names_patient(code: str) -> Check:
+    # HL7's expression has "something" where a system was meant; so do we.
+    return lambda node: (
+        has(node, "patient")
+        or not any(
+            coding.get("system") == "something" and coding.get("code") == code
+            for coding in items(node, "scope", "coding")
+        )
     )
 
 
@@ -263,13 +268,20 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
     "ces-1": _xor("category", "productOrService"),
     "cmp-1": _any("text", "entry", "section"),
     "cmp-2": _not_both("emptyReason", "entry"),
+    "cmd-1": lambda n: has(n, "comment") or n.get("equivalence") not in {"narrower", "inexact"},
+    "cmd-2": lambda n: n.get("mode") != "fixed" or has(n, "code"),
+    "cmd-3": lambda n: n.get("mode") != "other-map" or has(n, "url"),
     "cnt-3": _is_count,
     "con-1": _any("summary", "assessment"),
     "con-2": _any("code", "detail"),
     "con-4": _clinical_status_stands,
     "con-5": lambda n: not _is_error(n, "condition-ver-status") or not has(n, "clinicalStatus"),
+    "cpb-1": _any("rest", "messaging", "document"),
+    "cpb-2": _any("description", "software", "implementation"),
+    "cpb-14": lambda n: n.get("kind") != "instance" or has(n, "implementation"),
     "cpl-3": _not_both("detail", "reference"),
     "cpt-2": _needs("value", "system"),
+    "csd-1": lambda n: is_distinct(_below(n, "concept", "code")),
     "dis-1": _quantity(system=UCUM),
     "drq-1": _xor("path", "searchParam"),
     "drq-2": _xor("path", "searchParam"),
@@ -283,6 +295,8 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
     "imr-1": _any("vaccineCode", "targetDisease"),
     "inv-1": _is_parameter,
     "inv-1@Task": _in_order("authoredOn", "lastModified"),
+    "inv-1@TestReport.setup.action": _xor("operation", "assert"),
+    "inv-2": _xor("operation", "assert"),
     "ipn-1": _any("identifier", "name"),
     "lnk-1": lambda n: len(items(n, "item")) > 1,
     "lst-1": _not_both("emptyReason", "entry"),
@@ -292,21 +306,30 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
     "mdd-1": _in_order("whenPrepared", "whenHandedOver"),
     "mqty-1": _quantity(system="urn:iso:std:iso:4217"),
     "mrp-1": lambda n: n.get("type") != "data-collection" or not has(n, "group"),
+    "msq-3": lambda n: n.get("coordinateSystem") in {0, 1},
+    "msq-5": lambda n: has(n, "chromosome") == has(n, "genomeBuild"),
+    "nsd-1": lambda n: n.get("kind") != "root" or "uuid" not in values(n, "uniqueId", "type"),
     "obs-3": _any("low", "high", "text"),
     "obs-6": lambda n: "dataAbsentReason" not in n or not has_choice(n, "value"),
     "obs-7": _no_component_like_the_whole,
+    "opd-1": _any("type", "part"),
+    "opd-2": lambda n: not has(n, "searchType") or n.get("type") == "string",
+    "opd-3": lambda n: not has(n, "targetProfile") or n.get("type") in {"Reference", "canonical"},
     "org-1": _any("identifier", "name"),
     "org-2": _is_not_home,
     "org-3": _is_not_home,
     "pat-1": _any("name", "telecom", "address", "organization"),
     "per-1": _in_order("start", "end"),
     "ppc-1": _any("policy", "policyRule"),
-    "ppc-2": _consent_names_patient,
+    "ppc-2": _consent_names_patient("patient-privacy"),
+    "ppc-3": _consent_names_patient("research"),
+    "ppc-4": _consent_names_patient("adr"),
+    "ppc-5": _consent_names_patient("treatment"),
     "prr-1": _needs("orderDetail", "code"),
     "qrs-1": _not_both("answer", "item"),
     "qty-3": _needs("code", "system"),
     "que-1": _item_fits_type,
-    "que-2": lambda n: is_distinct(_link_ids(n)),
+    "que-2": lambda n: is_distinct(_below(n, "item", "linkId")),
     "que-3": lambda n: n.get("type") != "display" or not has(n, "code"),
     "que-4": _not_both("answerOption", "answerValueSet"),
     "que-5": _options_fit_type,
@@ -324,6 +347,8 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
     "sev-1": _not_both("name", "query"),
     "spd-1": _needs("xpath", "xpathUsage"),
     "spd-2": lambda n: not has(n, "chain") or n.get("type") == "reference",
+    "smp-1": _needs("element", "context"),
+    "smp-2": _needs("context", "contextType"),
     "sqty-1": lambda n: not has(n, "comparator"),
     "tim-1": _needs("duration", "durationUnit"),
     "tim-2": _needs("period", "periodUnit"),
@@ -334,6 +359,10 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
     "tim-8": _needs("countMax", "count"),
     "tim-9": _offset_has_event,
     "tim-10": _not_both("timeOfDay", "when"),
+    "trd-1": lambda n: not (has(n, "data") and has_choice(n, "timing")),
+    "trd-2": _needs("condition", "data"),
+    "tst-1": _xor("operation", "assert"),
+    "tst-2": _xor("operation", "assert"),
     "vsd-1": _any("valueSet", "system"),
     "vsd-2": lambda n: not _any("concept", "filter")(n) or has(n, "system"),
     "vsd-3": _not_both("concept", "filter"),
@@ -344,11 +373,12 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
 """Invariant key to its check."""
 
 
-def _link_ids(node: Node) -> list[Any]:
+def _below(node: Node, inner: str, name: str) -> list[Any]:
+    """Return the values of a name in all elements of a kind, however deep in one another."""
     found = []
-    waiting = items(node, "item")
+    waiting = items(node, inner)
     while waiting:
         one = waiting.pop()
-        found.extend(values(one, "linkId"))
-        waiting.extend(items(one, "item"))
+        found.extend(values(one, name))
+        waiting.extend(items(one, inner))
     return found

@@ -35,12 +35,10 @@ _INVISIBLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 # which R4's own definitions have. A backslash could hide any of these from us.
 _STYLE: Final = re.compile(
     r"expression\s*\(|@import|(?:java|vb)script:|behaviou?r\s*:|-moz-binding|\\"
-    r"|url\s*\(\s*['\"]?\s*(?!data:\s*image/(?!svg))(?:[a-z][a-z0-9+.-]*:|//)",
+    r"|url\s*+\(\s*+(?:['\"]\s*+)?+(?!data:\s*image/(?!svg))(?:[a-z][a-z0-9+.-]*:|//)",
     re.IGNORECASE,
 ).search
-_PLAIN: Final = re.compile(
-    r'<div xmlns="http://www\.w3\.org/1999/xhtml">[^<>&]*[^<>&\s][^<>&]*</div>'
-).fullmatch
+_PLAIN: Final = re.compile(r'<div xmlns="http://www\.w3\.org/1999/xhtml">([^<>&]+)</div>').fullmatch
 
 Problem = tuple[str, str, str]
 """Invariant key, English and Vietnamese sentence."""
@@ -69,7 +67,8 @@ _EMPTY: Final = (
 
 def problem(text: str) -> Problem | None:
     """Return what is wrong with a narrative's div, or None."""
-    if _PLAIN(text):
+    plain = _PLAIN(text)
+    if plain and plain[1].strip():
         return None
     try:
         root = xml.div(text)

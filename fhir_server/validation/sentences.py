@@ -71,11 +71,6 @@ def required(path: str) -> Sentence:
     return f"{path} is required.", f"{path} là bắt buộc."
 
 
-def too_many(path: str, most: int) -> Sentence:
-    """More than the definition allows."""
-    return f"{path} may occur at most {most} times.", f"{path} chỉ được có tối đa {most} lần."
-
-
 def one_choice(path: str) -> Sentence:
     """Two types of one choice element."""
     return (

@@ -1,8 +1,8 @@
 """The fast verdict: a resource is surely valid, or the findings must say.
 
 A check is a function compiled once for each type out of the definitions. True means valid. False
-means only that it is not sure: nulls in arrays, absolute references, extensions with an id and
-other rare things are left to `findings`, which alone decides what is wrong.
+means only that it is not sure: nulls in arrays, extensions with an id and other rare things are
+left to `findings`, which alone decides what is wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final
 
-from fhir_server.model import definitions, primitives
+from fhir_server.model import definitions, primitives, reference
 from fhir_server.model.definitions import RESOURCE_TYPES, Element, Property
 from fhir_server.validation import contained, terminology
 from fhir_server.validation.bundle import rules as bundle_rules
@@ -161,10 +161,9 @@ def _value(property_: Property, known: dict[str, Check]) -> Check:
     one = _one(property_, known)
     if not property_.element.is_many:
         return one
-    most = property_.element.max
 
     def many(values: Any) -> bool:
-        if type(values) is not list or not values or (most is not None and len(values) > most):
+        if type(values) is not list or not values:
             return False
         for value in values:  # noqa: SIM110 - a loop is faster than all() of a generator
             if not one(value):
@@ -219,7 +218,7 @@ def _contained(node: Any) -> bool:
 
 
 def _reference(base: Check, targets: frozenset[str], *, may_be_inside: bool) -> Check:
-    """Return the check of a Reference; absolute ones are not surely valid."""
+    """Return the check of a Reference to these types; `#id` only where contained may be."""
 
     def check(node: Any) -> bool:
         if not base(node):
@@ -235,6 +234,9 @@ def _reference(base: Check, targets: frozenset[str], *, may_be_inside: bool) -> 
             return type_ is None or type_ == head
         if text.startswith("#"):
             return may_be_inside  # that each `#id` is there was seen before
+        if text.startswith(("http:", "https:")):
+            named = reference.parse(text).resource_type
+            return named is None or (named in targets and type_ in {None, named})
         return text.startswith("urn:") or text.partition("?")[0] in targets
 
     return check

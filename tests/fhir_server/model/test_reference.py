@@ -44,6 +44,11 @@ def test_a_reference_is_taken_apart(text: str, expected: tuple[Any, ...]) -> Non
     assert parse(text, BASE) == Reference(kind, text, type_, id_, version, query)
 
 
+def test_a_long_reference_is_taken_apart_and_not_remembered() -> None:
+    """Long texts give the same answer."""
+    assert parse("http://x/" + "a/" * 500 + "Patient/1").resource_type == "Patient"
+
+
 def test_only_a_local_reference_has_a_name() -> None:
     """`name` is Type/id of this server."""
     assert parse("Patient/1/_history/2").name == "Patient/1"

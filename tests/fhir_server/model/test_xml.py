@@ -152,6 +152,7 @@ BOMB = (
         patient("<contained><Basic/><Basic/></contained>"),
         f'{HEAD} id="1"/>'.encode(),
         patient("<extension>" * 300 + "</extension>" * 300),
+        patient("<extension>" * 60 + "</extension>" * 60),
         patient('<id value="\x01"/>'),
         b"\xff\xfe\x00",
     ],
@@ -166,6 +167,13 @@ def test_hostile_or_broken_xml_is_malformed(body: bytes) -> None:
     assert issue.text.startswith("The ")
     assert issue.text.endswith(".")
     assert issue.text_vi
+
+
+def test_what_xml_may_be_deep_json_may_too() -> None:
+    """A resource that came as XML can be read back from its stored JSON."""
+    resource = codec.from_xml(patient("<extension>" * 49 + "</extension>" * 49))
+
+    assert codec.loads(codec.dumps(resource)) == resource
 
 
 def test_hints_and_comments_are_no_content() -> None:
@@ -208,6 +216,18 @@ def test_what_the_definitions_do_not_know_is_not_written(resource: dict[str, Any
     """Nothing is dropped silently on the way to XML."""
     with pytest.raises(Malformed):
         codec.to_xml(resource)
+
+
+def test_content_too_deep_to_write_is_refused() -> None:
+    """A resource that our own code nested too deeply is a refusal, not a crash."""
+    deep: dict[str, Any] = {"url": "u"}
+    for _ in range(5000):
+        deep = {"url": "u", "extension": [deep]}
+
+    with pytest.raises(Malformed, match="nested"):
+        codec.to_xml({"resourceType": "Basic", "extension": [deep]})
+    while "extension" in deep:
+        deep = deep["extension"][0]
 
 
 def test_pretty_xml_is_the_same_resource() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fhir_server.validation.narrative import problem
@@ -88,3 +90,22 @@ def test_what_acts_or_loads_is_refused(text: str, key: str) -> None:
     assert found[0] == key
     assert found[1].endswith(".")
     assert found[2].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        div("a" * 1_000_000 + "<p/>"),
+        div(" " * 1_000_000),
+        div(f'<p style="url({" " * 200_000}http">x</p>'),
+        div(f'<p style="{"url( " * 50_000}">x</p>'),
+        div("&a" * 300_000),
+        div("<p>" * 250 + "</p>" * 250),
+    ],
+    ids=["text", "space", "style", "styles", "entities", "deep"],
+)
+def test_no_narrative_takes_long(text: str) -> None:
+    """A hostile narrative of a megabyte is judged in well under a second."""
+    began = time.process_time()
+    problem(text)
+    assert time.process_time() - began < 1

@@ -214,6 +214,16 @@ def test_the_list_of_issues_ends() -> None:
     assert issues[-1].code == "too-long"
 
 
+def test_one_doubtful_entry_does_not_hide_another() -> None:
+    """Entries that are surely valid are spared, the others are walked."""
+    rare = patient(name=[{"given": ["a", None], "_given": [None, {"extension": [EXT]}]}])
+    entries = [{"resource": one} for one in (patient(), rare, patient(gender="x"), patient())]
+
+    (issue,) = validate(bundle("collection", *entries))
+
+    assert issue.expression == ("Bundle.entry[2].resource.gender",)
+
+
 def test_nesting_without_end_is_an_issue() -> None:
     """A resource that is nested beyond all measure is refused, and nothing crashes."""
     deep: Resource = {"url": "u", "valueString": "x"}
