@@ -7,15 +7,15 @@ sorted rows touch fewer pages. A batch whose conditions search has them written 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.search.values import QuantityValue
+from fhir_server.search.values import IndexValues
 from fhir_server.store.port import (
     ANY,
     AuditRecord,
@@ -35,49 +35,16 @@ from fhir_server.store.port import (
 )
 from fhir_server.store.sqlite.entry import Rows, entry_of, pack, rows_of, unpack
 from fhir_server.store.sqlite.migrate import LATEST
-from fhir_server.store.sqlite.names import Kind, NewNames
+from fhir_server.store.sqlite.names import Kind
+from fhir_server.store.sqlite.numbering import Numbering, as_column, as_numbers
 from fhir_server.store.sqlite.packing import Packing
 from fhir_server.store.sqlite.search import Searcher
+from fhir_server.store.sqlite.statements import DELETES, INSERTS
 
 METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
 """A version's method is kept as its place in this list."""
 
-_RESOURCES: Final = 200_000
-"""So many numbers of resources are kept in memory."""
-
-INSERTS: Final = {
-    "token": "INSERT OR IGNORE INTO token VALUES (?, ?, ?, ?)",
-    "string": "INSERT OR IGNORE INTO string VALUES (?, ?, ?, ?)",
-    "date": "INSERT OR IGNORE INTO date VALUES (?, ?, ?, ?)",
-    "quantity": "INSERT OR IGNORE INTO quantity VALUES (?, ?, ?, ?, ?)",
-    "ref": "INSERT OR IGNORE INTO ref VALUES (?, ?, ?)",
-    "compartment": "INSERT OR IGNORE INTO compartment VALUES (?, ?, ?)",
-    "tag": "INSERT OR IGNORE INTO tag VALUES (?, ?, ?)",
-}
-
-DELETES: Final = {
-    "token": "DELETE FROM token WHERE param = ? AND sys = ? AND code = ? AND rid = ?",
-    "string": "DELETE FROM string WHERE param = ? AND text = ? AND exact = ? AND rid = ?",
-    "quantity": "DELETE FROM quantity WHERE param = ? AND unit = ? AND low = ? AND high = ? "
-    "AND rid = ?",
-    "compartment": "DELETE FROM compartment WHERE patient = ? AND type = ? AND rid = ?",
-    "tag": "DELETE FROM tag WHERE tag = ? AND type = ? AND rid = ?",
-}
-
-
-def as_numbers(value: Any) -> tuple[int, ...]:
-    """Return the numbers of a column that holds none, one, or several in a text."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, int) else tuple(map(int, value.split()))
-
-
-def as_column(values: Iterable[int]) -> int | str | None:
-    """Return the column of `as_numbers`."""
-    several = tuple(values)
-    if not several:
-        return None
-    return several[0] if len(several) == 1 else " ".join(map(str, several))
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -97,47 +64,18 @@ class _State:
     versions: list[tuple[int, Write]] = field(default_factory=list)
 
 
-class _Numbers:
-    """Gives numbers for one resource's index values."""
-
-    __slots__ = ("_applier", "_params", "_type")
-
-    def __init__(self, applier: Applier, resource_type: str) -> None:
-        self._applier = applier
-        self._type = resource_type
-
-    def param(self, code: str) -> int:
-        return self._applier.names.give_param(self._type, code)
-
-    def system(self, param: int, uri: str) -> int:
-        names = self._applier.names
-        nr = names.give(Kind.SYSTEM, uri) if uri else 0
-        names.see(param, nr)
-        return nr
-
-    def unit(self, param: int, value: QuantityValue) -> int:
-        names = self._applier.names
-        nr = names.give_unit(value)
-        names.see(param, nr)
-        return nr
-
-    def resource(self, resource_type: str, resource_id: str) -> int:
-        return self._applier.number(resource_type, resource_id)
-
-
 class Applier:
     """Applies batches on the writer's connection, within the transaction that it holds."""
 
     def __init__(self, db: apsw.Connection) -> None:
         self.db = db
-        self.names = NewNames(db)
+        self._numbering = Numbering(db)
+        self.names = self._numbering.names
         self.packing = Packing(db)
         self._searcher = Searcher(db, self.names, self.packing)
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._fresh: list[tuple[int, str]] = []
-        self._makers: dict[str, _Numbers] = {}
         self._rows = Rows()
-        self._first_rid = self._rid = self._nr = self._seq = 0
+        self._rid = self._seq = 0
+        self._made: set[Name] = set()
         self._digest: bytes | None = None
 
     def begin(self) -> None:
@@ -152,12 +90,11 @@ class Applier:
         )
         if version != LATEST:
             raise Unavailable("The store was changed by another version of this program.")
-        self._rid, self._nr, self._seq = rid, nr, seq
-        self._first_rid = rid + 1
+        self._rid, self._seq = rid, seq
+        self._numbering.begin(nr)
+        self._made.clear()
         self._digest = None
         self._rows.clear()
-        if len(self._numbers) > _RESOURCES:
-            self._numbers.clear()
         self.packing.refresh()
 
     def apply(self, batch: Batch) -> None:
@@ -169,33 +106,37 @@ class Applier:
         if not (batch.writes or batch.tags or batch.conditions or batch.puts):
             self._chain(batch.audit)
             return
-        marks = (self._rid, self._nr, self._seq, self._digest, self._rows.lengths())
+        if batch.conditions or any(self._made_now(write) for write in batch.writes):
+            # What this batch looks at must be written, and outside its savepoint: rolled back
+            # with it, the rows of the batches before would be lost.
+            self.flush()
+        self.whole(lambda: self._make(batch))
+        self._made.update((write.resource_type, write.resource_id) for write in batch.writes)
+
+    def _made_now(self, write: Write) -> bool:
+        return (write.resource_type, write.resource_id) in self._made
+
+    def whole(self, make: Callable[[], _T]) -> _T:
+        """Return what `make` returns; where it raises, nothing of what it wrote is kept."""
+        marks = (self._rid, self._numbering.last, self._seq, self._digest, self._rows.lengths())
         self.db.execute("SAVEPOINT batch")
         try:
-            self._make(batch)
+            made = make()
         except BaseException:
-            self._rid, self._nr, self._seq, self._digest, lengths = marks
+            self._rid, self._numbering.last, self._seq, self._digest, lengths = marks
             self._rows.cut(lengths)
-            self.names.forget_fresh()
-            self._forget_fresh()
+            self._numbering.forget_fresh()
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK TO batch; RELEASE batch")
             raise
         self.db.execute("RELEASE batch")
-        self.names.settle()
-        self._fresh = []
+        self._numbering.settle()
+        return made
 
     def forget(self) -> None:
         """Forget what the transaction made: it was rolled back."""
         self._rows.clear()
-        self._numbers.clear()
-        self._fresh = []
-        self.names.forget()
-
-    def _forget_fresh(self) -> None:
-        for name in self._fresh:
-            self._numbers.pop(name, None)
-        self._fresh = []
+        self._numbering.forget()
 
     def flush(self) -> None:
         """Write the index rows that are still to be written."""
@@ -204,27 +145,6 @@ class Applier:
                 rows.sort()
                 self.db.executemany(INSERTS[table], rows)
         self._rows.clear()
-
-    def number(self, resource_type: str, resource_id: str) -> int:
-        """Return a resource's number; what was never heard of is given one."""
-        type_nr = self.names.give_type(resource_type)
-        name = (type_nr, resource_id)
-        nr = self._numbers.get(name)
-        if nr is None:
-            nr = self.db.execute("SELECT nr FROM resource WHERE type = ? AND id = ?", name).get
-            if nr is None:
-                self._nr += 1
-                nr = self._nr
-                self.db.execute(
-                    "INSERT INTO resource (nr, type, id, version_id, live) VALUES (?, ?, ?, 0, 0)",
-                    (nr, *name),
-                )
-            self._remember(name, nr)
-        return nr
-
-    def _remember(self, name: tuple[int, str], nr: int) -> None:
-        self._numbers[name] = nr
-        self._fresh.append(name)
 
     def _make(self, batch: Batch) -> None:
         for condition in batch.conditions:
@@ -249,7 +169,6 @@ class Applier:
     def _check(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
             case Matches(resource_type, where, ids):
-                self.flush()
                 rids = self._searcher.newest_now(resource_type, where, len(ids) + 1)
                 found = {self._id_of(rid) for rid in rids}
                 if found != ids:
@@ -271,13 +190,13 @@ class Applier:
     def _check_unreferenced(self, condition: Unreferenced) -> None:
         self.flush()
         name = (condition.resource_type, condition.resource_id)
-        rows = self.db.execute(
+        rows: list[Any] = self.db.execute(
             "SELECT DISTINCT r.type, r.id FROM ref AS d CROSS JOIN entry AS e "
             "CROSS JOIN resource AS r WHERE d.target = ? AND e.rid = d.rid AND r.nr = e.nr",
-            (self.number(*name),),
-        )
+            (self._numbering.resource(*name),),
+        ).fetchall()
         allowed = {*condition.but_for, name}
-        by = sorted((self.names.text(Kind.TYPE, nr), key) for nr, key in rows.fetchall())
+        by = sorted((self.names.text(Kind.TYPE, nr), key) for nr, key in rows)
         for other in by:
             if other not in allowed:
                 raise Referenced(name, other)
@@ -330,9 +249,7 @@ class Applier:
         if write.version_id != state.version_id + 1:
             raise VersionConflict(name, state.version_id)
         if not state.nr:
-            self._nr += 1
-            state.nr = self._nr
-            self._remember((state.type, name[1]), state.nr)
+            state.nr = self._numbering.next((state.type, name[1]))
         states[name] = state
         self._rid += 1
         state.versions.append((self._rid, write))
@@ -366,8 +283,6 @@ class Applier:
 
     def _take_out(self, state: _State, rid: int) -> None:
         """Delete the index rows of the version that was current."""
-        if rid >= self._first_rid:
-            self.flush()
         packing, packed = next(
             self.db.execute("SELECT packing, packed FROM entry WHERE rid = ?", (rid,))
         )
@@ -388,6 +303,23 @@ class Applier:
             self.db.execute(statement, (rid,))
         for key in entry.unique:
             self.db.execute("DELETE FROM unique_key WHERE key = ? AND nr = ?", (key, state.nr))
+
+    def reindex(self, name: Name, version_id: int, index: IndexValues) -> bool:
+        """Index a resource anew; return False where it is not at this version any more."""
+        state = self._state(name)
+        if state.version_id != version_id or not state.live or state.rid is None:
+            return False
+        self._take_out(state, state.rid)
+        state.write = Write(*name, version_id, 0, b"-", "", index)
+        self._claim({name: state})
+        patients = as_column(self._numbering.resource("Patient", one) for one in index.patients)
+        self.db.execute(
+            "UPDATE version SET patients = ? WHERE rid = ? AND patients IS NOT ?",
+            (patients, state.rid, patients),
+        )
+        entry = self._index(state, state.rid, state.write)
+        self.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", entry)
+        return True
 
     def _claim(self, states: dict[Name, _State]) -> None:
         """Take the unique keys; those of the versions before are free already."""
@@ -443,7 +375,9 @@ class Applier:
         method: int | str = write.method
         if write.method in METHODS:
             method = METHODS.index(write.method)
-        patients = as_column(self.number("Patient", one) for one in write.index.patients)
+        patients = as_column(
+            self._numbering.resource("Patient", one) for one in write.index.patients
+        )
         packing, body = self.packing.pack("body", write.body)
         return (
             rid, state.nr, state.type, write.version_id, write.last_updated, method, patients,
@@ -452,12 +386,14 @@ class Applier:
 
     def _index(self, state: _State, rid: int, write: Write) -> tuple[Any, ...]:
         """Add a version's index rows, and return the row of its entry."""
-        maker = self._makers.get(write.resource_type)
-        if maker is None:
-            maker = self._makers[write.resource_type] = _Numbers(self, write.resource_type)
-        entry = entry_of(write.index, rid, maker, self._rows)
+        numbers = self._numbering.of_type(write.resource_type)
+        entry = entry_of(write.index, rid, numbers, self._rows)
         for one in write.index.patients:
-            self._rows.compartment.append((self.number("Patient", one), state.type, rid))
+            self._rows.compartment.append((
+                self._numbering.resource("Patient", one),
+                state.type,
+                rid,
+            ))
         self._rows.tag += [(nr, state.type, rid) for nr in state.tags]
         packing, packed = self.packing.pack("entry", pack(entry))
         return rid, state.nr, packing, packed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -57,24 +55,36 @@ def connect(path: Path, *, writer: bool = False) -> apsw.Connection:
         return db
 
 
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Turn a failure of the file or the disk into what a client is told; no driver text.
+class _Refusals:
+    """Turns a failure of the file or the disk into what a client is told."""
 
-    Raises:
-        Unavailable: The store cannot do it now; nothing was answered that is not so.
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if isinstance(error, apsw.Error):
+            text = failure(error)
+            if text is not None:
+                raise Unavailable(text) from error
+
+
+_REFUSALS: Final = _Refusals()
+
+
+def refusals() -> _Refusals:
+    """Return the context in which a failure of the file or the disk is Unavailable.
+
+    Nothing of the driver's text is told, and nothing was answered that is not so.
     """
-    try:
-        yield
-    except apsw.Error as error:
-        text = failure(error)
-        if text is None:
-            raise
-        raise Unavailable(text) from error
+    return _REFUSALS
 
 
 def failure(error: BaseException) -> str | None:
-    """Return the sentence for a failure of the file or the disk; None where it is a fault of ours."""
+    """Return the sentence for a failure of the file or the disk; None where the fault is ours."""
     match error:
         case apsw.FullError():
             return "The store's disk is full."

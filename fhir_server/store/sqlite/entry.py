@@ -9,7 +9,7 @@ Where a value stands under two parameters of which one always includes the other
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -26,7 +26,6 @@ from fhir_server.search.values import (
     StringValue,
     TokenValue,
     UriValue,
-    Value,
 )
 from fhir_server.store.sqlite.keys import code_key, decimal_key, time_key
 
@@ -41,16 +40,16 @@ NARROWER: Final = {
 
 
 class Numbers(Protocol):
-    """What gives numbers to names: `names.NewNames`, and the writer for resources."""
+    """What gives numbers to the names in one resource type's index values."""
 
     def param(self, code: str) -> int:
-        """Return the number of a parameter of the resource's type."""
+        """Return the number of a parameter."""
 
-    def system(self, param: int, uri: str) -> int:
-        """Return the number of a code system, and remember that the parameter has it."""
+    def token(self, code: str, system: str) -> tuple[int, int]:
+        """Return the numbers of a parameter and of a system that it has from now on."""
 
-    def unit(self, param: int, value: QuantityValue) -> int:
-        """Return the number of a unit, and remember that the parameter has it."""
+    def quantity(self, value: QuantityValue) -> tuple[int, int]:
+        """Return the numbers of a parameter and of a unit that it has from now on."""
 
     def resource(self, resource_type: str, resource_id: str) -> int:
         """Return the number of a resource, whether it exists or not."""
@@ -117,90 +116,134 @@ def unpack(data: bytes) -> Entry:
 
 def entry_of(index: IndexValues, rid: int, numbers: Numbers, rows: Rows) -> Entry:
     """Return the entry of a resource, and add its index rows to `rows`."""
-    values: defaultdict[int, list[Any]] = defaultdict(list)
-    narrow = _narrow(index)
+    values: dict[int, list[Any]] = {}
+    wide: list[tuple[str, int]] = []
     for value in index.values:
-        param = numbers.param(value.param)
-        packed = _packed(value, param, numbers)
-        values[param].append(packed)
-        if narrow and value.param in NARROWER and _bare(value) in narrow:
-            continue
-        _add(packed, param, rid, rows)
-    return Entry(list(index.unique), dict(values))
+        param, packed = _PACK[type(value)](value, numbers)
+        found = values.get(param)
+        if found is None:
+            values[param] = [packed]
+            if value.param in NARROWER:
+                wide.append((NARROWER[value.param], param))
+        else:
+            found.append(packed)
+    doubles = {param: values.get(numbers.param(code), ()) for code, param in wide}
+    for param, found in values.items():
+        double = doubles.get(param, ())
+        for packed in found:
+            if packed not in double:
+                _ADD[packed[0]](packed, param, rid, rows)
+    return Entry(list(index.unique), values)
 
 
-def _narrow(index: IndexValues) -> set[Any]:
-    wide = {NARROWER[v.param] for v in index.values if v.param in NARROWER}
-    return {_bare(v) + (v.param,) for v in index.values if v.param in wide} if wide else set()
+def _pack_token(value: TokenValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    param, system = numbers.token(value.param, value.system)
+    if value.text:
+        return param, ["t", system, value.code, value.text]
+    return param, ["t", system, value.code]
 
 
-def _bare(value: Value) -> tuple[Any, ...]:
-    narrower = NARROWER.get(value.param)
-    match value:
-        case TokenValue():
-            bare: tuple[Any, ...] = ("t", value.system, value.code)
-        case QuantityValue():
-            bare = ("q", value.low, value.high, value.system, value.code, value.unit)
-        case ReferenceValue():
-            bare = ("r", value.resource_type, value.resource_id, value.url)
-        case _:
-            bare = ("?", value)
-    return (*bare, narrower) if narrower else bare
+def _pack_string(value: StringValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    param = numbers.param(value.param)
+    if value.exact == value.folded:
+        return param, ["s", value.folded]
+    return param, ["s", value.folded, value.exact]
 
 
-def _packed(value: Value, param: int, numbers: Numbers) -> list[Any]:
-    match value:
-        case TokenValue():
-            system = numbers.system(param, value.system)
-            return (
-                ["t", system, value.code, value.text] if value.text else ["t", system, value.code]
-            )
-        case StringValue():
-            same = value.exact == value.folded
-            return ["s", value.folded] if same else ["s", value.folded, value.exact]
-        case DateValue():
-            low, high = time_key(value.low), time_key(value.high)
-            return ["d", low, max(low, high)]
-        case NumberValue():
-            return ["q", 0, *_ends(value.low, value.high)]
-        case QuantityValue():
-            return ["q", numbers.unit(param, value), *_ends(value.low, value.high)]
-        case ReferenceValue() if value.resource_id:
-            return ["r", numbers.resource(value.resource_type, value.resource_id)]
-        case ReferenceValue():
-            return ["u", value.url]
-        case UriValue():
-            return ["u", value.uri]
-        case CompositeValue():
-            return ["c", [[_packed(v, param, numbers) for v in part] for part in value.parts]]
+def _pack_date(value: DateValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    low, high = time_key(value.low), time_key(value.high)
+    return numbers.param(value.param), ["d", low, max(low, high)]
+
+
+def _pack_number(value: NumberValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    return numbers.param(value.param), ["q", 0, *_ends(value.low, value.high)]
+
+
+def _pack_quantity(value: QuantityValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    param, unit = numbers.quantity(value)
+    return param, ["q", unit, *_ends(value.low, value.high)]
+
+
+def _pack_reference(value: ReferenceValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    param = numbers.param(value.param)
+    if value.resource_id:
+        return param, ["r", numbers.resource(value.resource_type, value.resource_id)]
+    return param, ["u", value.url]
+
+
+def _pack_uri(value: UriValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    return numbers.param(value.param), ["u", value.uri]
+
+
+def _pack_composite(value: CompositeValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    parts = [[_PACK[type(one)](one, numbers) for one in part] for part in value.parts]
+    # The row of the first component's token stands under the composite's own number.
+    for one in value.parts[0]:
+        if isinstance(one, TokenValue):
+            numbers.token(value.param, one.system)
+    return numbers.param(value.param), ["c", [[packed for _, packed in part] for part in parts]]
+
+
+_PACK: Final[dict[type, Callable[[Any, Numbers], tuple[int, list[Any]]]]] = {
+    TokenValue: _pack_token,
+    StringValue: _pack_string,
+    DateValue: _pack_date,
+    NumberValue: _pack_number,
+    QuantityValue: _pack_quantity,
+    ReferenceValue: _pack_reference,
+    UriValue: _pack_uri,
+    CompositeValue: _pack_composite,
+}
 
 
 def _ends(low: Decimal, high: Decimal) -> list[bytes]:
-    first, last = decimal_key(low), decimal_key(high)
-    return [first] if first == last else [first, last]
+    if low == high:
+        return [decimal_key(low)]
+    return [decimal_key(low), decimal_key(high)]
 
 
-def _add(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
-    match packed[0]:
-        case "t":
-            if packed[1] or packed[2]:
-                rows.token.append((param, packed[1], code_key(packed[2]), rid))
-        case "s":
-            rows.string.append((param, packed[1], packed[2] if len(packed) > 2 else "", rid))  # noqa: PLR2004
-        case "d":
-            rows.date.append((param, packed[1], packed[2] - packed[1], rid))
-        case "q":
-            high = packed[3] if len(packed) > 3 else b""  # noqa: PLR2004
-            rows.quantity.append((param, packed[1], packed[2], high, rid))
-        case "r":
-            rows.ref.append((packed[1], param, rid))
-        case "u":
-            rows.string.append((param, packed[1], "", rid))
-        case "c":
-            # A composite is found by the tokens of its first component; the entry decides.
-            for part in packed[1][0]:
-                if part[0] == "t" and (part[1] or part[2]):
-                    rows.token.append((param, part[1], code_key(part[2]), rid))
+def _add_token(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    if packed[1] or packed[2]:
+        rows.token.append((param, packed[1], code_key(packed[2]), rid))
+
+
+def _add_string(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.string.append((param, packed[1], packed[2] if len(packed) > 2 else "", rid))  # noqa: PLR2004
+
+
+def _add_date(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.date.append((param, packed[1], packed[2] - packed[1], rid))
+
+
+def _add_quantity(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    high = packed[3] if len(packed) > 3 else b""  # noqa: PLR2004
+    rows.quantity.append((param, packed[1], packed[2], high, rid))
+
+
+def _add_reference(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.ref.append((packed[1], param, rid))
+
+
+def _add_uri(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.string.append((param, packed[1], "", rid))
+
+
+def _add_composite(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    # A composite is found by the tokens of its first component; the entry decides.
+    for part in packed[1][0]:
+        if part[0] == "t":
+            _add_token(part, param, rid, rows)
+
+
+_ADD: Final[dict[str, Callable[[list[Any], int, int, Rows], None]]] = {
+    "t": _add_token,
+    "s": _add_string,
+    "d": _add_date,
+    "q": _add_quantity,
+    "r": _add_reference,
+    "u": _add_uri,
+    "c": _add_composite,
+}
 
 
 def rows_of(entry: Entry, rid: int, rows: Rows) -> None:
@@ -211,4 +254,4 @@ def rows_of(entry: Entry, rid: int, rows: Rows) -> None:
     for param, values in entry.values.items():
         for packed in values:
             if packed[0] not in {"d", "r"}:
-                _add(packed, param, rid, rows)
+                _ADD[packed[0]](packed, param, rid, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -36,6 +37,7 @@ def prefix_end(text: str) -> str:
     return text + "\U0010ffff"
 
 
+@lru_cache(maxsize=65_536)
 def decimal_key(value: Decimal) -> bytes:
     """Return bytes that are ordered as numbers are, every digit counting: 1.0 is 1.00."""
     sign, digits, exponent = value.as_tuple()

@@ -51,6 +51,21 @@ def _application(db: apsw.Connection) -> int:
     return int(db.pragma("application_id") or 0)
 
 
+def known_version(db: apsw.Connection, latest: int = LATEST) -> int:
+    """Return a file's schema version, which this program knows.
+
+    Raises:
+        Unavailable: The file is no store, or was written by a newer version of this program.
+    """
+    found = version_of(db)
+    if found > latest:
+        raise Unavailable(
+            f"The store is of version {found} and this program knows versions up to {latest}: "
+            "start a newer program, or restore a backup."
+        )
+    return found
+
+
 def migrate(db: apsw.Connection, steps: Sequence[Step] = STEPS) -> int:
     """Bring a file to the newest version, all steps in one transaction, and return from which.
 
@@ -59,12 +74,7 @@ def migrate(db: apsw.Connection, steps: Sequence[Step] = STEPS) -> int:
     """
     db.execute("BEGIN IMMEDIATE")
     try:
-        found = version_of(db)
-        if found > len(steps):
-            raise Unavailable(
-                f"The store is of version {found} and this program knows versions up to "
-                f"{len(steps)}: start a newer program, or restore a backup."
-            )
+        found = known_version(db, len(steps))
         for step in steps[found:]:
             step(db)
         if found < len(steps):

@@ -144,13 +144,15 @@ class NewNames(Names):
         if self._fresh_seen:
             self._fresh_seen = []
 
-    def forget_fresh(self) -> None:
-        """Forget what was numbered since `settle`: the savepoint was rolled back."""
+    def forget_fresh(self) -> bool:
+        """Forget what was numbered since `settle`, and return whether there was any."""
+        fresh = bool(self._fresh or self._fresh_seen)
         for kind, text, nr in self._fresh:
             self._nrs.pop((kind, text), None)
             self._texts.pop((kind, nr), None)
         self._seen.difference_update(self._fresh_seen)
         self.settle()
+        return fresh
 
     def forget(self) -> None:
         """Forget everything: the whole transaction was rolled back."""

@@ -38,6 +38,7 @@ class Packing:
             "SELECT max(nr), purpose, bytes FROM dictionary GROUP BY purpose"
         ):
             dictionary = zstandard.ZstdCompressionDict(data)
+            dictionary.precompute_compress(level=_LEVEL)
             self._writers[purpose] = (
                 nr,
                 zstandard.ZstdCompressor(level=_LEVEL, dict_data=dictionary, write_dict_id=False),

@@ -5,6 +5,8 @@ A *source* gives the rids of a leaf from its index: either each arm in order of 
 quantities). Chains and `_has` are sources where what is at their other end is few.
 """
 
+# ruff: noqa: S608 - every piece of the SQL is ours; what a client says is bound
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -37,10 +39,10 @@ from fhir_server.store.sqlite.leaf import units_of
 from fhir_server.store.sqlite.names import Kind
 from fhir_server.store.sqlite.search_sql import Predicates, Sql, numbers, range_sql
 
-FEW: Final = 256
-"""A source with fewer rows than this is taken at once."""
-MANY: Final = 20_000
-"""So many rids are gathered and sorted at most, where walking newest first may do."""
+LEVELS: Final = (500, 2_000, 20_000)
+"""Rows of every source are counted up to the first of these that one of them stays below."""
+MANY: Final = LEVELS[-1]
+"""A source with so many rows may have any number of them."""
 LINKED: Final = 1_000
 """So many resources at the other end of a chain make it a source."""
 ARMS: Final = 24
@@ -93,11 +95,17 @@ class Sources:
         return Source((Sql(text, (nr,)),), ordered=True)
 
     def best(
-        self, where: Expression, resource_type: str, count: Callable[[Sql, int], int]
+        self,
+        where: Expression,
+        resource_type: str,
+        count: Callable[[Sql, int], int],
+        *,
+        newest: bool = False,
     ) -> tuple[Source, int, Expression] | None:
         """Return the source with the fewest rows, how many (MANY: or more), and what is left.
 
-        `count(arm, most)` counts an arm's rows up to `most`. None: nothing can drive.
+        `count(arm, most)` counts an arm's rows up to `most`. With `newest` a lone source that
+        comes newest first is not counted. None: nothing can drive.
         """
         parts = flat(where)
         found: list[tuple[Source, int]] = []
@@ -107,9 +115,12 @@ class Sources:
                 found.append((source, at))
         if not found:
             return None
-        rows = FEW
+        rows = 0
         source, at = found[0]
-        for most in (FEW, MANY):
+        levels: tuple[int, ...] = LEVELS
+        if newest and len(found) == 1:
+            levels = () if source.mergeable else LEVELS[:1]
+        for most in levels:
             counted = [
                 (_count(source, count, most), not source.ordered, n)
                 for n, (source, _) in enumerate(found)
@@ -118,6 +129,8 @@ class Sources:
             source, at = found[n]
             if rows < most:
                 break
+        else:
+            rows = MANY
         rest = tuple(p for n, p in enumerate(parts) if n != at or not source.exact)
         return source, rows, And(rest)
 
@@ -333,7 +346,7 @@ def _uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
             starts = [uri[:end] for end in range(1, len(uri) + 1)]
             marks = ",".join("?" * len(starts))
             arm = f"FROM string AS d WHERE d.param = ? AND d.text IN ({marks}) AND d.exact = ''"
-            return Source(tuple(Sql(arm, (p, *starts)) for p in params), False, lone=False)
+            return Source(tuple(Sql(arm, (p, *starts)) for p in params), ordered=False, lone=False)
 
 
 def _dates(leaf: DateIs, params: tuple[int, ...]) -> Source | None:

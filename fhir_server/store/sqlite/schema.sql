@@ -24,6 +24,8 @@ CREATE TABLE resource (
 );
 CREATE UNIQUE INDEX resource_id ON resource (type, id);
 CREATE INDEX resource_live ON resource (type, rid) WHERE live = 1;
+-- Of a page that others write beside: what had a version before the first page, and one since.
+CREATE INDEX resource_changed ON resource (type, rid) WHERE live = 1 AND version_id > 1;
 CREATE INDEX resource_updated ON resource (type, last_updated, rid) WHERE live = 1;
 
 -- One row a version, never changed; rid grows with every version made.

@@ -1,11 +1,13 @@
 """Search: one page of matches, in order, from one consistent view of the store.
 
-Without `_sort` a page is a walk newest first, and its cursor is the last rid: what is written
-later has a greater rid, so it neither repeats nor shifts what follows. With `_sort` the cursor
-holds the snapshot (the greatest rid of the first page's view) and the last sort key. A resource
-that is changed while somebody pages gets a new rid and is not on the pages that remain; every
-match that was not changed is on exactly one page.
+The first page fixes what is visited: its snapshot (the greatest rid of its view) stands in the
+cursor with the place where the next page begins. What is created later has a greater rid and is on
+no page. What is changed later has a greater rid too, but keeps the place of the rid that it had at
+the snapshot, so each match is visited once; it is shown, and judged, as it is now. Under `_sort` a
+change of the value that is sorted by may still move a match over the place of the next page.
 """
+
+# ruff: noqa: S608 - every piece of the SQL is ours; what a client says is bound
 
 from __future__ import annotations
 
@@ -22,13 +24,18 @@ from fhir_server.store.sqlite.budget import FULL, Budget
 from fhir_server.store.sqlite.cursor import Cursors
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.plan import LINKED, MANY, Source, Sources
+from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Source, Sources
 from fhir_server.store.sqlite.search_sql import Predicates, Sql
 from fhir_server.store.sqlite.sorting import Sorting
 
 LATEST_RID: Final = 2**62
 WALK_STEPS: Final = 3_000_000
-"""Steps for which a walk newest first is tried, before all that an index gives is gathered."""
+"""Steps for which a walk is tried at most, before all that an index gives is gathered."""
+
+_GATHERED: Final = LEVELS[0]
+"""So many rids are gathered and sorted without trying a walk."""
+_STEPS_EACH: Final = 30
+"""Steps that gathering takes for each rid, about: a walk is tried for as long."""
 
 _CHUNK: Final = 64
 
@@ -52,18 +59,46 @@ class Searcher:
             return [], None
         if search.sort:
             return self._sorted_page(search)
-        before = LATEST_RID
+        snapshot, before = self._latest(), LATEST_RID
         if search.cursor is not None:
-            (before,) = self._open(search, 1)
-        found: list[list[int]] = [
-            self.newest(resource_type, where, before, search.count + 1)
-            for resource_type, where in search.by_type
-        ]
-        rids = found[0] if len(found) == 1 else list(heapq.merge(*found, reverse=True))
-        if len(rids) <= search.count:
+            snapshot, before = self._open(search, 2)
+        found: list[tuple[int, int]] = []
+        for resource_type, where in search.by_type:
+            rids = self.newest(resource_type, where, before, search.count + 1)
+            found += [(rid, rid) for rid in rids]
+            if search.cursor is not None:
+                changed = self._changed(resource_type, where, snapshot)
+                found += [(place, rid) for place, rid in changed if place < before]
+        if len(search.by_type) > 1 or search.cursor is not None:
+            found.sort(reverse=True)
+        rids = [rid for _, rid in found[: search.count]]
+        if len(found) <= search.count:
             return rids, None
-        rids = rids[: search.count]
-        return rids, self._cursors().seal(paging.shape(search), [rids[-1]])
+        last = found[search.count - 1][0]
+        return rids, self._cursors().seal(paging.shape(search), [snapshot, last])
+
+    def _latest(self) -> int:
+        return int(self.db.execute("SELECT coalesce(max(rid), 0) FROM version").get)
+
+    def _changed(
+        self, resource_type: str, where: Expression, snapshot: int
+    ) -> list[tuple[int, int]]:
+        """Return (place, rid) of the matches that were changed since a snapshot.
+
+        Their place is the rid that they had then; as they were then they are indexed no more.
+        """
+        if where == Or(()) or self._latest() == snapshot:
+            return []
+        part = self._sql.predicate(where, resource_type, "d.rid")
+        rows = self.db.execute(
+            "SELECT v.rid, d.rid FROM resource AS d INDEXED BY resource_changed "
+            "CROSS JOIN version AS v INDEXED BY version_nr WHERE d.type = ? AND d.live = 1 "
+            "AND d.version_id > 1 AND d.rid > ? AND v.nr = d.nr AND v.version_id = "
+            "(SELECT max(o.version_id) FROM version AS o WHERE o.nr = d.nr AND o.rid <= ?) "
+            f"AND length(v.body) > 0 AND {part.text}",
+            (self._names.type(resource_type), snapshot, snapshot, *part.binds),
+        )
+        return list(rows)
 
     def _cursors(self) -> Cursors:
         if self.cursors is None:
@@ -98,7 +133,7 @@ class Searcher:
         """Return the rids that match and are less than `before`, newest first."""
         if where == Or(()):
             return []
-        best = self._sources.best(where, resource_type, self._some)
+        best = self._sources.best(where, resource_type, self._some, newest=True)
         walk = self._sources.walk(resource_type)
         if best is None:
             return self._stream(walk, where, resource_type, before, limit)
@@ -107,9 +142,9 @@ class Searcher:
             return []
         if source.mergeable:
             return self._stream(source, rest, resource_type, before, limit)
-        if rows >= MANY:
+        if rows >= _GATHERED:
             try:
-                with self.budget.of(WALK_STEPS):
+                with self.budget.of(_walk_steps(rows)):
                     return self._stream(walk, where, resource_type, before, limit)
             except WorkBudgetExceeded:
                 pass  # what matches lies far back: gather it
@@ -195,7 +230,7 @@ class Searcher:
     def _sorted_page(self, search: Search) -> tuple[list[int], str | None]:
         keys = len(search.sort)
         if search.cursor is None:
-            snapshot = self.db.execute("SELECT coalesce(max(rid), 0) FROM version").get
+            snapshot = self._latest()
             after: list[Any] | None = None
         else:
             snapshot, last, *values = self._open(search, keys + 2)
@@ -203,6 +238,9 @@ class Searcher:
         found: list[tuple[list[Any], int]] = []
         for resource_type, where in search.by_type:
             found += self._in_order(search, resource_type, where, snapshot, after)
+            if after is not None:
+                changed = dict(self._changed(resource_type, where, snapshot))
+                found += self._sorting.placed(search.sort, resource_type, changed, after)
         found.sort()
         rids = [rid for _, rid in found[: search.count]]
         if len(found) <= search.count:
@@ -224,8 +262,15 @@ class Searcher:
         if where == Or(()):
             return []
         best = self._sources.best(where, resource_type, self._some)
-        if best is None or best[1] >= MANY:
-            walked = self._sorting.walk(search.sort, resource_type, where, snapshot, after, limit)
+        if best is None or best[1] >= _GATHERED:
+            steps = FULL if best is None else _walk_steps(best[1])
+            try:
+                with self.budget.of(steps):
+                    walked = self._sorting.walk(
+                        search.sort, resource_type, where, snapshot, after, limit
+                    )
+            except WorkBudgetExceeded:
+                walked = None  # what matches lies far along: gather it
             if walked is not None:
                 return walked
         rids = self.newest(resource_type, where, snapshot + 1, LATEST_RID)
@@ -233,6 +278,10 @@ class Searcher:
         if after is not None:
             return heapq.nsmallest(limit, (one for one in keyed if one[0] > after))
         return heapq.nsmallest(limit, keyed)
+
+
+def _walk_steps(rows: int) -> int:
+    return WALK_STEPS if rows >= MANY else rows * _STEPS_EACH
 
 
 def _chunks(rids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -17,8 +17,8 @@ from typing import Final, TypeVar
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version, WorkBudgetExceeded
 from fhir_server.store.sqlite.budget import FULL
-from fhir_server.store.sqlite.checkpoint import Checkpointer
 from fhir_server.store.sqlite.connect import check_library, connect, refusals
+from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.migrate import migrate
 from fhir_server.store.sqlite.reader import Reader
 from fhir_server.store.sqlite.writer import Writer
@@ -39,7 +39,7 @@ class SqliteStore:
         self.path = path
         self._budget = work_budget
         self._writer = Writer(path)
-        self._checkpointer = Checkpointer(path)
+        self._housekeeper = Housekeeper(path)
         self._reader = Reader(path)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
@@ -229,7 +229,7 @@ class SqliteStore:
         self._reader.close()
         for reader in self._readers:
             reader.close()
-        await asyncio.to_thread(self._checkpointer.close)
+        await asyncio.to_thread(self._housekeeper.close)
 
 
 def _prepare(path: Path) -> None:

@@ -30,14 +30,14 @@ GROUP_WRITES: Final = 4_000
 WAIT: Final = 0.002
 """How long a group waits for as many as came last time."""
 
-Work = Callable[[apsw.Connection], object]
+Work = Callable[[Applier], object]
 """Something else that needs the write lock, such as a step of a reindex."""
 
 
 @dataclass(slots=True)
 class _Job:
     batch: Batch | None
-    work: Callable[[Applier], object] | None
+    work: Work | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[object]
     result: object = None
@@ -70,11 +70,11 @@ class Writer:
         """
         await self._ask(batch, None)
 
-    async def run(self, work: Callable[[Applier], object]) -> object:
+    async def run(self, work: Work) -> object:
         """Run something else in a transaction of the writer's, and return what it returns."""
         return await self._ask(None, work)
 
-    async def _ask(self, batch: Batch | None, work: Callable[[Applier], object] | None) -> object:
+    async def _ask(self, batch: Batch | None, work: Work | None) -> object:
         if self._closed:
             raise Unavailable("The store is closed.")
         loop = asyncio.get_running_loop()
@@ -128,25 +128,29 @@ class Writer:
         self.groups += 1
         self.batches += len(group)
         try:
-            if self._damaged:
-                raise Unavailable(self._damaged)
-            self._db.execute("BEGIN IMMEDIATE")
-            self._applier.begin()
-            for job in group:
-                self._apply(job)
-            self._applier.flush()
-            self._db.execute("COMMIT")
-            self.failed = None
+            self._commit(group)
         except BaseException as error:  # noqa: BLE001 - each caller is told
             self._roll_back(group, error)
+
+    def _commit(self, group: list[_Job]) -> None:
+        if self._damaged:
+            raise Unavailable(self._damaged)
+        self._db.execute("BEGIN IMMEDIATE")
+        self._applier.begin()
+        for job in group:
+            self._apply(job)
+        self._applier.flush()
+        self._db.execute("COMMIT")
+        self.failed = None
 
     def _apply(self, job: _Job) -> None:
         try:
             if job.batch is not None:
                 self._applier.apply(job.batch)
             elif job.work is not None:
+                work = job.work
                 self._applier.flush()
-                job.result = job.work(self._applier)
+                job.result = self._applier.whole(lambda: work(self._applier))
         except BaseException as error:
             # A full disk or a damaged page may have ended the whole transaction.
             if not self._db.in_transaction or failure(error) is not None:

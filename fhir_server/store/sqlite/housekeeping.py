@@ -1,0 +1,101 @@
+"""What the store does for itself, in a thread: checkpoints, dictionaries, ended records.
+
+The writer never runs a checkpoint, so no commit waits for one: it runs from a connection of this
+thread when the WAL has grown, and when the store has been quiet for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from fhir_server.store.sqlite import dictionaries
+from fhir_server.store.sqlite.connect import connect
+
+GROWN: Final = 160_000_000
+"""Bytes of WAL from which it is brought in; a smaller one only when nothing is written."""
+TOO_LARGE: Final = 3 * GROWN
+"""Bytes of WAL from which the checkpoint makes writers wait, so that the WAL can start afresh."""
+
+_LOOK: Final = 0.5
+_QUIET: Final = 10.0
+_SWEEP: Final = 60.0
+_SWEPT: Final = 2_000
+_KEPT: Final = 86_400_000_000
+"""A record that ended stays so many microseconds: whoever asks `now` brings his own clock."""
+
+
+class Housekeeper:
+    """Looks after one file, from a thread and a connection of its own."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, look: float = _LOOK
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._look = look
+        self._wal = path.with_name(path.name + "-wal")
+        self._stop = threading.Event()
+        self._quiet = 0.0
+        self._seen: tuple[int, int] | None = None
+        self._done: tuple[int, int] | None = None
+        self._swept = 0.0
+        self.checkpoints = 0
+        self._thread = threading.Thread(target=self._run, name="sqlite-housekeeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; the last connection to close brings the WAL in."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        db = connect(self._path, writer=True)
+        while not self._stop.wait(self._look):
+            with contextlib.suppress(apsw.Error):  # busy or full: tried again at the next look
+                self._checkpoint(db)
+                if dictionaries.due(db):
+                    dictionaries.train(db, random.Random())
+                self._sweep(db)
+        db.close()
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            found = self._wal.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+    def _checkpoint(self, db: apsw.Connection) -> None:
+        now = self._state()
+        self._quiet = self._quiet + self._look if now == self._seen else 0.0
+        self._seen = now
+        if now is None or now == self._done or (now[0] < GROWN and self._quiet < _QUIET):
+            return
+        # RESTART waits until nobody reads from the WAL, so that the next commit begins it anew.
+        large = now[0] >= TOO_LARGE
+        mode = apsw.SQLITE_CHECKPOINT_RESTART if large else apsw.SQLITE_CHECKPOINT_PASSIVE
+        frames, moved = db.wal_checkpoint(mode=mode)
+        self.checkpoints += 1
+        if frames == moved:
+            self._done = self._state()
+
+    def _sweep(self, db: apsw.Connection) -> None:
+        now = time.monotonic()
+        if now - self._swept < _SWEEP:
+            return
+        self._swept = now
+        ended = int(self._clock() * 1_000_000) - _KEPT
+        if db.execute("SELECT 1 FROM ledger WHERE expires < ? LIMIT 1", (ended,)).get:
+            db.execute(
+                "DELETE FROM ledger WHERE rowid IN "
+                "(SELECT rowid FROM ledger WHERE expires < ? LIMIT ?)",
+                (ended, _SWEPT),
+            )
