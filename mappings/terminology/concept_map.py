@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
+
+_HL7: Final = ("http://terminology.hl7.org/", "http://hl7.org/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,9 @@ class Concept:
     decree: str
 
     def coding(self) -> dict[str, Any]:
-        """Return the FHIR Coding."""
-        return {"system": self.system, "code": self.code, "display": self.display}
+        """Return the FHIR Coding; the displays of HL7's own systems are English."""
+        display = self.display_en if self.system.startswith(_HL7) else self.display
+        return {"system": self.system, "code": self.code, "display": display}
 
     def in_force(self, on: date) -> bool:
         """Whether the row is in force on that day."""

@@ -1,0 +1,98 @@
+"""Text of old code pages is known, and no other text is taken for it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mappings.xml130.old_text import is_old_text
+
+VIETNAMESE = [
+    "Nguyễn",
+    "Trần",
+    "Lê",
+    "Phạm",
+    "Hoàng",
+    "Huỳnh",
+    "Phan",
+    "Vũ",
+    "Võ",
+    "Đặng",
+    "Bùi",
+    "Đỗ",
+    "Hồ",
+    "Ngô",
+    "Dương",
+    "Lý",
+    "Quý",
+    "Khuê",
+    "Quyết",
+    "Thúy",
+    "Hòa",
+    "Oanh",
+    "Uyên",
+    "Yến",
+    "Nghiêm",
+    "Giang",
+    "Quỳnh",
+    "Khuya",
+    "Tuýp",
+    "Khuỷu",
+    "Nguyệt",
+    "Loét",
+    "Thuở",
+    "Rượu",
+    "Xuân",
+    "viêm",
+    "họng",
+    "cấp",
+    "đau",
+    "bụng",
+    "sốt",
+    "ho",
+    "khó",
+    "thở",
+    "tăng",
+    "huyết",
+    "áp",
+    "đái",
+    "tháo",
+    "đường",
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NguyÔn ThÞ MÉu", "NGUYÔN V¡N A", "TrÇn V¨n B×nh", "Lª ThÞ Hoa", "viªm häng cÊp",
+        "Ho, sèt 2 ngµy", "®au ®Çu", "S¬n", "NGUYEÃN THÒ MAÃU", "Traàn Vaên Bình",
+        "Vieâm hoïng caáp", "Ñau buïng", "Nguyá»…n Thá»‹ Máº«u", "37Â°C",
+    ],
+)  # fmt: skip
+def test_old_text_is_known(text):
+    """TCVN3, VNI, and UTF-8 read as Windows-1252."""
+    assert is_old_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "Ho khan", "Ngô Văn", "Trân", "Lê Thanh Bình", "Là A", "Lò A Páo", "Tô Hoài",
+        "Müller Jürgen", "François Noël", "José García", "Citroën", "Peña", "Øystein Åse",
+        "René Chloé", "Café", "10 µg/mL", "Panadol® 500", "37°C ± 0,5", "½ viên", "cm²", "«abc»",
+        "Béo phì", "Xoèn", "日本", "Владимир",
+    ],
+)  # fmt: skip
+def test_other_text_is_not(text):
+    """Vietnamese, other languages, units and signs pass."""
+    assert not is_old_text(text)
+
+
+@given(st.lists(st.sampled_from(VIETNAMESE), min_size=1, max_size=6))
+def test_vietnamese_words_pass_alone_and_together(words):
+    """No choice of true words is taken for old text, whatever the case."""
+    text = " ".join(words)
+
+    assert not is_old_text(text)
+    assert not is_old_text(text.upper())
