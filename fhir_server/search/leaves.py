@@ -219,7 +219,9 @@ def _bounds(period: Any) -> tuple[int, int] | None:
     start, end = moments(period.get("start")), moments(period.get("end"))
     if start is None and end is None:
         return None
-    return (start[0] if start else MIN_TIME, end[1] if end else MAX_TIME)
+    low, high = start[0] if start else MIN_TIME, end[1] if end else MAX_TIME
+    # Invariant per-1 forbids the other order; every DateValue has low <= high all the same.
+    return min(low, high), max(low, high)
 
 
 def _period(param: str) -> Extract:
