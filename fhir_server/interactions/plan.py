@@ -6,8 +6,9 @@ where it does not, a new plan is made (`interactions.commit`).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auth.principal import Principal
 from fhir_server.interactions.asked import Ask, at
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, Resource
     from fhir_server.interactions.linking import Links
 
+_BREATH: Final = 25
+"""Entries of a Bundle after which other requests have their turn."""
+
 
 @dataclass(slots=True)
 class Step:
@@ -46,6 +50,7 @@ class Step:
         version: The version that the client is told of: the new one or the one that stays.
         write: What is to be written; None where nothing changes.
         hidden: The conditional create's match is one that the caller may not read.
+        repeats: The earlier, equal conditional create of the same Bundle.
     """
 
     ask: Ask
@@ -56,6 +61,7 @@ class Step:
     write: Write | None = None
     issues: tuple[Issue, ...] = ()
     hidden: bool = False
+    repeats: Step | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -92,9 +98,11 @@ class Plan:
         await self.links.resolve(
             self.ctx, {n: s.name for n, s in enumerate(self.steps) if s.name is not None}
         )
-        for step in self.steps:
+        for number, step in enumerate(self.steps):
             with at(step.ask.place):
                 await self._draft(step)
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
         await self._check_needs()
         self._tag_found()
         return self
@@ -121,7 +129,7 @@ class Plan:
             if other.condition and other.resource_type == ask.resource_type and _same(other, ask):
                 if {other.method, ask.method} != {"POST"}:
                     raise InvalidValue("Two entries of the Bundle have the same condition.")
-                step.name = earlier.name
+                step.name, step.repeats = earlier.name, earlier
                 return True
         return False
 
@@ -170,8 +178,8 @@ class Plan:
         for step in self.steps:
             if step.name is None or step.is_settled:
                 continue
-            if step.ask.method == "POST" and step.ask.condition is not None and step.name in seen:
-                continue  # the second of two equal conditional creates
+            if step.repeats is not None:
+                continue
             if step.name in seen:
                 with at(step.ask.place):
                     raise InvalidValue("Two entries of the Bundle change the same resource.")
@@ -190,13 +198,10 @@ class Plan:
             await self._draft_update(step)
 
     def _draft_create(self, step: Step) -> None:
-        for earlier in self.steps:
-            if earlier is step:
-                break
-            if earlier.name == step.name:
-                step.version, step.hidden = earlier.version, earlier.hidden
-                return
-        self._write(step, step.ask.resource or {})
+        if step.repeats is not None:
+            step.version, step.hidden = step.repeats.version, step.repeats.hidden
+        else:
+            self._write(step, step.ask.resource or {})
 
     async def _draft_update(self, step: Step) -> None:
         ask, current = step.ask, step.current

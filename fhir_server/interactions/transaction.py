@@ -93,7 +93,7 @@ async def _transaction(
     results: dict[int, dict[str, Any]] = {}
     patients = set(plan.patients())
     for entry, step in zip(writes, plan.steps, strict=True):
-        results[entry.number] = _answer(ctx, _written(step, plan), request.prefer)
+        results[entry.number] = _answer(ctx, _written(step), request.prefer)
     for entry in reads:
         with at(entry.place):
             result = await _run(ctx, entry.request)
@@ -134,10 +134,10 @@ async def _check_read(ctx: Context, plan: Plan, entry: Entry) -> None:
     await _run(ctx, request)
 
 
-def _written(step: Step, plan: Plan) -> FhirResult:
+def _written(step: Step) -> FhirResult:
     if step.ask.method == "DELETE":
         return FhirResult(step.status)
-    return result_of(step, plan.patients())
+    return result_of(step, frozenset())
 
 
 async def run_transaction(

@@ -22,6 +22,7 @@ CONTENT_TYPES: Final[dict[Format, bytes]] = {
 }
 _OURS: Final[dict[Format, frozenset[str]]] = {"json": JSON_TYPES, "xml": XML_TYPES}
 _SHORT: Final[dict[str, Format]] = {"json": "json", "xml": "xml"}
+_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
 _CHARSETS: Final = frozenset({"utf-8", "utf8"})
 
 
@@ -56,11 +57,14 @@ def _ranged(part: str) -> tuple[str, float]:
     media, *parameters = (one.strip().lower() for one in part.split(";"))
     quality = 1.0
     for parameter in parameters:
-        if parameter.startswith("q="):
+        name, _, value = parameter.partition("=")
+        if name == "q":
             try:
-                quality = float(parameter[2:])
+                quality = float(value)
             except ValueError:
                 quality = 0.0
+        elif name == "fhirversion" and value not in _VERSIONS:
+            return media, 0.0
     return media, quality
 
 
@@ -96,7 +100,7 @@ def sent(content_type: str) -> Format:
         UnsupportedMediaType: It is neither JSON nor XML, or not in UTF-8.
     """
     media, _, rest = content_type.partition(";")
-    _require_utf8(rest)
+    _require_readable(rest)
     for name, types in _OURS.items():
         if media.strip().lower() in types:
             return name
@@ -110,13 +114,25 @@ def require_form(content_type: str) -> None:
         UnsupportedMediaType: It is none.
     """
     media, _, rest = content_type.partition(";")
-    _require_utf8(rest)
+    _require_readable(rest)
     if media.strip().lower() != FORM:
         raise UnsupportedMediaType(f"The body of _search must be {FORM}.")
 
 
-def _require_utf8(parameters: str) -> None:
+def _require_readable(parameters: str) -> None:
     for parameter in parameters.split(";"):
         name, _, value = parameter.strip().lower().partition("=")
         if name == "charset" and value.strip('"') not in _CHARSETS:
             raise UnsupportedMediaType("The body must be in UTF-8.")
+        if name == "fhirversion" and value not in _VERSIONS:
+            raise UnsupportedMediaType("The body must be of FHIR 4.0.")
+
+
+@lru_cache(maxsize=256)
+def takes_gzip(accept_encoding: bytes) -> bool:
+    """Return whether an Accept-Encoding header takes gzip."""
+    for part in accept_encoding.decode("latin-1").split(","):
+        coding, quality = _ranged(part)
+        if coding in {"gzip", "x-gzip", "*"}:
+            return quality > 0
+    return False

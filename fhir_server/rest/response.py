@@ -51,17 +51,18 @@ _BODILESS: Final = frozenset({204, 304})
 
 @dataclass(slots=True)
 class Response:
-    """A status, headers and ready bytes."""
+    """A status, headers and ready bytes; `zipped` are the same under gzip, where they are kept."""
 
     status: int
     body: bytes = b""
     headers: list[Header] = field(default_factory=list)
+    zipped: bytes | None = None
 
     async def send(self, send: Send, *, gzip_accepted: bool, is_head: bool) -> None:
         """Send it."""
         body, headers = self.body, [*ALWAYS, *self.headers]
         if gzip_accepted and len(body) >= _WORTH_GZIP:
-            body = gzip.compress(body, 4, mtime=0)
+            body = self.zipped or gzip.compress(body, 4, mtime=0)
             headers.append((b"content-encoding", b"gzip"))
         if self.status not in _BODILESS:
             headers.append((b"content-length", b"%d" % len(body)))

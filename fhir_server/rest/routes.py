@@ -7,6 +7,7 @@ No framework stands between the socket and an interaction: a read's bytes go out
 
 from __future__ import annotations
 
+import gzip
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,7 @@ from fhir_server.model.outcome import (
 from fhir_server.rest.authenticate import authenticated
 from fhir_server.rest.body import ClientGone
 from fhir_server.rest.errors import failure, refusal
-from fhir_server.rest.media import CONTENT_TYPES, Wanted
+from fhir_server.rest.media import CONTENT_TYPES, Wanted, takes_gzip
 from fhir_server.rest.request import Arrival, has_body, query_of, wanted, with_body, with_headers
 from fhir_server.rest.response import PREFLIGHT, Response, rendered, written
 
@@ -89,7 +90,7 @@ class FhirApp:
     operations: tuple[Operation, ...]
     max_body: int
     public: Mapping[str, ASGIApp]
-    statements: dict[Wanted, bytes] = field(default_factory=dict)
+    statements: dict[Wanted, tuple[bytes, bytes]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -112,7 +113,7 @@ class FhirApp:
             response = failure(asked.wanted)
         await response.send(
             send,
-            gzip_accepted=b"gzip" in arrival.headers.get(b"accept-encoding", b""),
+            gzip_accepted=takes_gzip(arrival.headers.get(b"accept-encoding", b"")),
             is_head=arrival.method == "HEAD",
         )
 
@@ -150,12 +151,13 @@ class FhirApp:
     def _metadata(self, asked: _Asked) -> Response:
         if asked.problem is not None:
             raise asked.problem
-        body = self.statements.get(asked.wanted)
-        if body is None:
+        ready = self.statements.get(asked.wanted)
+        if ready is None:
             statement = capability_statement(self.base_url, self.operations)
             body = written(codec.dumps(statement), asked.wanted)
-            self.statements[asked.wanted] = body
-        return Response(200, body, [(b"content-type", CONTENT_TYPES[asked.wanted.format])])
+            ready = self.statements[asked.wanted] = (body, gzip.compress(body, mtime=0))
+        kind = (b"content-type", CONTENT_TYPES[asked.wanted.format])
+        return Response(200, ready[0], [kind], ready[1])
 
 
 def _read(arrival: Arrival) -> _Asked:

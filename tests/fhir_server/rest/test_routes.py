@@ -93,7 +93,12 @@ async def test_the_format_that_is_asked_is_answered(
 
 @pytest.mark.parametrize(
     ("query", "accept"),
-    [("", "text/turtle"), ("?_format=ttl", "*/*"), ("", "application/fhir+json;q=0")],
+    [
+        ("", "text/turtle"),
+        ("?_format=ttl", "*/*"),
+        ("", "application/fhir+json;q=0"),
+        ("", "application/fhir+json; fhirVersion=5.0"),
+    ],
 )
 async def test_another_format_is_not_acceptable(client: Client, query: str, accept: str) -> None:
     """A format that is not ours is 406, in JSON."""
@@ -212,7 +217,9 @@ async def test_long_answers_are_gzipped_where_asked(client: Client) -> None:
     """Accept-Encoding gzip compresses what is long, and only then."""
     plain = await client.get("metadata", headers={"Accept-Encoding": "identity"})
     zipped = await client.get("metadata", headers={"Accept-Encoding": "gzip"})
+    refused = await client.get("metadata", headers={"Accept-Encoding": "gzip;q=0"})
 
+    assert "Content-Encoding" not in refused.headers
     assert "Content-Encoding" not in plain.headers
     assert zipped.headers["Content-Encoding"] == "gzip"
     assert plain.content == zipped.content
