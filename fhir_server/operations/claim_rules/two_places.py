@@ -70,7 +70,7 @@ def _inside(visit: Visit, stay: Visit) -> bool:
         return False
     no_end = visit.end is None or visit.kind in ENDS_WITH_DRUGS
     left = visit.start if no_end or visit.end is None else visit.end
-    return stay.start < visit.start < _end(stay) and left <= _end(stay)
+    return stay.start <= visit.start < _end(stay) and left <= _end(stay)
 
 
 def _end(visit: Visit) -> datetime:
