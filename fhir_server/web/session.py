@@ -34,7 +34,7 @@ from fhir_server.model.outcome import UnknownResource
 
 CLIENT_ID: Final = "web-book"
 LOGIN_PATH: Final = "/book/login"
-_PAGE: Final = re.compile(r"/book(/[A-Za-z0-9.\-]+)*(\?lang=(vi|en))?")
+_PAGE: Final = re.compile(r"/book(/[A-Za-z0-9\-][A-Za-z0-9.\-]*)*(\?lang=(vi|en))?")
 """Where a log-in may lead: pages of the book alone, so that it is no open redirect."""
 
 _LOGIN_SECONDS: Final = 900

@@ -30,8 +30,8 @@ GENDERS: Final = {
 """How a provider may write the sex; the digits are MA_GIOI_TINH of 130/QĐ-BYT."""
 
 _TWELVE: Final = re.compile(r"[0-9]{12}")
-_DATE: Final = re.compile(r"(\d{4})(?:-?(\d{2})(?:-?(\d{2}))?)?")
-_WRITTEN: Final = re.compile(r"(\d{2})[/-](\d{2})[/-](\d{4})")
+_DATE: Final = re.compile(r"([0-9]{4})(?:-?([0-9]{2})(?:-?([0-9]{2}))?)?")
+_WRITTEN: Final = re.compile(r"([0-9]{2})[/-]([0-9]{2})[/-]([0-9]{4})")
 
 
 class BadClaims(ValueError):

@@ -12,13 +12,21 @@ from auth.writes import COMPARTMENT
 from fhir_server.model.definitions import RESOURCE_TYPES
 
 MOTHER = Principal(
-    "citizen", "vneid-app", patient_id="mother", fhir_user="Patient/mother",
-    scopes=CITIZEN_SCOPES, level=2,
-)  # fmt: skip
+    "citizen",
+    "vneid-app",
+    patient_id="mother",
+    fhir_user="Patient/mother",
+    scopes=CITIZEN_SCOPES,
+    level=2,
+)
 CHILD = Principal(
-    "citizen", "vneid-app", patient_id="bao", fhir_user="Patient/mother",
-    scopes=CITIZEN_SCOPES, level=2,
-)  # fmt: skip
+    "citizen",
+    "vneid-app",
+    patient_id="bao",
+    fhir_user="Patient/mother",
+    scopes=CITIZEN_SCOPES,
+    level=2,
+)
 LEVEL_1 = Principal("citizen", "vneid-app", patient_id="mother", scopes=CITIZEN_SCOPES, level=1)
 HOSPITAL = Principal("facility", "hospital-01999", code="01999", scopes=EVERYTHING)
 DOCTOR = Principal(
@@ -92,10 +100,9 @@ def word(policy: AccessPolicy, criteria: Criteria | None) -> str:
             return "that book"
         case Matching(query) if query == f"_id={principal.patient_id}":
             return "that book"
-        case AnyOf((Matching(query), Matching(other))) if (
-            query.endswith(f"payor:identifier={PAYER}|{principal.code}")
-            and other == query.replace("payor:identifier", "payor:Organization.identifier")
-        ):
+        case AnyOf((Matching(query), Matching(other))) if query.endswith(
+            f"payor:identifier={PAYER}|{principal.code}"
+        ) and other == query.replace("payor:identifier", "payor:Organization.identifier"):
             return "its insured's"
         case AnyOf((InPatientCompartment(patient), Matching("_id=link-1"))):
             assert patient == principal.patient_id

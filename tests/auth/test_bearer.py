@@ -158,21 +158,31 @@ def forged(world: World, **claims: Any) -> str:
     """A token that our own key signs, as if issuing had gone wrong."""
     now = world.server.time()
     base = {
-        "iss": world.origin, "aud": f"{world.origin}/fhir", "sub": "hospital-01999",
-        "client_id": "hospital-01999", "scope": "system/*.cruds", "iat": now, "exp": now + 60, "jti": "x",
-    }  # fmt: skip
+        "iss": world.origin,
+        "aud": f"{world.origin}/fhir",
+        "sub": "hospital-01999",
+        "client_id": "hospital-01999",
+        "scope": "system/*.cruds",
+        "iat": now,
+        "exp": now + 60,
+        "jti": "x",
+    }
     return tokens.issue(AccessToken(**base | claims), world.keys)
 
 
 @pytest.mark.parametrize(
     "claims",
     [
-        {"sub": "system"}, {"patient": "mother"}, {"jti": "family.x"}, {"client_id": "nobody"},
-        {"client_id": "vneid-app"}, {"client_id": "vneid-app", "jti": "nofamily.x"},
+        {"sub": "system"},
+        {"patient": "mother"},
+        {"jti": "family.x"},
+        {"client_id": "nobody"},
+        {"client_id": "vneid-app"},
+        {"client_id": "vneid-app", "jti": "nofamily.x"},
         {"client_id": "vneid-app", "patient": "mother"},
     ],
     ids=str,
-)  # fmt: skip
+)
 async def test_a_token_that_does_not_fit_its_client_is_refused(
     world: World, claims: dict[str, Any]
 ) -> None:
@@ -184,8 +194,15 @@ async def test_a_grant_serves_its_own_client_and_patient_alone(world: World) -> 
     """A token that names another client's grant, or another patient, is refused."""
     token = (await world.citizen(MOTHER))["access_token"]
     family = world.verifier.verify(token, world.clock().timestamp()).family
-    await world.grants.register(Client(client_id="other", name="O", kind="app",
-                                       redirect_uris=("https://o/",), scopes=("patient/*.rs",)))  # fmt: skip
+    await world.grants.register(
+        Client(
+            client_id="other",
+            name="O",
+            kind="app",
+            redirect_uris=("https://o/",),
+            scopes=("patient/*.rs",),
+        )
+    )
     ours = {"client_id": "vneid-app", "sub": "s", "jti": f"{family}.x", "scope": "patient/*.rs"}
 
     assert await world.access(forged(world, **ours, patient="mother"))

@@ -18,8 +18,13 @@ HOSPITAL: dict[str, Any] = {
     "jwks": {"keys": [KEY.as_dict(private=True)]},
     "scope": "system/*.rs system/Bundle.c",
 }
-APP = {"id": "app", "name": "App", "kind": "app", "redirect_uris": ["https://app.example/cb"],
-       "scopes": ["openid", "patient/*.rs"]}  # fmt: skip
+APP = {
+    "id": "app",
+    "name": "App",
+    "kind": "app",
+    "redirect_uris": ["https://app.example/cb"],
+    "scopes": ["openid", "patient/*.rs"],
+}
 
 
 def test_a_registration_file_is_read_and_kept_whole() -> None:
@@ -42,9 +47,13 @@ def test_the_private_part_of_a_key_is_not_kept() -> None:
 def test_short_names_are_read_too() -> None:
     """`id`, `name`, `scopes` and `payer` are understood."""
     insurer = parse_client({
-        "id": "i", "name": "I", "kind": "insurer", "payer": "PRIVATE-01",
-        "jwks_url": "https://i.example/jwks", "scopes": ["system/Claim.rs"],
-    })  # fmt: skip
+        "id": "i",
+        "name": "I",
+        "kind": "insurer",
+        "payer": "PRIVATE-01",
+        "jwks_url": "https://i.example/jwks",
+        "scopes": ["system/Claim.rs"],
+    })
 
     assert (insurer.client_id, insurer.code, insurer.private) == ("i", "PRIVATE-01", True)
     assert insurer.jwks_uri == "https://i.example/jwks"
@@ -53,16 +62,30 @@ def test_short_names_are_read_too() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"kind": "robber"}, {"kind": None}, {"client_id": ""}, {"client_id": "../x"},
-        {"client_id": "a|b"}, {"client_name": ""}, {"facility": "1234"}, {"facility": "12345x"},
-        {"jwks": {}}, {"jwks": {"keys": []}}, {"jwks": {"keys": [{"kty": "oct", "kid": "1", "k": "x"}]}},
-        {"jwks": {"keys": [{"kty": "EC"}]}}, {"jwks": None}, {"scope": "patient/*.rs"},
-        {"scope": "system/*.rx"}, {"redirect_uris": "https://x"}, {"kind": "insurer", "facility": "a b"},
-        {"redirect_uris": ["https://x/#f"]}, {"redirect_uris": ["https://*.x/"]},
-        {"redirect_uris": ["javascript:alert(1)"]}, {"redirect_uris": ["/relative"]},
+        {"kind": "robber"},
+        {"kind": None},
+        {"client_id": ""},
+        {"client_id": "../x"},
+        {"client_id": "a|b"},
+        {"client_name": ""},
+        {"facility": "1234"},
+        {"facility": "12345x"},
+        {"jwks": {}},
+        {"jwks": {"keys": []}},
+        {"jwks": {"keys": [{"kty": "oct", "kid": "1", "k": "x"}]}},
+        {"jwks": {"keys": [{"kty": "EC"}]}},
+        {"jwks": None},
+        {"scope": "patient/*.rs"},
+        {"scope": "system/*.rx"},
+        {"redirect_uris": "https://x"},
+        {"kind": "insurer", "facility": "a b"},
+        {"redirect_uris": ["https://x/#f"]},
+        {"redirect_uris": ["https://*.x/"]},
+        {"redirect_uris": ["javascript:alert(1)"]},
+        {"redirect_uris": ["/relative"]},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_wrong_file_is_refused(change: dict[str, Any]) -> None:
     """What is missing or wrong is said, and nothing is registered."""
     with pytest.raises(BadClient):
@@ -106,7 +129,7 @@ def test_an_app_without_a_redirect_uri_is_refused() -> None:
         ("", False),
     ],
 )
-def test_redirect_uris_are_compared_as_written(uri: str, is_taken: bool) -> None:
+def test_redirect_uris_are_compared_as_written(uri: str, is_taken) -> None:
     """Exact, but for the port of the loopback address (RFC 8252, 7.3)."""
     client = Client(
         client_id="a",

@@ -15,18 +15,25 @@ APP = Client(client_id="vneid-app", name="App", kind="app")
 
 async def opened(world: World, *scopes: str) -> Family:
     family = new_family(
-        client=APP, patient="p", own_patient="p", number="001195012345",
-        scopes=scopes or ("patient/*.rs", "offline_access"), now=world.server.time(),
-    )  # fmt: skip
+        client=APP,
+        patient="p",
+        own_patient="p",
+        number="001195012345",
+        scopes=scopes or ("patient/*.rs", "offline_access"),
+        now=world.server.time(),
+    )
     await world.grants.open_family(family)
     return family
 
 
 async def a_code(world: World, family: Family) -> tuple[str, Code]:
     code = Code(
-        family=family.id, client_id="vneid-app", redirect_uri="r", challenge="c",
+        family=family.id,
+        client_id="vneid-app",
+        redirect_uri="r",
+        challenge="c",
         until=world.server.time() + 60,
-    )  # fmt: skip
+    )
     return await world.grants.issue_code(code, family), code
 
 

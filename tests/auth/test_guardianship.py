@@ -32,7 +32,12 @@ def test_a_verified_link_names_the_child() -> None:
         {"extension": [{"url": VERIFIED, "valueBoolean": False}]},
         {"extension": [{"url": VERIFIED, "valueString": "true"}]},
         {"extension": [{"url": VERIFIED, "valueBoolean": 1}]},
-        {"extension": [{"url": VERIFIED, "valueBoolean": True}, {"url": VERIFIED, "valueBoolean": False}]},
+        {
+            "extension": [
+                {"url": VERIFIED, "valueBoolean": True},
+                {"url": VERIFIED, "valueBoolean": False},
+            ]
+        },
         {"extension": [{"url": VERIFIED + "x", "valueBoolean": True}]},
         {"active": False},
         {"identifier": []},
@@ -52,7 +57,7 @@ def test_a_verified_link_names_the_child() -> None:
         {"resourceType": "Patient"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_anything_less_is_no_link(change: dict[str, Any]) -> None:
     """One thing missing or wrong, and nobody may act."""
     assert acts_for(LINK | change, NUMBER, ON) is None
@@ -61,12 +66,17 @@ def test_anything_less_is_no_link(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "period",
     [
-        {"end": "2026-11-20"}, {"end": "2026-11"}, {"end": "2026"}, {"start": "2026-11-20"},
-        {"start": "2026", "end": "2026"}, {"end": "2026-11-19T17:00:00Z"},
-        {"end": "2026-11-20T00:00:00+07:00"}, {"end": "2026-12"},
+        {"end": "2026-11-20"},
+        {"end": "2026-11"},
+        {"end": "2026"},
+        {"start": "2026-11-20"},
+        {"start": "2026", "end": "2026"},
+        {"end": "2026-11-19T17:00:00Z"},
+        {"end": "2026-11-20T00:00:00+07:00"},
+        {"end": "2026-12"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_both_ends_of_a_period_count(period: dict[str, str]) -> None:
     """The day of the start and of the end are in it; a year or month is in it whole."""
     assert acts_for(LINK | {"period": period}, NUMBER, ON) == "bao"
@@ -83,7 +93,9 @@ def test_the_drafts_system_is_the_number_too() -> None:
     """The Ministry draft's system of the number is read as ours."""
     draft = "http://fhir.ehealth.gov.vn/core/sid/national_id"
 
-    assert acts_for(LINK | {"identifier": [{"system": draft, "value": NUMBER}]}, NUMBER, ON) == "bao"
+    assert (
+        acts_for(LINK | {"identifier": [{"system": draft, "value": NUMBER}]}, NUMBER, ON) == "bao"
+    )
 
 
 def test_the_day_is_viet_nams() -> None:

@@ -19,8 +19,18 @@ from tests.auth import access_table
 from tests.auth.access_table import AUDITOR, BHXH, CHILD, HOSPITAL, LEVEL_1, MOTHER, PRIVATE
 
 README = (Path(next(iter(auth.__path__))) / "README.md").read_text(encoding="utf-8")
-ALL_INTERACTIONS = [*INTERACTIONS, "transaction", "batch", "submit", "submission-read", "$check",
-                    "$submit", "$health-book", "$everything", "$unheard-of"]  # fmt: skip
+ALL_INTERACTIONS = [
+    *INTERACTIONS,
+    "transaction",
+    "batch",
+    "submit",
+    "submission-read",
+    "$check",
+    "$submit",
+    "$health-book",
+    "$everything",
+    "$unheard-of",
+]
 
 
 @pytest.mark.parametrize("lines", [access_table.table(), access_table.operations_table()])
@@ -49,7 +59,9 @@ def test_a_level_1_account_may_nothing(interaction: str, resource_type: str | No
 @pytest.mark.parametrize(
     "principal", [MOTHER, CHILD, HOSPITAL, BHXH, PRIVATE, AUDITOR], ids=lambda p: p.client_id
 )
-@pytest.mark.parametrize("interaction", ["$unheard-of", "history-system", "history-type", "delete-all", ""])
+@pytest.mark.parametrize(
+    "interaction", ["$unheard-of", "history-system", "history-type", "delete-all", ""]
+)
 def test_what_is_not_foreseen_is_refused(principal: Principal, interaction: str) -> None:
     """Silence means no, of interactions, operations and types."""
     policy = policy_for(principal)
@@ -59,14 +71,20 @@ def test_what_is_not_foreseen_is_refused(principal: Principal, interaction: str)
     assert policy.narrow("search-system", None) is None
 
 
-@pytest.mark.parametrize("principal", [MOTHER, HOSPITAL, BHXH, AUDITOR, SYSTEM], ids=lambda p: p.kind)
+@pytest.mark.parametrize(
+    "principal", [MOTHER, HOSPITAL, BHXH, AUDITOR, SYSTEM], ids=lambda p: p.kind
+)
 @pytest.mark.parametrize("interaction", ALL_INTERACTIONS)
 def test_without_scopes_nothing_is_granted(principal: Principal, interaction: str) -> None:
     """A token that holds no resource scope opens nothing."""
     bare = Principal(
-        principal.kind, principal.client_id, principal.code, principal.patient_id,
-        level=principal.level, scopes=(),
-    )  # fmt: skip
+        principal.kind,
+        principal.client_id,
+        principal.code,
+        principal.patient_id,
+        level=principal.level,
+        scopes=(),
+    )
 
     for resource_type in ("Patient", "Claim", "Consent", "AuditEvent", "Bundle", None):
         assert policy_for(bare).narrow(interaction, resource_type) is None
@@ -76,22 +94,41 @@ def test_without_scopes_nothing_is_granted(principal: Principal, interaction: st
     st.sampled_from([MOTHER, CHILD, HOSPITAL, BHXH, PRIVATE, AUDITOR, SYSTEM]),
     st.sampled_from(ALL_INTERACTIONS),
     st.sampled_from(["Patient", "Claim", "Consent", "AuditEvent", "Observation", "Organization"]),
-    st.sets(st.sampled_from(["patient/*.r", "patient/Consent.c", "system/*.rs", "system/Claim.r",
-                             "system/Bundle.c", "openid", "system/*.cruds"])),
-)  # fmt: skip
+    st.sets(
+        st.sampled_from([
+            "patient/*.r",
+            "patient/Consent.c",
+            "system/*.rs",
+            "system/Claim.r",
+            "system/Bundle.c",
+            "openid",
+            "system/*.cruds",
+        ])
+    ),
+)
 def test_fewer_scopes_never_show_more(
     principal: Principal, interaction: str, resource_type: str, scopes: set[str]
 ) -> None:
     """With fewer scopes a caller gets what it had, or is refused; never something else."""
     narrower = Principal(
-        principal.kind, principal.client_id, principal.code, principal.patient_id,
-        level=principal.level, scopes=tuple(scopes), private=principal.private,
-    )  # fmt: skip
+        principal.kind,
+        principal.client_id,
+        principal.code,
+        principal.patient_id,
+        level=principal.level,
+        scopes=tuple(scopes),
+        private=principal.private,
+    )
     level = "patient" if principal.kind == "citizen" else "system"
     widest = Principal(
-        principal.kind, principal.client_id, principal.code, principal.patient_id,
-        level=principal.level, scopes=(f"{level}/*.cruds",), private=principal.private,
-    )  # fmt: skip
+        principal.kind,
+        principal.client_id,
+        principal.code,
+        principal.patient_id,
+        level=principal.level,
+        scopes=(f"{level}/*.cruds",),
+        private=principal.private,
+    )
 
     got = policy_for(narrower).narrow(interaction, resource_type)
 
@@ -99,8 +136,10 @@ def test_fewer_scopes_never_show_more(
 
 
 def test_scopes_of_another_level_open_nothing() -> None:
-    """`user/` and `system/` scopes do nothing in a citizen's hands, nor `patient/` in a system's."""
-    citizen = Principal("citizen", "a", patient_id="p", level=2, scopes=("system/*.cruds", "user/*.cruds"))
+    """A `user/` or `system/` scope does nothing for a citizen, nor `patient/` for a system."""
+    citizen = Principal(
+        "citizen", "a", patient_id="p", level=2, scopes=("system/*.cruds", "user/*.cruds")
+    )
     hospital = Principal("facility", "h", code="01999", scopes=("patient/*.cruds",))
 
     assert policy_for(citizen).narrow("read", "Patient") is None
@@ -112,9 +151,10 @@ def test_a_citizen_sees_the_one_patient_and_the_verified_links() -> None:
     policy = policy_for(MOTHER, links=("l1", "l2"))
 
     assert policy.narrow("search-type", "Patient") == Matching("_id=mother")
-    assert policy.narrow("search-type", "RelatedPerson") == AnyOf(
-        (InPatientCompartment("mother"), Matching("_id=l1,l2"))
-    )
+    assert policy.narrow("search-type", "RelatedPerson") == AnyOf((
+        InPatientCompartment("mother"),
+        Matching("_id=l1,l2"),
+    ))
     assert policy_for(MOTHER).narrow("read", "RelatedPerson") == InPatientCompartment("mother")
 
 
@@ -149,15 +189,18 @@ def test_system_alone_chooses_ids() -> None:
 def test_submitting_needs_a_scope_that_covers_bundle_c() -> None:
     """`system/Bundle.c` or wider submits; `system/*.rs` does not."""
     for scopes, is_granted in (
-        (("system/Bundle.c",), True), (("system/*.c",), True), (("system/*.rs",), False),
-        (("system/Patient.cruds",), False), (("user/Bundle.c",), False),
-    ):  # fmt: skip
+        (("system/Bundle.c",), True),
+        (("system/*.c",), True),
+        (("system/*.rs",), False),
+        (("system/Patient.cruds",), False),
+        (("user/Bundle.c",), False),
+    ):
         hospital = Principal("facility", "h", code="01999", scopes=scopes)
         criteria = policy_for(hospital).narrow("submit", None)
         assert criteria == (Tagged("facility/01999") if is_granted else None)
 
 
 def test_a_bundle_is_let_in_for_its_entries_to_be_asked() -> None:
-    """transaction and batch are granted to whoever holds scopes; the entries decide."""
+    """Transaction and batch are granted to whoever holds scopes; the entries decide."""
     assert policy_for(HOSPITAL).narrow("transaction", None) == Anything()
     assert policy_for(MOTHER).narrow("batch", None) == Anything()

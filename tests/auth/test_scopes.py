@@ -40,11 +40,22 @@ def test_a_scope_of_either_version_is_read(text: str, letters: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "openid", "launch/patient", "patient/*.sr", "patient/*.rr", "patient/*.x", "patient/*.",
-        "patient/patient.r", "other/*.r", "patient/*.rs ", "patient/*.rs\n", "PATIENT/*.rs",
-        "patient/Observation.rs?category=laboratory", "patient/.r", "",
+        "openid",
+        "launch/patient",
+        "patient/*.sr",
+        "patient/*.rr",
+        "patient/*.x",
+        "patient/*.",
+        "patient/patient.r",
+        "other/*.r",
+        "patient/*.rs ",
+        "patient/*.rs\n",
+        "PATIENT/*.rs",
+        "patient/Observation.rs?category=laboratory",
+        "patient/.r",
+        "",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_resource_scope_is_none(text: str) -> None:
     """Nothing that is not understood becomes a scope; letters have the order of `cruds`."""
     assert parse(text) is None
@@ -88,11 +99,17 @@ def test_no_more_is_granted_than_is_registered(asked: list[Scope], known: list[S
 
 def test_asked_words_stay_as_written_where_wholly_registered() -> None:
     """A v1 client finds its own words again; words that are not registered are left out."""
-    asked = words("launch/patient patient/*.read patient/Consent.cruds openid user/*.rs online_access")
+    asked = words(
+        "launch/patient patient/*.read patient/Consent.cruds openid user/*.rs online_access"
+    )
 
     assert granted(asked, ("openid", "launch/patient", "patient/*.rs", "patient/Consent.cud")) == (
-        "launch/patient", "patient/*.read", "patient/Consent.rs", "patient/Consent.cud", "openid",
-    )  # fmt: skip
+        "launch/patient",
+        "patient/*.read",
+        "patient/Consent.rs",
+        "patient/Consent.cud",
+        "openid",
+    )
 
 
 def test_wide_wish_is_cut_to_what_is_registered() -> None:
@@ -104,7 +121,7 @@ def test_wide_wish_is_cut_to_what_is_registered() -> None:
     ("letter", "resource_type", "is_allowed"),
     [("r", "Claim", True), ("c", "Claim", False), ("c", "Bundle", True), ("r", "*", False)],
 )
-def test_scopes_allow_letters_on_types(letter: str, resource_type: str, is_allowed: bool) -> None:
+def test_scopes_allow_letters_on_types(letter: str, resource_type: str, is_allowed) -> None:
     """A letter is allowed on a type where one scope allows it; all types need a scope of all."""
     held = ("system/Claim.rs", "system/Bundle.c", "user/*.cruds")
 

@@ -17,9 +17,15 @@ from tests.auth.world import Clock
 
 NOW = 1_800_000_000
 GOOD = {
-    "iss": "http://us", "aud": "http://us/fhir", "sub": "s", "client_id": "c",
-    "scope": "system/*.rs", "iat": NOW, "exp": NOW + 900, "jti": "j",
-}  # fmt: skip
+    "iss": "http://us",
+    "aud": "http://us/fhir",
+    "sub": "s",
+    "client_id": "c",
+    "scope": "system/*.rs",
+    "iat": NOW,
+    "exp": NOW + 900,
+    "jti": "j",
+}
 HEADER = {"alg": "ES256", "typ": "at+jwt"}
 
 
@@ -60,14 +66,26 @@ def test_an_issued_token_has_the_contracts_claims(keys: FolderKeys) -> None:
 @pytest.mark.parametrize(
     "claims",
     [
-        {"iss": "http://them"}, {"aud": "http://them/fhir"}, {"aud": "http://us"},
-        {"aud": ["http://us/fhir", "http://them"]}, {"exp": NOW}, {"exp": NOW - 1},
-        {"iat": NOW + 60, "exp": NOW + 600}, {"exp": NOW + 901}, {"iat": NOW - 1000},
-        {"sub": ""}, {"client_id": ""}, {"jti": ""}, {"sub": None}, {"exp": None},
-        {"exp": str(NOW + 900)}, {"scope": None}, {"iat": None},
+        {"iss": "http://them"},
+        {"aud": "http://them/fhir"},
+        {"aud": "http://us"},
+        {"aud": ["http://us/fhir", "http://them"]},
+        {"exp": NOW},
+        {"exp": NOW - 1},
+        {"iat": NOW + 60, "exp": NOW + 600},
+        {"exp": NOW + 901},
+        {"iat": NOW - 1000},
+        {"sub": ""},
+        {"client_id": ""},
+        {"jti": ""},
+        {"sub": None},
+        {"exp": None},
+        {"exp": str(NOW + 900)},
+        {"scope": None},
+        {"iat": None},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_signed_token_with_a_wrong_claim_is_refused(
     keys: FolderKeys, verifier: Verifier, claims: dict
 ) -> None:
@@ -133,9 +151,7 @@ def test_a_key_in_the_header_is_not_used(keys: FolderKeys, verifier: Verifier) -
         {"jwk": theirs.as_dict(private=False)},
         {"jku": "https://evil.example/jwks", "kid": "x"},
     ):
-        token = jws.serialize_compact(
-            HEADER | extra, msgspec.json.encode(GOOD), theirs, ["ES256"]
-        )
+        token = jws.serialize_compact(HEADER | extra, msgspec.json.encode(GOOD), theirs, ["ES256"])
         with pytest.raises(InvalidToken):
             verifier.verify(token, NOW)
 

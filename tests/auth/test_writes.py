@@ -40,22 +40,33 @@ def test_a_facility_writes_what_names_an_encounter_of_its_own(principal: Princip
         {"resourceType": "Observation"},
         {"resourceType": "Observation", "encounter": {"reference": "urn:uuid:1"}},
         {"resourceType": "Observation", "encounter": {"identifier": {"value": "x"}}},
-        {"resourceType": "Provenance", "target": [], "entity": [{"what": {"reference": "Encounter/e"}}]},
+        {
+            "resourceType": "Provenance",
+            "target": [],
+            "entity": [{"what": {"reference": "Encounter/e"}}],
+        },
         {"resourceType": "AuditEvent", "x": {"reference": "Encounter/e"}},
         {"resourceType": "Consent", "patient": {"reference": "Patient/p"}},
         {"resourceType": "RelatedPerson", "patient": {"reference": "Patient/p"}},
         {"resourceType": "ClaimResponse", "x": {"reference": "Encounter/e"}},
         {"resourceType": "ValueSet", "x": {"reference": "Encounter/e"}},
-        {"resourceType": "Patient"}, {"resourceType": "Coverage"}, {"resourceType": "Organization"},
+        {"resourceType": "Patient"},
+        {"resourceType": "Coverage"},
+        {"resourceType": "Organization"},
         {"resourceType": "Practitioner"},
         {"resourceType": "Encounter", "identifier": [{"system": MA_LK, "value": "79999|LK"}]},
         {"resourceType": "Encounter", "identifier": [{"system": MA_LK, "value": "01999"}]},
         {"resourceType": "Encounter", "identifier": [{"system": MA_LK}]},
-        {"resourceType": "Encounter", "serviceProvider": {"identifier": {"system": MA_CSKCB, "value": "79999"}}},
-        {}, {"resourceType": 7}, {"resourceType": "Nothing"},
+        {
+            "resourceType": "Encounter",
+            "serviceProvider": {"identifier": {"system": MA_CSKCB, "value": "79999"}},
+        },
+        {},
+        {"resourceType": 7},
+        {"resourceType": "Nothing"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_facility_is_refused_what_is_not_its_own(resource: dict[str, Any]) -> None:
     """No Encounter, another's visit, another's type: refused by the content alone."""
     with pytest.raises(Forbidden):
@@ -112,7 +123,7 @@ def test_what_is_shared_comes_by_conditional_create(resource_type: str) -> None:
     ],
     ids=str,
 )
-def test_what_others_wrote_too_is_not_changed(tags: set[str], may: bool) -> None:
+def test_what_others_wrote_too_is_not_changed(tags: set[str], may) -> None:
     """A shared resource is changed by the facility that alone wrote and needs it."""
     policy = policy_for(HOSPITAL)
 
@@ -128,9 +139,11 @@ def test_nobody_but_system_states_a_verification(principal: Principal, url: str)
     mark = {"extension": [{"url": url, "valueBoolean": False}]}
     consent = {"resourceType": "Consent", "patient": {"reference": "Patient/mother"}}
     for resource in (
-        OBSERVATION | mark, consent | mark, consent | {"contained": [{"name": [mark]}]},
+        OBSERVATION | mark,
+        consent | mark,
+        consent | {"contained": [{"name": [mark]}]},
         {"resourceType": "Patient"} | mark,
-    ):  # fmt: skip
+    ):
         with pytest.raises(Forbidden):
             policy_for(principal).check_write("create", resource, conditional=True)
 
@@ -163,12 +176,18 @@ def test_a_citizen_writes_consents_of_that_book(principal: Principal) -> None:
 @pytest.mark.parametrize(
     "patient",
     [
-        {"reference": "Patient/other"}, {"reference": "Patient/mother/_history/1"}, {}, None, "x",
+        {"reference": "Patient/other"},
+        {"reference": "Patient/mother/_history/1"},
+        {},
+        None,
+        "x",
         {"reference": "Patient/mother", "identifier": {"value": "001093054321"}},
-        {"identifier": {"value": "1"}}, {"reference": "http://x/Patient/mother"}, [],
+        {"identifier": {"value": "1"}},
+        {"reference": "http://x/Patient/mother"},
+        [],
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_citizen_is_refused_anothers_consent(patient: Any) -> None:
     """Anything but a literal reference to that Patient is refused."""
     with pytest.raises(Forbidden):

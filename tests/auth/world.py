@@ -103,9 +103,7 @@ class World:
         self.registration = Registration(
             issuer=f"{origin}/vneid", client_id="fhir-server", client_secret="s3cret+/="
         )
-        self.provider = VneidClient(
-            self.registration, self.back_http, self.jwks_cache, self.clock
-        )
+        self.provider = VneidClient(self.registration, self.back_http, self.jwks_cache, self.clock)
         self.server = AuthorizationServer(
             origin=origin,
             grants=self.grants,
@@ -117,9 +115,7 @@ class World:
         )
         self.idp = StandIn(
             issuer=f"{origin}/vneid",
-            parties=(
-                RelyingParty("fhir-server", "s3cret+/=", (f"{origin}/auth/callback",)),
-            ),
+            parties=(RelyingParty("fhir-server", "s3cret+/=", (f"{origin}/auth/callback",)),),
             store=self.ledger,
             keys=FolderKeys(folder / "vneid", self.clock),
             lookup=self.lookup,
@@ -256,9 +252,7 @@ class World:
         """Go through the stand-in's page, and the page that asks whose book."""
         login = await self.follow(browser, start)
         assert 'name="cccd"' in login.text, login.text
-        answer = await browser.post(
-            str(login.url), data={"cccd": number, "level": level, **more}
-        )
+        answer = await browser.post(str(login.url), data={"cccd": number, "level": level, **more})
         answer = await self.follow(browser, answer)
         if 'name="patient"' in answer.text and patient is not None:
             handle = re.search(r'name="login" value="([^"]+)"', answer.text)
@@ -325,9 +319,8 @@ async def book_page(request: Request) -> Response:
         "children": [child.patient_id for child in session.children],
         "kept_apart": list(session.kept_apart),
         "csrf": session.csrf,
-        "sees_links": ctx.policy == policy_for(ctx.principal, links=tuple(
-            child.link_id for child in session.children
-        )),
+        "sees_links": ctx.policy
+        == policy_for(ctx.principal, links=tuple(child.link_id for child in session.children)),
     })
 
 

@@ -50,17 +50,21 @@ async def test_a_request_may_be_posted(world: World) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"client_id": None}, {"client_id": "nobody"}, {"client_id": "hospital-01999"},
-        {"redirect_uri": None}, {"redirect_uri": "https://evil.example/callback"},
+        {"client_id": None},
+        {"client_id": "nobody"},
+        {"client_id": "hospital-01999"},
+        {"redirect_uri": None},
+        {"redirect_uri": "https://evil.example/callback"},
         {"redirect_uri": "http://127.0.0.1:5555/callback/../x"},
         {"redirect_uri": "http://127.0.0.1:5555/callback#x"},
         {"redirect_uri": "http://127.0.0.1:5555@evil.example/callback"},
-        {"redirect_uri": "//evil.example/callback"}, {"redirect_uri": "javascript:alert(1)"},
+        {"redirect_uri": "//evil.example/callback"},
+        {"redirect_uri": "javascript:alert(1)"},
         {"redirect_uri": "http://127.0.0.1:5555/callback\r\nX: y"},
         {"redirect_uri": "http://testserver/book/callback"},
     ],
     ids=str,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
 async def test_nothing_is_sent_to_a_place_that_is_not_registered(
     world: World, changes: dict[str, str | None], accept: str
@@ -208,7 +212,9 @@ async def test_two_logins_in_one_browser_do_not_disturb_each_other(world: World)
         assert (await browser.get(second)).headers["location"].startswith(APP_REDIRECT)
 
 
-@pytest.mark.parametrize("query", ["", "state=x&code=y", "code=y", "state=&code=", "state=a&state=b"])
+@pytest.mark.parametrize(
+    "query", ["", "state=x&code=y", "code=y", "state=&code=", "state=a&state=b"]
+)
 async def test_a_callback_that_nobody_waits_for_is_refused(world: World, query: str) -> None:
     """An unknown state gives a page or an error, never a redirect."""
     answer = await world.http.get(f"/auth/callback?{query}")
@@ -260,8 +266,10 @@ async def test_level_1_is_told_what_to_do(world: World) -> None:
         assert world.citizens.claimed == []
         links = [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]+)"', answer.text)]
         assert query_of(links[1]) == {
-            "error": "access_denied", "state": "the-state", "iss": world.origin,
-        }  # fmt: skip
+            "error": "access_denied",
+            "state": "the-state",
+            "iss": world.origin,
+        }
         again = await browser.get(links[0])
         finished = await world.log_in(browser, again, MOTHER, patient="mother")
 
@@ -419,17 +427,24 @@ async def test_over_tls_cookies_are_secure(tmp_path) -> None:
 async def test_an_apps_own_scheme_gets_its_answer(world: World) -> None:
     """A registered private scheme is exact, and allowed by the page's policy."""
     await world.grants.register(
-        Client(client_id="native", name="N", kind="app", redirect_uris=("vn.example.app:/cb?x=1",),
-               scopes=("launch/patient", "patient/*.rs"))
-    )  # fmt: skip
+        Client(
+            client_id="native",
+            name="N",
+            kind="app",
+            redirect_uris=("vn.example.app:/cb?x=1",),
+            scopes=("launch/patient", "patient/*.rs"),
+        )
+    )
     changes = {"client_id": "native", "redirect_uri": "vn.example.app:/cb?x=1"}
     async with world.new_http() as browser:
         start = await browser.get("/auth/authorize", params=world.asked(VERIFIER, **changes))
         page = await world.log_in(browser, start, MOTHER)
         answer = await world.log_in(
-            browser, await browser.get("/auth/authorize", params=world.asked(VERIFIER, **changes)),
-            MOTHER, patient="bao",
-        )  # fmt: skip
+            browser,
+            await browser.get("/auth/authorize", params=world.asked(VERIFIER, **changes)),
+            MOTHER,
+            patient="bao",
+        )
 
     assert "vn.example.app:" in page.headers["content-security-policy"]
     assert urlsplit(answer.headers["location"]).scheme == "vn.example.app"

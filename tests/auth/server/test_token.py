@@ -48,14 +48,28 @@ async def test_a_scope_that_is_not_registered_is_refused(world: World, scope: st
 @pytest.mark.parametrize(
     "claims",
     [
-        {"iss": "system"}, {"sub": "system"}, {"sub": None}, {"aud": "http://testserver"},
-        {"aud": "http://testserver/fhir"}, {"aud": "http://evil/auth/token"}, {"aud": []},
-        {"aud": None}, {"exp": None}, {"exp": 0}, {"exp": "soon"}, {"jti": None}, {"jti": ""},
-        {"jti": "x" * 300}, {"nbf": 4_000_000_000}, {"iat": 4_000_000_000},
-        {"iss": None}, {"iss": "nobody", "sub": "nobody"}, {"iss": ["hospital-01999"]},
+        {"iss": "system"},
+        {"sub": "system"},
+        {"sub": None},
+        {"aud": "http://testserver"},
+        {"aud": "http://testserver/fhir"},
+        {"aud": "http://evil/auth/token"},
+        {"aud": []},
+        {"aud": None},
+        {"exp": None},
+        {"exp": 0},
+        {"exp": "soon"},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": "x" * 300},
+        {"nbf": 4_000_000_000},
+        {"iat": 4_000_000_000},
+        {"iss": None},
+        {"iss": "nobody", "sub": "nobody"},
+        {"iss": ["hospital-01999"]},
     ],
     ids=str,
-)  # fmt: skip
+)
 async def test_an_assertion_with_a_wrong_claim_is_refused(
     world: World, claims: dict[str, Any]
 ) -> None:
@@ -137,9 +151,7 @@ async def test_alg_none_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize(("bits", "status"), [(2048, 200), (1024, 401)])
-async def test_rs384_is_taken_with_a_key_of_2048_bits(
-    world: World, bits: int, status: int
-) -> None:
+async def test_rs384_is_taken_with_a_key_of_2048_bits(world: World, bits: int, status: int) -> None:
     """SMART's other algorithm; a short key is refused."""
     with warnings.catch_warnings():
         # The library warns of the short key that this test is about.
@@ -160,9 +172,12 @@ async def test_a_key_for_another_use_or_algorithm_is_refused(world: World) -> No
     key = ECKey.generate_key("P-384", auto_kid=True)
     for extra in ({"use": "enc"}, {"alg": "ES512"}):
         client = Client(
-            client_id="c", name="C", kind="system", scopes=("system/*.rs",),
+            client_id="c",
+            name="C",
+            kind="system",
+            scopes=("system/*.rs",),
             jwks={"keys": [key.as_dict(private=False) | extra]},
-        )  # fmt: skip
+        )
         await world.grants.register(client)
         assertion = world.assertion("c", key=key.as_dict(private=True))
         assert (await world.backend("", assertion=assertion)).status_code == 401
@@ -182,16 +197,28 @@ async def test_a_disabled_client_gets_no_token(world: World) -> None:
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
         ({"grant_type": "client_credentials"}, 401, "invalid_client"),
         ({"grant_type": "client_credentials", "client_id": "system"}, 401, "invalid_client"),
-        ({"grant_type": "client_credentials", "client_id": "vneid-app"}, 400, "unauthorized_client"),
+        (
+            {"grant_type": "client_credentials", "client_id": "vneid-app"},
+            400,
+            "unauthorized_client",
+        ),
         ({"grant_type": "authorization_code", "client_id": "vneid-app"}, 400, "invalid_grant"),
         ({"grant_type": "authorization_code", "client_id": "web-book"}, 400, "unauthorized_client"),
-        ({"grant_type": "authorization_code", "client_id": "vneid-app", "client_secret": "x"}, 401, "invalid_client"),
+        (
+            {"grant_type": "authorization_code", "client_id": "vneid-app", "client_secret": "x"},
+            401,
+            "invalid_client",
+        ),
         ({"grant_type": "refresh_token", "client_id": "vneid-app"}, 400, "invalid_grant"),
         ({"grant_type": "client_credentials", "client_assertion": "x"}, 400, "invalid_request"),
-        ({"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}, 401, "invalid_client"),
+        (
+            {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE},
+            401,
+            "invalid_client",
+        ),
     ],
     ids=str,
-)  # fmt: skip
+)
 async def test_a_wrong_request_is_told_in_oauths_words(
     world: World, form: dict[str, str], status: int, error: str
 ) -> None:
@@ -246,8 +273,13 @@ async def test_a_code_gives_the_tokens_of_a_book(world: World) -> None:
     assert answer["patient"] == "mother"
     assert answer["need_patient_banner"] is True
     assert answer["scope"].split() == [
-        "openid", "fhirUser", "launch/patient", "offline_access", "patient/*.rs", "patient/Consent.cud",
-    ]  # fmt: skip
+        "openid",
+        "fhirUser",
+        "launch/patient",
+        "offline_access",
+        "patient/*.rs",
+        "patient/Consent.cud",
+    ]
     jwks = (await world.http.get("/auth/jwks")).json()
     claims = jwt.decode(answer["id_token"], KeySet.import_key_set(jwks), ["ES256"]).claims
     assert (claims["iss"], claims["aud"], claims["nonce"]) == (world.origin, "vneid-app", "n-1")
@@ -284,12 +316,17 @@ async def test_a_code_used_twice_ends_its_tokens(world: World) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"code_verifier": "w" * 43}, {"code_verifier": ""}, {"code_verifier": "v" * 42},
-        {"code_verifier": "v" * 200}, {"redirect_uri": "http://127.0.0.1:5556/callback"},
-        {"redirect_uri": ""}, {"code": "x"}, {"code": ""},
+        {"code_verifier": "w" * 43},
+        {"code_verifier": ""},
+        {"code_verifier": "v" * 42},
+        {"code_verifier": "v" * 200},
+        {"redirect_uri": "http://127.0.0.1:5556/callback"},
+        {"redirect_uri": ""},
+        {"code": "x"},
+        {"code": ""},
     ],
     ids=str,
-)  # fmt: skip
+)
 async def test_a_code_without_what_belongs_to_it_is_refused(
     world: World, changes: dict[str, str]
 ) -> None:
@@ -319,8 +356,15 @@ async def test_a_code_ends_after_a_minute(world: World) -> None:
 
 async def test_anothers_code_is_refused(world: World) -> None:
     """A code is its client's."""
-    await world.grants.register(Client(client_id="other", name="O", kind="app",
-                                       redirect_uris=("https://o/",), scopes=("patient/*.rs",)))  # fmt: skip
+    await world.grants.register(
+        Client(
+            client_id="other",
+            name="O",
+            kind="app",
+            redirect_uris=("https://o/",),
+            scopes=("patient/*.rs",),
+        )
+    )
     code = (await world.code_for(MOTHER))["code"]
 
     assert (await world.redeem(code, client_id="other")).status_code == 400

@@ -1,0 +1,103 @@
+"""The signing keys in their folder."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from auth import tokens
+from auth.server.keys import FolderKeys, KeysUnusable
+from auth.tokens import AccessToken, InvalidToken, Verifier
+from tests.auth.world import Clock
+
+
+def a_token(keys: FolderKeys, clock: Clock) -> str:
+    now = int(clock().timestamp())
+    return tokens.issue(
+        AccessToken(
+            iss="i", aud="a", sub="s", client_id="c", scope="", iat=now, exp=now + 900, jti="j"
+        ),
+        keys,
+    )
+
+
+def test_a_key_is_made_on_first_start_for_its_owner_alone(tmp_path: Path) -> None:
+    """Mode 0600, in a folder that is made; the next start uses the same."""
+    folder = tmp_path / "data" / "keys"
+    first = FolderKeys(folder, Clock())
+    files = list(folder.iterdir())
+
+    assert [file.name for file in files] == ["signing-000001.jwk.json"]
+    assert files[0].stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert FolderKeys(folder, Clock()).active().kid == first.active().kid
+
+
+def test_a_rotated_key_verifies_until_its_tokens_have_ended(tmp_path: Path) -> None:
+    """The new one signs at once, in every process; the old one goes after 15 minutes."""
+    clock = Clock()
+    keys, other = FolderKeys(tmp_path, clock), FolderKeys(tmp_path, clock)
+    verifier = Verifier(other, issuer="i", audience="a")
+    old = a_token(keys, clock)
+    verifier.verify(old, clock().timestamp())
+
+    kid = keys.rotate()
+
+    assert other.active().kid == kid
+    assert len(other.jwks()["keys"]) == 2
+    clock.pass_by(890)
+    verifier.verify(old, clock().timestamp())
+    verifier.verify(a_token(other, clock), clock().timestamp())
+    clock.pass_by(60)
+    assert [key["kid"] for key in other.jwks()["keys"]] == [kid]
+    with pytest.raises(InvalidToken):
+        verifier.verify(old, clock().timestamp() - 100)
+
+
+def test_several_rotations_keep_all_keys_in_use(tmp_path: Path) -> None:
+    """Each key verifies for 15 minutes after the next came."""
+    clock = Clock()
+    keys = FolderKeys(tmp_path, clock)
+    for _ in range(3):
+        clock.pass_by(400)
+        keys.rotate()
+
+    assert len(keys.jwks()["keys"]) == 4
+    clock.pass_by(600)
+    assert len(keys.jwks()["keys"]) == 2
+
+
+def test_servers_that_start_at_once_share_one_key(tmp_path: Path) -> None:
+    """No race leaves two first keys."""
+    found: list[str | None] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(FolderKeys(tmp_path, Clock()).active().kid))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(found)) == 1
+    assert len(list(tmp_path.glob("signing-*"))) == 1
+    assert not list(tmp_path.glob(".signing*"))
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """The start says what to do."""
+    FolderKeys(tmp_path, Clock())
+    next(tmp_path.glob("signing-*")).chmod(0o644)
+
+    with pytest.raises(KeysUnusable, match="chmod 600"):
+        FolderKeys(tmp_path, Clock())
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """One sentence, no trace."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(KeysUnusable):
+        FolderKeys(tmp_path / "file" / "keys", Clock())
