@@ -133,10 +133,16 @@ def _in_order(first: str, second: str) -> Check:
 
 
 def _has_coding(node: Node, name: str, system: str, codes: set[str]) -> bool:
-    return any(
-        coding.get("system") == TERMINOLOGY + system and coding.get("code") in codes
-        for coding in items(node, name, "coding")
-    )
+    concept = node.get(name)
+    codings = concept.get("coding") if isinstance(concept, dict) else None
+    for coding in _listed(codings):
+        if (
+            isinstance(coding, dict)
+            and coding.get("code") in codes
+            and coding.get("system") == TERMINOLOGY + system
+        ):
+            return True
+    return False
 
 
 def _quantity(*, system: str, positive: bool = False) -> Check:
@@ -275,7 +281,7 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType({
     "con-1": _any("summary", "assessment"),
     "con-2": _any("code", "detail"),
     "con-4": _clinical_status_stands,
-    "con-5": lambda n: not _is_error(n, "condition-ver-status") or not has(n, "clinicalStatus"),
+    "con-5": lambda n: "clinicalStatus" not in n or not _is_error(n, "condition-ver-status"),
     "cpb-1": _any("rest", "messaging", "document"),
     "cpb-2": _any("description", "software", "implementation"),
     "cpb-14": lambda n: n.get("kind") != "instance" or has(n, "implementation"),

@@ -85,14 +85,14 @@ def _required(type_or_path: str) -> frozenset[str]:
     )
 
 
-def _choices(type_or_path: str) -> tuple[tuple[frozenset[str], bool], ...]:
-    """Return the names of each choice element, and whether one of them must be there."""
-    groups: dict[str, set[str]] = {}
+def _choices(type_or_path: str) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the choice element of each name that is one's, and those that must be there."""
+    choice_of: dict[str, str] = {}
     for name, property_ in definitions.properties(type_or_path).items():
         if property_.element.is_choice:
-            groups.setdefault(property_.element.name, set()).update((name, f"_{name}"))
+            choice_of[name] = choice_of[f"_{name}"] = property_.element.name
     elements = definitions.children(type_or_path)
-    return tuple((frozenset(names), elements[key].min > 0) for key, names in groups.items())
+    return choice_of, frozenset(name for name in choice_of.values() if elements[name].min)
 
 
 def _rules(type_or_path: str) -> tuple[Check, ...]:
@@ -111,10 +111,12 @@ def _object(
     checks: dict[str, Check],
     *,
     required: frozenset[str],
-    choices: tuple[tuple[frozenset[str], bool], ...],
+    choices: tuple[dict[str, str], frozenset[str]],
     rules: tuple[Check, ...],
     is_resource: bool,
 ) -> Check:
+    choice_of, must_choose = choices
+
     def check(node: Any) -> bool:
         if type(node) is not dict:
             return False
@@ -124,12 +126,13 @@ def _object(
                     return False
         except (KeyError, TypeError):  # an unknown name; a list where a code is looked up
             return False
-        names = node.keys()
-        if required and not required <= names:
+        if required and not required <= node.keys():
             return False
-        for group, must_be in choices:
-            count = len(names & group)
-            if count > 1 or (must_be and not count):
+        if choice_of:
+            chosen = [choice_of[key] for key in node if key in choice_of]
+            if len(chosen) > 1 and len(set(chosen)) < len(chosen):
+                return False
+            if must_choose and not must_choose.issubset(chosen):
                 return False
         for rule in rules:
             if not rule(node):
