@@ -73,13 +73,14 @@ async def every_page(ctx: Context, by_type: list[tuple[str, Expression]]) -> lis
             return found
 
 
-def names_in(body: bytes, base_url: str) -> set[Name]:
-    """Return the local resources that a resource refers to, from its canonical bytes.
+def names_in(versions: Iterable[Version], base_url: str) -> set[Name]:
+    """Return the local resources that resources refer to, from their canonical bytes.
 
     Stored JSON has no white space between tokens, and a quote inside a string is escaped, so
     what matches is a `reference`; walking the parsed tree costs ten times as much.
     """
-    found = _references(base_url.encode()).findall(body)
+    whole = b"\n".join(version.body for version in versions)
+    found = set(_references(base_url.encode()).findall(whole))
     return {(kind.decode(), identity.decode()) for kind, identity in found}
 
 

@@ -124,9 +124,6 @@ def _cared_for(param: str, prefix: Prefix, bound: tuple[int, int]) -> Expression
 async def _beside(ctx: Context, versions: list[Version]) -> list[Version]:
     known = {(one.resource_type, one.resource_id) for one in versions}
     wanted = {
-        name
-        for version in versions
-        for name in names_in(version.body, ctx.base_url)
-        if name not in known and name[0] in BESIDE
+        name for name in names_in(versions, ctx.base_url) if name not in known and name[0] in BESIDE
     }
     return await shown_by_name(ctx, sorted(wanted))

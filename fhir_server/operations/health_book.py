@@ -135,8 +135,7 @@ async def _beside(ctx: Context, versions: list[Version]) -> list[tuple[Version, 
     for _ in range(ROUNDS):
         wanted = {
             name
-            for version in waiting
-            for name in names_in(version.body, ctx.base_url)
+            for name in names_in(waiting, ctx.base_url)
             if name not in known and name[0] not in NOT_FOLLOWED
         }
         if not wanted:
