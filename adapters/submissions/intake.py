@@ -31,7 +31,7 @@ from auth.policy import policy_for
 from auth.principal import SYSTEM, Principal
 from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform_with
-from fhir_server.model.outcome import FhirError, Invalid, Unavailable
+from fhir_server.model.outcome import FhirError, Invalid
 from fhir_server.model.primitives import from_micros, micros
 from fhir_server.operations.dossier import commit_dossier
 from fhir_server.operations.visit import Outcome, Sending
@@ -306,8 +306,11 @@ async def resume_pending(ctx: Context, verify: Verify | None = None) -> int:
     for submission_id in waiting:
         try:
             await _resume(ctx, submission_id, verify)
-        except Unavailable:
-            log.warning("submission.not_resumed", submission=submission_id)
+        except Exception as fault:
+            # One that cannot be finished now must not stop the start; its mark stays.
+            log.exception(
+                "submission.not_resumed", submission=submission_id, fault=type(fault).__name__
+            )
     return len(waiting)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -30,12 +31,16 @@ def request_of(parts: list[bytes], encoding: str = "") -> Request:
 def cut(data: bytes, at: list[int]) -> list[bytes]:
     """Return the data in parts."""
     places = sorted({place % (len(data) + 1) for place in at} | {0, len(data)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)] or [data]
+    return [data[a:b] for a, b in pairwise(places)] or [data]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.binary(max_size=5000), st.lists(st.integers(0, 5000), max_size=5), st.booleans())
-def test_a_body_is_the_same_however_it_comes(body: bytes, at: list[int], twice: bool) -> None:
+@given(
+    body=st.binary(max_size=5000),
+    at=st.lists(st.integers(0, 5000), max_size=5),
+    twice=st.booleans(),
+)
+def test_a_body_is_the_same_however_it_comes(body: bytes, at: list[int], *, twice: bool) -> None:
     """Plain or gzip, of one member or two, in any parts: the same bytes."""
     zipped = gzip.compress(body) + (gzip.compress(body) if twice else b"")
 

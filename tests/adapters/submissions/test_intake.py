@@ -193,3 +193,27 @@ async def test_large_bodies_are_kept_in_parts(world: World) -> None:
     assert await keep.body_of(world.store, "s1", known) == body
     await keep.forget(world.store, "s1")
     assert await world.store.scan(keep.SOURCE) == []
+
+
+async def test_one_that_cannot_be_finished_does_not_stop_the_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault while one submission is finished leaves its mark, and the others are finished."""
+    bodies = [envelope([dossier(visit(MA_LK=f"LK-{n}"))]) for n in range(2)]
+    for body in bodies:
+        with pytest.raises(Died):
+            await submit_envelope(dying(world, 2, after=False), body)
+    first = min(await keep.pending(world.store))
+    source_of = keep.source_of
+
+    async def failing(store: Store, submission_id: str) -> keep.Source | None:
+        if submission_id == first:
+            raise RuntimeError
+        return await source_of(store, submission_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keep, "source_of", failing)
+        await resume_pending(world.context())
+
+    assert await keep.pending(world.store) == [first]
+    assert len(await receipts(world)) == 1

@@ -46,9 +46,9 @@ def test_agreeing_is_mutual(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert agree(left, right) or not are_the_same(left, right)
 
 
-@given(PATIENTS, PATIENTS, st.booleans())
+@given(one=PATIENTS, other=PATIENTS, settled=st.booleans())
 def test_merging_loses_nothing_and_again_changes_nothing(
-    one: dict[str, Any], other: dict[str, Any], settled: bool
+    one: dict[str, Any], other: dict[str, Any], *, settled: bool
 ) -> None:
     """Every identifier stays, and the same dossier a second time says nothing new."""
     once = merged(one, other, settled=settled)
@@ -95,7 +95,7 @@ def test_setting_apart_and_free_is_undone(one: dict[str, Any]) -> None:
         ("", "1995-03-07", True),
     ],
 )
-def test_a_birth_year_equals_any_date_in_it(one: str, other: str, same: bool) -> None:
+def test_a_birth_year_equals_any_date_in_it(one: str, other: str, *, same: bool) -> None:
     """A partial date agrees with every date it can be."""
     assert same_birth(one, other) is same
 
