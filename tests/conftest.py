@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -20,6 +22,7 @@ from fhir_server.model.outcome import LoginRequired
 from fhir_server.rest.routes import fhir_app
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Store
+from fhir_server.store.sqlite.store import SqliteStore
 
 BASE = "http://testserver/fhir"
 FACILITY = Principal(
@@ -133,10 +136,21 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def world(clock: Clock) -> World:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """The store in memory, or the one that the variable STORE names."""
+    if os.environ.get("STORE", "memory") == "sqlite":
+        engine: Store = await SqliteStore.open(tmp_path / "fhir.db")
+    else:
+        engine = MemoryStore()
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+def world(clock: Clock, store: Store) -> World:
     """A world with the usual callers."""
     callers = {"hospital": FACILITY, "other": OTHER, "auditor": AUDITOR}
-    return World(clock=clock, callers=callers)
+    return World(store=store, clock=clock, callers=callers)
 
 
 @pytest.fixture
