@@ -92,12 +92,14 @@ def _parser(*, huge: bool) -> etree.XMLParser:
     )
 
 
-def _has_doctype(body: bytes) -> bool:
+def has_doctype(body: bytes) -> bool:
+    """Whether a DOCTYPE stands before the root element, seen without a parser."""
     start = _PROLOG.match(body, len(_BOM) if body.startswith(_BOM) else 0)
     return start is not None and body.startswith(b"<!DOCTYPE", start.end())
 
 
-def _is_utf8(body: bytes) -> bool:
+def is_utf8(body: bytes) -> bool:
+    """Whether the bytes are UTF-8, and say nothing else of themselves."""
     # A NUL would make the parser guess UTF-16 or UTF-32, and hide a DOCTYPE from the look ahead.
     if b"\x00" in body:
         return False
@@ -116,11 +118,11 @@ def _doctype(root: etree._Element) -> str:
 
 
 def _envelope_root(body: bytes) -> etree._Element:
-    if not _is_utf8(body):
+    if not is_utf8(body):
         raise Malformed(
             "The envelope is not UTF-8.", text_vi="Gói dữ liệu không được mã hóa UTF-8."
         )
-    if _has_doctype(body):
+    if has_doctype(body):
         raise Malformed(
             "The envelope has a DOCTYPE, which is not read.",
             text_vi="Gói dữ liệu có DOCTYPE, máy chủ không nhận.",
@@ -230,9 +232,9 @@ def _inner_root(text: str, field: str, parser: etree.XMLParser) -> etree._Elemen
     data = data.strip()
     if not data:
         return None
-    if not _is_utf8(data):
+    if not is_utf8(data):
         raise _Refused("encoding", field)
-    if _has_doctype(data):
+    if has_doctype(data):
         raise _Refused("xml", field)
     if data.count(b"<") > MOST_INNER_TAGS:
         raise _Refused("limit", field)

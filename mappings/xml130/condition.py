@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from fhir_server.model.identifiers import code_system
-from mappings.xml130.draft import Draft, Element, dated, prune, with_label
+from mappings.xml130.draft import Draft, Element, code_list, dated, prune, with_label
 from mappings.xml130.record import Record, Summary
 
 ICD10: Final = "http://hl7.org/fhir/sid/icd-10"
@@ -63,8 +63,7 @@ def conditions(draft: Draft) -> None:
     if xml1.ma_benh_yhct:
         traditional = [
             {"system": code_system("ma-benh-yhct"), "code": part}
-            for part in dict.fromkeys(xml1.ma_benh_yhct.replace(" ", "").split(";"))
-            if part
+            for part in code_list(xml1.ma_benh_yhct)
         ]
         main["code"]["coding"] = [*main["code"].get("coding", []), *traditional]
     # The text of the main diagnosis may name what another code says.

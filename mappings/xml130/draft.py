@@ -33,6 +33,11 @@ def as_code(text: str) -> str:
     return " ".join(text.split())
 
 
+def code_list(text: str) -> list[str]:
+    """Return the codes of a `;` list, each once."""
+    return [code for code in dict.fromkeys(map(as_code, text.split(";"))) if code]
+
+
 def concept(system: str, code: str, text: str) -> Element:
     """Return a CodeableConcept of one of the project's own code systems."""
     coding = prune({"system": code_system(system), "code": as_code(code), "display": text})

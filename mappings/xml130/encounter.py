@@ -11,6 +11,7 @@ from mappings.xml130.draft import (
     Draft,
     Element,
     as_code,
+    code_list,
     dated,
     extensions,
     facility_reference,
@@ -125,7 +126,6 @@ def _extensions(xml1: Summary) -> list[Element]:
         for code in dict.fromkeys(xml1.ma_khoa)
         if code
     ]
-    procedures = xml1.ma_pttt_qt.replace(" ", "").split(";")
     return extensions(
         own(
             "treatment-result",
@@ -142,7 +142,6 @@ def _extensions(xml1: Summary) -> list[Element]:
         *departments,
         *(
             own("icd9-procedure", "Coding", {"system": ICD9, "code": code})
-            for code in dict.fromkeys(procedures)
-            if code
+            for code in code_list(xml1.ma_pttt_qt)
         ),
     )

@@ -10,6 +10,8 @@ from mappings.xml130.condition import icd_codings, key_of
 from mappings.xml130.draft import (
     Draft,
     Element,
+    as_code,
+    code_list,
     concept,
     dated,
     extensions,
@@ -40,7 +42,7 @@ def procedures(draft: Draft) -> None:
 def _procedure(draft: Draft, row: Service) -> Element:
     group = code_tables.COST_GROUP.coding(row.ma_nhom.lstrip("0"))
     code = concept("ma-dich-vu", row.ma_dich_vu, row.ten_dich_vu)
-    more = [{"system": ICD9, "code": part} for part in _parts(row.ma_pttt_qt)]
+    more = [{"system": ICD9, "code": part} for part in code_list(row.ma_pttt_qt)]
     if more:
         code["coding"] = [*code.get("coding", []), *more]
     anaesthesia = code_tables.ANAESTHESIA.coding(row.pp_vo_cam)
@@ -48,7 +50,9 @@ def _procedure(draft: Draft, row: Service) -> Element:
     performers = draft.practitioners(row.nguoi_thuc_hien)
     site = None
     if row.vi_tri_th_dvkt:
-        site = [{"coding": [{"system": code_system("vi-tri"), "code": row.vi_tri_th_dvkt}]}]
+        site = [
+            {"coding": [{"system": code_system("vi-tri"), "code": as_code(row.vi_tri_th_dvkt)}]}
+        ]
     return prune({
         "resourceType": "Procedure",
         "extension": extensions(
@@ -66,10 +70,6 @@ def _procedure(draft: Draft, row: Service) -> Element:
         **_reasons(draft, row),
         "bodySite": site,
     })
-
-
-def _parts(text: str) -> list[str]:
-    return [part for part in dict.fromkeys(text.replace(" ", "").split(";")) if part]
 
 
 def _performed(row: Service) -> dict[str, Any]:
