@@ -15,7 +15,7 @@ from auth.grants import Family, Grants
 from auth.policy import AccessPolicy, policy_for
 from auth.ports import Child, CitizenDirectory
 from auth.principal import Principal
-from auth.scopes import granted, words
+from auth.scopes import held
 from auth.tokens import AccessToken, InvalidToken, Verifier
 from fhir_server.model.outcome import LoginRequired
 
@@ -79,7 +79,7 @@ class BearerTokens:
             return await self._citizen(claims, client)
         if claims.sub != client.client_id or claims.family or claims.patient:
             raise InvalidToken("the client's kind has changed")
-        principal = principal_of(client, granted(words(claims.scope), client.scopes))
+        principal = principal_of(client, held(claims.scope, client.scopes))
         return Access(principal, policy_for(principal))
 
     async def _citizen(self, claims: AccessToken, client: Client) -> Access:
@@ -88,7 +88,7 @@ class BearerTokens:
             raise InvalidToken("the grant has ended")
         if claims.patient != family.patient:
             raise InvalidToken("the grant is of another patient")
-        scopes = granted(words(claims.scope), client.scopes)
+        scopes = held(claims.scope, client.scopes)
         return await citizen_access(self._directory, client, family, scopes)
 
 

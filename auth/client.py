@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -90,8 +91,9 @@ def encode(client: Client) -> bytes:
     return msgspec.json.encode(client)
 
 
+@lru_cache(maxsize=1024)
 def decode(data: bytes) -> Client:
-    """Return a client from the ledger."""
+    """Return a client from the ledger; the same bytes are the same client."""
     return msgspec.json.decode(data, type=Client)
 
 

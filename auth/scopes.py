@@ -86,6 +86,12 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split()))
 
 
+@lru_cache(maxsize=4096)
+def held(scope: str, registered: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a token's `scope` still gives its client, which is registered for these."""
+    return granted(words(scope), registered)
+
+
 def granted(asked: Sequence[str], registered: Sequence[str]) -> tuple[str, ...]:
     """Return what of the scopes asked for a client gets, which is registered for these.
 

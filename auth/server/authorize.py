@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from auth.client import Client
 from auth.grants import hashed, secret
 from auth.ports import ProviderUnreachable
-from auth.scopes import granted, words
+from auth.scopes import granted, parse, words
 from auth.server.login import Login, answer, browser_of, keep, remember_browser
 from auth.server.oauth import AuthorizationServer, OAuthError, fields, form_of
 from auth.server.pages import page
@@ -137,7 +137,8 @@ def _scopes(
     if "none" in asked.get("prompt", "").split():
         raise OAuthError("login_required", "A person has to log in.")
     scopes = granted(words(asked.get("scope", " ".join(client.scopes))), client.scopes)
-    if not any("/" in word and not word.startswith("launch/") for word in scopes):
+    # `openid` alone only says who it is: the token then opens no resource.
+    if "openid" not in scopes and not any(map(parse, scopes)):
         raise OAuthError("invalid_scope", "The client is registered for none of these scopes.")
     return scopes
 

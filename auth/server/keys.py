@@ -49,6 +49,9 @@ class FolderKeys:
     def verifying(self, kid: str) -> ECKey | None:
         """Return the key of this `kid` while it verifies."""
         self._refresh()
+        active = self._keys[-1][0]
+        if active.kid == kid:
+            return active
         return next((key for key in self._current() if key.kid == kid), None)
 
     def jwks(self) -> dict[str, Any]:

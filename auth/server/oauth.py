@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from auth.grants import Grants
 from auth.ports import CitizenDirectory, IdentityProvider, KeySource, RemoteKeys
-from auth.server.throttle import Throttle
 
 MAX_FORM: Final = 65_536
 MAX_FIELDS: Final = 40
@@ -36,7 +35,6 @@ class AuthorizationServer:
     provider: IdentityProvider
     now: Callable[[], datetime]
     remote_keys: RemoteKeys | None = None
-    throttle: Throttle = field(default_factory=Throttle)
 
     @property
     def fhir_base(self) -> str:
@@ -94,8 +92,6 @@ def error_answer(error: OAuthError) -> Response:
     headers = dict(NO_STORE)
     if error.status == 401:  # noqa: PLR2004 - the status that RFC 6749 gives invalid_client
         headers["WWW-Authenticate"] = 'Bearer realm="auth"'
-    if error.status == 429:  # noqa: PLR2004 - RFC 6585
-        headers["Retry-After"] = "60"
     content = {"error": error.error, "error_description": error.description}
     return json_answer(content, status=error.status, headers=headers)
 

@@ -64,16 +64,9 @@ class _Endpoint:
             )
             response.headers["Allow"] = ", ".join(self._methods)
             return response
-        source = request.client.host if request.client else ""
-        now = self._server.time()
-        if self._server.throttle.is_braked(source, now):
-            return error_answer(
-                OAuthError("temporarily_unavailable", "Too many failures; wait.", status=429)
-            )
         try:
             return await act(self._server, request)
         except OAuthError as error:
-            self._server.throttle.failed(source, now)
             return error_answer(error)
 
 

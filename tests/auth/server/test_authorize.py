@@ -110,7 +110,8 @@ async def test_a_parameter_that_comes_twice_is_refused(world: World) -> None:
         ({"aud": "http://testserver/fhir/x"}, "invalid_request"),
         ({"scope": "system/*.rs"}, "invalid_scope"),
         ({"scope": "user/*.rs nonsense"}, "invalid_scope"),
-        ({"scope": "openid"}, "invalid_scope"),
+        ({"scope": "launch/patient offline_access"}, "invalid_scope"),
+        ({"scope": "nothing"}, "invalid_scope"),
         ({"scope": "patient/Observation.rs?category=laboratory"}, "invalid_scope"),
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"request": "x.y.z"}, "request_not_supported"),
@@ -145,6 +146,16 @@ async def test_scopes_are_narrowed_to_what_is_registered(world: World) -> None:
     answer = await world.citizen(MOTHER, scope="patient/*.cruds system/*.rs openid profile")
 
     assert answer["scope"] == "patient/*.rs patient/Consent.cud openid"
+
+
+async def test_openid_alone_says_who_it_is_and_opens_nothing(world: World) -> None:
+    """An OpenID relying party gets an id_token; its access token shows no resource."""
+    answer = await world.citizen(MOTHER, scope="openid fhirUser")
+    access = await world.access(answer["access_token"])
+
+    assert answer["id_token"]
+    assert access.policy.narrow("read", "Patient") is None
+    assert access.policy.narrow("$health-book", "Patient") is None
 
 
 async def test_a_state_is_sent_back_as_it_came(world: World) -> None:

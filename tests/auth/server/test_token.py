@@ -422,16 +422,3 @@ async def test_a_refresh_token_ends_after_ninety_days(world: World) -> None:
     world.clock.pass_by(4 * 86400)
 
     assert (await world.refresh(token)).status_code == 400
-
-
-async def test_who_fails_too_often_waits(world: World) -> None:
-    """After many failures in a minute: 429 with Retry-After; a minute later it goes on."""
-    world.server.throttle._limit = 5
-    for _ in range(5):
-        await world.http.post("/auth/token", data={"grant_type": "x"})
-    braked = await world.http.post("/auth/token", data={"grant_type": "x"})
-
-    assert braked.status_code == 429
-    assert braked.headers["retry-after"]
-    world.clock.pass_by(61)
-    assert (await world.backend("system")).status_code == 200
