@@ -177,25 +177,22 @@ def _composite(parameter: Parameter, context: str, resource_type: str) -> Extrac
         (_part(component, resource_type if outer else context)[0], outer)
         for component, outer in zip(parameter.components, of_resource, strict=True)
     )
-    # The last part tells soonest that there is none: a value of another type.
-    probe, properties = _part(parameter.components[-1], context)
+    # The last part tells soonest that there is none: its value is of another type.
+    last = _part(parameter.components[-1], context)[1]
     code = parameter.code
 
     def extract(value: Any, out: Sink) -> None:
-        if properties.isdisjoint(value):
-            return
-        last = Sink(out.resource, out.base_url)
-        probe(value, last)
-        if not last:
+        if last.isdisjoint(value):
             return
         found: list[tuple[Value, ...]] = []
-        for part, outer in parts[:-1]:
-            values = Sink(out.resource, out.base_url)
-            part(out.resource if outer else value, values)
-            if not values:
+        start = len(out)
+        for part, outer in parts:
+            part(out.resource if outer else value, out)
+            if len(out) == start:
                 return
-            found.append(tuple(values))
-        out.append(CompositeValue(code, (*found, tuple(last))))
+            found.append(tuple(out[start:]))
+            del out[start:]
+        out.append(CompositeValue(code, tuple(found)))
 
     return extract
 

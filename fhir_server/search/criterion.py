@@ -92,14 +92,13 @@ def split(text: str, separator: str, limit: int = -1) -> list[str]:
     """
     if "\\" not in text:
         return text.split(separator, limit)
-    parts = [""]
-    escaped = False
-    for char in text:
-        if char == separator and not escaped and len(parts) != limit + 1:
-            parts.append("")
-        else:
-            parts[-1] += char
-        escaped = char == "\\" and not escaped
+    parts: list[str] = []
+    start = 0
+    for match in re.finditer(rf"\\.|{re.escape(separator)}", text, re.DOTALL):
+        if match[0] == separator and len(parts) != limit:
+            parts.append(text[start : match.start()])
+            start = match.end()
+    parts.append(text[start:])
     return parts
 
 

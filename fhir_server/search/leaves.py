@@ -324,12 +324,18 @@ def _money(param: str) -> Extract:
 # --- reference ---------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=65536)
+_SHORT: Final = 200
+
+
 def located(text: str, base_url: str) -> tuple[str, str, str]:
     """Return a reference as (type, id, ""), or as ("", "", url) where it is not one of ours.
 
     A version is left out. Contained and conditional references are ("", "", "").
     """
+    return _kept_place(text, base_url) if len(text) <= _SHORT else _place(text, base_url)
+
+
+def _place(text: str, base_url: str) -> tuple[str, str, str]:
     local = text
     if base_url and text.startswith(base_url + "/"):
         local = text[len(base_url) + 1 :]
@@ -341,6 +347,9 @@ def located(text: str, base_url: str) -> tuple[str, str, str]:
     if text.startswith("#") or "?" in text:
         return ("", "", "")
     return ("", "", text)
+
+
+_kept_place: Final = lru_cache(maxsize=65536)(_place)
 
 
 def versioned(text: str, resource_type: str, resource_id: str) -> str:
