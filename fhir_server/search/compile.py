@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from fhir_server.model import definitions
 from fhir_server.search import path
-from fhir_server.search.leaves import Extract, Sink, leaf
+from fhir_server.search.leaves import leaf
 from fhir_server.search.parameters import DECEASED, Parameter, matching, parameters
 from fhir_server.search.path import Field, Resolves, Where
+from fhir_server.search.sink import Extract, Sink
 from fhir_server.search.values import CompositeValue, TokenValue, Value
 
 _FEW: Final = 2

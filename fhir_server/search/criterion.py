@@ -39,8 +39,8 @@ from fhir_server.search.expression import (
     UriIs,
 )
 from fhir_server.search.fold import exact, fold
-from fhir_server.search.leaves import located, versioned
 from fhir_server.search.parameters import Parameter
+from fhir_server.search.place import located, versioned
 from fhir_server.search.values import MAX_TIME, MIN_TIME, identifier_of, of_type
 
 LATER: Final[Mapping[str, frozenset[str]]] = {

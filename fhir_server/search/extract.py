@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fhir_server.model.identifiers import CCCD, CCHN, DRAFT_SYSTEMS, MA_CSKCB, MA_LK
 from fhir_server.search.compile import compiled
-from fhir_server.search.leaves import Sink
+from fhir_server.search.sink import Sink
 from fhir_server.search.values import IndexValues
 
 

@@ -6,61 +6,22 @@ https://hl7.org/fhir/R4/search.html#table
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Final
 
-from fhir_server.model import definitions, primitives
+from fhir_server.model import definitions
 from fhir_server.model.identifiers import DRAFT_SYSTEMS
+from fhir_server.search import ranges
 from fhir_server.search.fold import exact, fold
+from fhir_server.search.place import located, type_named, versioned
+from fhir_server.search.sink import Extract, Sink
 from fhir_server.search.values import (
-    MAX_NUMBER,
-    MAX_TIME,
-    MIN_NUMBER,
-    MIN_TIME,
-    DateValue,
-    NumberValue,
-    QuantityValue,
     ReferenceValue,
     StringValue,
     TokenValue,
     UriValue,
-    Value,
     identifier_of,
     of_type,
 )
-
-CURRENCY: Final = "urn:iso:std:iso:4217"
-"""The system of Money.currency."""
-
-
-class Sink(list[Value]):
-    """Where extractors put the values of a resource, and the Patients it belongs to."""
-
-    __slots__ = ("base_url", "patients", "resource")
-
-    def __init__(self, resource: dict[str, Any], base_url: str = "") -> None:
-        super().__init__()
-        self.resource = resource
-        self.base_url = base_url
-        self.patients: list[str] = []
-
-
-Extract = Callable[[Any, Sink], None]
-"""Puts the values of one element into the sink; an element of another shape has none."""
-
-_TIMES: Final = lru_cache(maxsize=16384)(primitives.date_range)
-
-
-def moments(text: object) -> tuple[int, int] | None:
-    """Return the range of a date, dateTime or instant; None where it is not one."""
-    if type(text) is not str:
-        return None
-    try:
-        return _TIMES(text)
-    except ValueError:
-        return None
-
 
 # --- token -------------------------------------------------------------------------------
 
@@ -203,164 +164,7 @@ def _canonical_uri(param: str) -> Extract:
     return extract
 
 
-# --- date --------------------------------------------------------------------------------
-
-
-def _date(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        found = moments(value)
-        if found:
-            out.append(DateValue(param, *found))
-
-    return extract
-
-
-def _bounds(period: Any) -> tuple[int, int] | None:
-    start, end = moments(period.get("start")), moments(period.get("end"))
-    if start is None and end is None:
-        return None
-    low, high = start[0] if start else MIN_TIME, end[1] if end else MAX_TIME
-    # Invariant per-1 forbids the other order; every DateValue has low <= high all the same.
-    return min(low, high), max(low, high)
-
-
-def _period(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        found = _bounds(value)
-        if found:
-            out.append(DateValue(param, *found))
-
-    return extract
-
-
-def _timing(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        # R4, search.html#date, of a Timing only the outer limits count.
-        found = [item for item in map(moments, value.get("event", ())) if item]
-        bounds = _bounds(value.get("repeat", {}).get("boundsPeriod", {}))
-        if bounds:
-            found.append(bounds)
-        if found:
-            low, high = min(low for low, _ in found), max(high for _, high in found)
-            out.append(DateValue(param, low, high))
-
-    return extract
-
-
-# --- number, quantity --------------------------------------------------------------------
-
-
-def _decimal(value: Any) -> Decimal | None:
-    if type(value) is Decimal:
-        return value
-    return Decimal(value) if type(value) is int else None
-
-
-def _number(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        number = _decimal(value)
-        if number is not None:
-            out.append(NumberValue(param, number, number))
-
-    return extract
-
-
-def _ends(value: Any) -> tuple[Decimal, Decimal, Any] | None:
-    low, high = value.get("low", {}), value.get("high", {})
-    least, most = _decimal(low.get("value")), _decimal(high.get("value"))
-    if least is None and most is None:
-        return None
-    return (
-        MIN_NUMBER if least is None else least,
-        MAX_NUMBER if most is None else most,
-        high if least is None else low,
-    )
-
-
-def _number_range(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        found = _ends(value)
-        if found:
-            out.append(NumberValue(param, found[0], found[1]))
-
-    return extract
-
-
-def _quantity(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        number = _decimal(value.get("value"))
-        if number is None:
-            return
-        comparator = value.get("comparator", "")
-        low = MIN_NUMBER if comparator[:1] == "<" else number
-        high = MAX_NUMBER if comparator[:1] == ">" else number
-        system, code = value.get("system", ""), value.get("code", "")
-        out.append(QuantityValue(param, low, high, system, code, value.get("unit", "")))
-
-    return extract
-
-
-def _quantity_range(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        found = _ends(value)
-        if found:
-            low, high, unit = found
-            system, code = unit.get("system", ""), unit.get("code", "")
-            out.append(QuantityValue(param, low, high, system, code, unit.get("unit", "")))
-
-    return extract
-
-
-def _money(param: str) -> Extract:
-    def extract(value: Any, out: Sink) -> None:
-        number = _decimal(value.get("value"))
-        if number is not None:
-            code = value.get("currency", "")
-            out.append(QuantityValue(param, number, number, CURRENCY if code else "", code, code))
-
-    return extract
-
-
 # --- reference ---------------------------------------------------------------------------
-
-
-_SHORT: Final = 200
-
-
-def located(text: str, base_url: str) -> tuple[str, str, str]:
-    """Return a reference as (type, id, ""), or as ("", "", url) where it is not one of ours.
-
-    A version is left out. Contained and conditional references are ("", "", "").
-    """
-    return _kept_place(text, base_url) if len(text) <= _SHORT else _place(text, base_url)
-
-
-def _place(text: str, base_url: str) -> tuple[str, str, str]:
-    local = text
-    if base_url and text.startswith(base_url + "/"):
-        local = text[len(base_url) + 1 :]
-    kind, _, rest = local.partition("/")
-    if kind in definitions.RESOURCE_TYPES:
-        resource_id, bar, _ = rest.partition("/_history/")
-        if primitives.is_id(resource_id) and (bar or "/" not in rest):
-            return (kind, resource_id, "")
-    if text.startswith("#") or "?" in text:
-        return ("", "", "")
-    return ("", "", text)
-
-
-_kept_place: Final = lru_cache(maxsize=65536)(_place)
-
-
-def versioned(text: str, resource_type: str, resource_id: str) -> str:
-    """Return a versioned reference to one of our resources as it is indexed and searched."""
-    return f"{resource_type}/{resource_id}/_history/{text.rpartition('/_history/')[2]}"
-
-
-def type_named(url: str) -> str:
-    """Return the resource type that an absolute URL of a REST server names, or ""."""
-    parts = url.partition("/_history/")[0].rsplit("/", 2)
-    return parts[1] if len(parts) == 3 and parts[1] in definitions.RESOURCE_TYPES else ""  # noqa: PLR2004 - base, type, id
 
 
 def _reference(param: str, only: str | None, *, in_patient: bool) -> Extract:
@@ -424,20 +228,7 @@ _SIMPLE: Final[Mapping[tuple[str, str], Callable[[str], Extract]]] = {
     ("uri", "uri"): _uri,
     ("uri", "url"): _uri,
     ("uri", "canonical"): _canonical_uri,
-    ("date", "date"): _date,
-    ("date", "dateTime"): _date,
-    ("date", "instant"): _date,
-    ("date", "Period"): _period,
-    ("date", "Timing"): _timing,
-    ("number", "decimal"): _number,
-    ("number", "integer"): _number,
-    ("number", "Range"): _number_range,
-    ("quantity", "Quantity"): _quantity,
-    ("quantity", "SimpleQuantity"): _quantity,
-    ("quantity", "Age"): _quantity,
-    ("quantity", "Duration"): _quantity,
-    ("quantity", "Money"): _money,
-    ("quantity", "Range"): _quantity_range,
+    **ranges.LEAVES,
     ("reference", "canonical"): _canonical_reference,
     ("reference", "uri"): _canonical_reference,
 }
