@@ -82,8 +82,9 @@ def extension_of(resource: Resource, name: str) -> Resource:
 def facility_name(element: Any, index: Mapping[str, Resource]) -> str:
     """Return what an Organization or Location is called, else its code."""
     element = element or {}
-    found = index.get(str(element.get("reference", ""))) or {}
     identifier = (element.get("identifier") or {}).get("value")
+    by_code = index.get(f"{MA_CSKCB}|{identifier}")
+    found = index.get(str(element.get("reference", ""))) or by_code or {}
     code = next(
         (
             one.get("value")

@@ -84,6 +84,11 @@ def error_page(request: Request, status: int, *, csrf: str = "") -> HTMLResponse
     return page(request, "error.html", status=status, csrf=csrf, kind=KINDS.get(status, "failed"))
 
 
+def logged_out_page(request: Request) -> HTMLResponse:
+    """Return the page that says that the session has ended."""
+    return page(request, "logged_out.html")
+
+
 def refused_page(request: Request, refusal: FhirError, *, csrf: str = "") -> HTMLResponse:
     """Return the page of a refusal; what is hidden and what is gone look the same."""
     hidden = isinstance(refusal, UnknownResource | Gone | Forbidden)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from fhir_server.model.identifiers import (
     BHXH,
     CCCD,
+    MA_CSKCB,
     code_system,
 )
 from fhir_server.operations.book.values import (
@@ -64,6 +65,9 @@ def book_of(patient: Resource, resources: Iterable[Resource]) -> Book:
     for one in index.values():
         kinds.setdefault(one["resourceType"], []).append(one)
     by_visit = _by_visit(index.values())
+    for one in kinds.get("Organization", ()):
+        # Some references name a facility by its code alone.
+        index.setdefault(f"{MA_CSKCB}|{identifier_of(one, MA_CSKCB)}", one)
     visits = [_visit(one, by_visit, index) for one in kinds.get("Encounter", ())]
     visits.sort(key=_newest, reverse=True)
     observations = sorted(kinds.get("Observation", ()), key=_effective, reverse=True)
@@ -96,7 +100,7 @@ def _by_visit(resources: Iterable[Resource]) -> dict[str, list[Resource]]:
 def _visit(encounter: Resource, by_visit: dict[str, list[Resource]], index: Index) -> Visit:
     reference = f"Encounter/{encounter['id']}"
     own = by_visit.get(reference, [])
-    own = sorted(own, key=lambda one: (_effective(one), _sequence(one)))
+    own = sorted(own, key=_as_ordered)
     kinds: dict[str, list[Resource]] = {}
     for one in own:
         kinds.setdefault(one["resourceType"], []).append(one)
@@ -373,13 +377,14 @@ def _newest(visit: Visit) -> tuple[float, str]:
     return _order(visit.start), visit.id
 
 
-def _sequence(resource: Resource) -> tuple[int, str]:
-    """The row's number where the source gave one, so that drugs stay in the order prescribed."""
+def _as_ordered(resource: Resource) -> tuple[float, int, str]:
+    """By time, then by the row's number where the source gave one, then by name."""
+    number = 1 << 30
     for one in objects(resource.get("identifier")):
         tail = str(one.get("value", "")).rpartition("/")[2]
         if tail.isascii() and tail.isdigit():
-            return int(tail[:9]), resource["id"]
-    return 1 << 30, resource["id"]
+            number = int(tail[:9])
+    return _effective(resource), number, coded(resource.get("code")).text
 
 
 def _integer(value: Any, default: int) -> int:

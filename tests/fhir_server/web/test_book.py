@@ -18,7 +18,7 @@ from fhir_server.interactions.context import Context
 from fhir_server.model.outcome import Unavailable
 from fhir_server.model.primitives import VIETNAM
 from fhir_server.web.book import Session, book_routes
-from fhir_server.web.pages import error_page
+from fhir_server.web.pages import error_page, logged_out_page
 from fhir_server.web.words import Speech, words
 from tests.conftest import World, citizen
 from tests.fhir_server.operations import record
@@ -351,6 +351,20 @@ def test_error_pages_need_no_session(status: int, query: bytes) -> None:
 
     assert page.status_code == status
     assert b"logout" not in page.body
+
+
+@pytest.mark.parametrize(("query", "text"), [(b"", "Đã đăng xuất"), (b"lang=en", "logged out")])
+def test_the_logged_out_page_leads_back_to_the_login(query: bytes, text: str) -> None:
+    """It has no session's words any more, and a way back."""
+    request = Request({
+        "type": "http", "method": "GET", "path": "/book/logged-out", "query_string": query,
+        "headers": [], "server": ("testserver", 80), "scheme": "http",
+    })  # fmt: skip
+
+    page = logged_out_page(request).body.decode()
+
+    assert text in page
+    assert 'class="button" href="/book' in page
 
 
 def test_both_languages_have_the_same_words() -> None:
