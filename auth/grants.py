@@ -101,11 +101,19 @@ class Grants:
         return [clients.decode(data) for data in await self.store.scan("client")]
 
     async def register(self, client: Client, *, replace: bool = True) -> bool:
-        """Keep a client; False where it is known already and is not to be replaced."""
-        data = clients.encode(client)
-        if replace:
-            return await self.store.put("client", client.client_id, data)
-        return await self.store.put("client", client.client_id, data, expected=None)
+        """Keep a client; False where it is known already and is not to be replaced.
+
+        One that was disabled stays so: only who disabled it knows why.
+        """
+        while True:
+            there = await self.store.get("client", client.client_id)
+            if there is not None and not replace:
+                return False
+            if there is not None and clients.decode(there).disabled:
+                client = msgspec.structs.replace(client, disabled=True)
+            data = clients.encode(client)
+            if await self.store.put("client", client.client_id, data, expected=there):
+                return True
 
     async def disable(self, client_id: str) -> bool:
         """Disable a client; its tokens end at the next request. False where it is unknown."""

@@ -182,6 +182,17 @@ async def test_a_disabled_client_stays_registered(world: World) -> None:
     assert client.disabled
 
 
+async def test_a_disabled_client_is_not_enabled_by_a_start(world: World) -> None:
+    """The demo registers its clients at every start; one that was disabled stays disabled."""
+    await world.grants.disable("hospital-01999")
+
+    await world.start()
+
+    client = await world.grants.client("hospital-01999")
+    assert client is not None
+    assert client.disabled
+
+
 async def test_several_processes_agree(world: World) -> None:
     """Two servers over one store: what one ends, the other knows."""
     other = Grants(world.ledger)
