@@ -7,7 +7,14 @@ from typing import Final
 
 from mappings.xml130 import code_tables
 from mappings.xml130.condition import diagnosis_keys, key_of
-from mappings.xml130.coverage import SELF_PAY_KEY, card_keys, is_insured, payer, self_pay
+from mappings.xml130.coverage import (
+    SELF_PAY_KEY,
+    card_keys,
+    card_periods,
+    is_insured,
+    payer,
+    self_pay,
+)
 from mappings.xml130.draft import (
     Draft,
     Element,
@@ -90,14 +97,25 @@ def claim(draft: Draft) -> None:
             for n, key in enumerate(diagnoses, 1)
         ],
         "procedure": procedures,
-        "insurance": [
-            {"sequence": n, "focal": n == 1, "coverage": draft.to(key)}
-            for n, key in enumerate(card_keys(xml1) if insured else [SELF_PAY_KEY], 1)
-        ],
+        "insurance": _insurance(draft, card_keys(xml1) if insured else [SELF_PAY_KEY]),
         "item": items,
         "total": money(xml1.t_tongchi_bv),
     })
     draft.add("Claim", draft.labelled(resource))
+
+
+def _insurance(draft: Draft, keys: list[str]) -> list[Element]:
+    periods = card_periods(draft.record.xml1)
+    return [
+        # A card is renewed under the same code: what the dossier said of its day stays here.
+        prune({
+            "extension": extensions(own("card-period", "Period", periods.get(key))),
+            "sequence": n,
+            "focal": n == 1,
+            "coverage": draft.to(key),
+        })
+        for n, key in enumerate(keys, 1)
+    ]
 
 
 def _totals(record: Record) -> list[Element]:

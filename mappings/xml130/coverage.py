@@ -41,6 +41,19 @@ def card_keys(xml1: Summary) -> list[str]:
     return [f"Coverage/{card}" for card in dict.fromkeys(cards_of(xml1)) if card]
 
 
+def card_periods(xml1: Summary) -> dict[str, Element]:
+    """Return the period of each card that has one, by the key of its Coverage."""
+    periods: dict[str, Element] = {}
+    for n, card in enumerate(cards_of(xml1)):
+        start, end = _nth(xml1.gt_the_tu, n), _nth(xml1.gt_the_den, n)
+        if card and (start or end):
+            # per-1: an end before its start is no Period; the Coverage says it in words instead.
+            turned = start is not None and end is not None and end < start
+            period = prune({"start": dated(start), "end": None if turned else dated(end)})
+            periods.setdefault(f"Coverage/{card}", period)
+    return periods
+
+
 def is_insured(xml1: Summary) -> bool:
     """Whether the visit is one that a card pays for."""
     return bool(card_keys(xml1)) and xml1.ma_doituong_kcb != NOT_INSURED
@@ -50,6 +63,7 @@ def coverages(draft: Draft) -> None:
     """Add one Coverage a card."""
     xml1 = draft.record.xml1
     done: set[str] = set()
+    periods = card_periods(xml1)
     for n, card in enumerate(cards_of(xml1)):
         if not card or card in done:
             continue
@@ -58,7 +72,10 @@ def coverages(draft: Draft) -> None:
         registered = facility_reference(facility) if facility else None
         resource = prune({
             "resourceType": "Coverage",
-            "extension": extensions(own("primary-care-facility", "Reference", registered)),
+            "extension": extensions(
+                own("primary-care-facility", "Reference", registered),
+                own("card-dates", "String", _turned(xml1, n)),
+            ),
             "identifier": [{"system": BHYT, "value": card}],
             "status": "active",
             "type": {
@@ -67,10 +84,7 @@ def coverages(draft: Draft) -> None:
             },
             "subscriberId": card[-_NUMBER_LENGTH:] if len(card) in _CARD_LENGTHS else None,
             "beneficiary": draft.patient,
-            "period": prune({
-                "start": dated(_nth(xml1.gt_the_tu, n)),
-                "end": dated(_nth(xml1.gt_the_den, n)),
-            }),
+            "period": periods.get(f"Coverage/{card}"),
             "payor": [payer()],
         })
         draft.add(f"Coverage/{card}", resource, search_for(BHYT, card))
@@ -93,6 +107,11 @@ def self_pay(draft: Draft) -> None:
             "payor": [draft.patient],
         }),
     )
+
+
+def _turned(xml1: Summary, n: int) -> str | None:
+    start, end = _nth(xml1.gt_the_tu, n), _nth(xml1.gt_the_den, n)
+    return f"{start}/{end}" if start and end and end < start else None
 
 
 def _nth(days: tuple[date | None, ...], n: int) -> date | None:

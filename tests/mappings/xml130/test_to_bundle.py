@@ -185,6 +185,15 @@ def test_trap_b_several_cards_are_several_coverages():
     assert registered["identifier"] == {"system": MA_CSKCB, "value": "01998"}
 
 
+def test_card_dates_in_the_wrong_order_are_kept_in_words():
+    """A Period may not end before it starts, and the visit must still be stored."""
+    found = resources(visit(GT_THE_TU="20261231", GT_THE_DEN="20260101"))
+    coverage = found["Coverage/DN4010123456789"]
+
+    assert coverage["period"] == {"start": "2026-12-31"}
+    assert extensions(coverage)["card-dates"] == "2026-12-31/2026-01-01"
+
+
 def test_a_citizen_number_as_card_is_no_insurance_number():
     """Accepted instead of the card since 15/08/2025; it holds no BHXH number."""
     found = resources(visit(MA_THE_BHYT="001195012345"))["Coverage/001195012345"]
@@ -434,6 +443,10 @@ def test_the_claim_keeps_every_figure():
 
     assert claim["use"] == "claim"
     assert claim["insurance"][0]["coverage"]["reference"] == "Coverage/DN4010123456789"
+    assert extensions(claim["insurance"][0])["card-period"] == {
+        "start": "2026-01-01",
+        "end": "2026-12-31",
+    }
     assert claim["insurer"]["identifier"] == {"system": PAYER, "value": "BHXH"}
     assert claim["total"] == {"value": 20000, "currency": "VND"}
     assert extensions(claim)["t-bhtt"] == {"value": 16000, "currency": "VND"}
