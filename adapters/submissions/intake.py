@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -31,7 +32,7 @@ from auth.policy import policy_for
 from auth.principal import SYSTEM, Principal
 from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform_with
-from fhir_server.model.outcome import FhirError, Invalid
+from fhir_server.model.outcome import FhirError
 from fhir_server.model.primitives import from_micros, micros
 from fhir_server.operations.dossier import commit_dossier
 from fhir_server.operations.visit import Outcome, Sending
@@ -230,7 +231,9 @@ class _Intake:
                 dry_run=self.submission.dry_run,
                 audit=receipt is not None,
             )
-        except (Invalid, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+        except (FhirError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+            if isinstance(fault, FhirError) and fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
             # A dossier that passed its check and still is no FHIR is a fault of ours; it must not
             # take the submission's other dossiers with it.
             log.exception("dossier.unmappable", fault=type(fault).__name__)
@@ -288,8 +291,15 @@ class _Intake:
 
     async def _keep_receipt(self, receipt: Receipt) -> None:
         puts = self._puts(receipt)
-        if puts:
-            await self.ctx.store.commit(Batch(puts=puts))
+        if not puts:
+            return
+        trail = self.ctx.trail
+        # What was taken and who took it are durable together; of what was refused whole,
+        # perform_with leaves the record.
+        taken = trail.draft is not None and not trail.written and receipt.accepted > 0
+        audit = (trail.draft(patients_in(receipt)),) if taken and trail.draft else ()
+        await self.ctx.store.commit(Batch(puts=puts, audit=audit))
+        trail.written = trail.written or bool(audit)
 
 
 async def resume_pending(ctx: Context, verify: Verify | None = None) -> int:
@@ -334,8 +344,13 @@ async def _resume(ctx: Context, submission_id: str, verify: Verify | None) -> No
     except FhirError:
         await keep.forget(ctx.store, submission_id)
         return
-    receipt = await intake.take(envelope)
-    log.info("submission.resumed", submission=submission_id, accepted=receipt.accepted)
+
+    async def run(_within: Context, _request: FhirRequest) -> FhirResult:
+        receipt = await intake.take(envelope)
+        return FhirResult(receipt.status, patients=patients_in(receipt))
+
+    await perform_with(within, FhirRequest("submit", method="POST", url="/submissions"), run)
+    log.info("submission.resumed", submission=submission_id)
 
 
 _NOT_YOURS: Final = RecordIssue(

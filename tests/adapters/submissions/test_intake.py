@@ -91,6 +91,7 @@ async def test_what_was_kept_is_finished_once(
         statuses = [part["status"] for part in found[0]["dossiers"]]
         assert statuses == (["created", "created", "rejected"] if several else ["created"])
         assert found[0]["facility"] == "01999"
+        assert len(await world.store.audit()) == 1
     sent_again = await submit_envelope(world.context(FACILITY), body)
     wanted = "unchanged" if was_kept else "created"
     assert sent_again["dossiers"][0]["status"] == wanted
