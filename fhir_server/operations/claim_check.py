@@ -18,7 +18,7 @@ from fhir_server.model.primitives import format_instant, micros
 from fhir_server.operations.claim_facts import (
     encounter_reference,
     facts_of,
-    payer_of,
+    payers_of,
     visit_of,
 )
 from fhir_server.operations.claim_rules.facts import ClaimFacts, Evidence, Finding, Visit, plain
@@ -68,7 +68,7 @@ async def check(ctx: Context, request: FhirRequest) -> FhirResult:
     coverages = {ref: one for ref, one in named.items() if one["resourceType"] == "Coverage"}
     encounter = named.get(str((encounter_reference(claim) or {}).get("reference")))
     facts = facts_of(claim, encounter, coverages)
-    evidence = await _evidence(ctx, claim, facts, payer_of(claim, coverages.values()))
+    evidence = await _evidence(ctx, claim, facts, payers_of(claim, coverages.values()))
     findings = adjudicate(facts, evidence)
     answer = claim_response(claim, coverages, facts, findings)
     return await _store(ctx, answer, frozenset(version.patients))
@@ -93,7 +93,9 @@ async def _named(ctx: Context, claim: Resource) -> dict[str, Resource]:
     }
 
 
-async def _evidence(ctx: Context, claim: Resource, facts: ClaimFacts, payer: str) -> Evidence:
+async def _evidence(
+    ctx: Context, claim: Resource, facts: ClaimFacts, payers: frozenset[str]
+) -> Evidence:
     """Find the patient's other visits at this time that the same payer was asked to pay for.
 
     A visit that the payer has no claim of is not its business, and is not counted.
@@ -112,7 +114,7 @@ async def _evidence(ctx: Context, claim: Resource, facts: ClaimFacts, payer: str
         name = local_name(element, ctx.base_url)
         if name is None or name not in encounters or other.get("status") != "active":
             continue
-        if payer_of(other, _own(ctx, other, coverages)) == payer:
+        if payers & payers_of(other, _own(ctx, other, coverages)):
             visits.append(visit_of(encounters[name], f"Claim/{other['id']}"))
     return Evidence(tuple(visits))
 

@@ -19,6 +19,8 @@ _GROUP: Final = code_system("ma-nhom")
 _SELF_PAY: Final = "http://terminology.hl7.org/CodeSystem/coverage-selfpay"
 _SCALARS: Final = ("valueDecimal", "valueInteger", "valueUnsignedInt", "valuePositiveInt")
 
+_MOST_DIGITS: Final = 18
+
 Resource = dict[str, Any]
 
 
@@ -77,17 +79,18 @@ def encounter_reference(claim: Resource) -> Resource | None:
     )
 
 
-def payer_of(claim: Resource, coverages: Iterable[Resource]) -> str:
-    """Return what names the payer asked: the claim's insurer, else its first Coverage's payor."""
-    candidates = [as_object(claim.get("insurer"))]
-    candidates += [payor for one in coverages for payor in objects(one.get("payor"))]
-    for element in candidates:
+def payers_of(claim: Resource, coverages: Iterable[Resource]) -> frozenset[str]:
+    """Return all that names the payer asked: the claim's insurer and its Coverages' payors."""
+    elements = [as_object(claim.get("insurer"))]
+    elements += [payor for one in coverages for payor in objects(one.get("payor"))]
+    names: set[str] = set()
+    for element in elements:
         identifier = as_object(element.get("identifier"))
         if identifier.get("value"):
-            return f"{identifier.get('system', '')}|{identifier['value']}"
+            names.add(f"{identifier.get('system', '')}|{identifier['value']}")
         if element.get("reference"):
-            return str(element["reference"])
-    return ""
+            names.add(str(element["reference"]))
+    return frozenset(names)
 
 
 def is_self_pay(coverage: Resource) -> bool:
@@ -201,7 +204,9 @@ def _money(value: Any) -> Any:
 
 
 def _number(value: Any) -> Decimal | None:
-    if isinstance(value, Decimal):
-        # a plain Decimal: the codec's own subclass keeps how the number was written
-        return Decimal(value)
-    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    # A plain Decimal: the codec's own subclass keeps how the number was written.
+    number = Decimal(value)
+    # What is no sum of money that a person could mean is as if it were not stated.
+    return number if abs(number.adjusted()) <= _MOST_DIGITS else None

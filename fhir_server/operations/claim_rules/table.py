@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Context, localcontext
 from typing import Final
 
 from fhir_server.operations.claim_rules.card import card
@@ -11,6 +12,9 @@ from fhir_server.operations.claim_rules.facts import ClaimFacts, Evidence, Findi
 from fhir_server.operations.claim_rules.line_arithmetic import line_arithmetic
 from fhir_server.operations.claim_rules.sums import sums
 from fhir_server.operations.claim_rules.two_places import two_places
+
+EXACT: Final = Context(prec=100)
+"""Digits enough for any product of two amounts and three ratios: nothing is rounded unasked."""
 
 Rule = Callable[[ClaimFacts, Evidence], list[Finding]]
 
@@ -25,4 +29,5 @@ RULES: Final[dict[str, Rule]] = {
 
 def adjudicate(claim: ClaimFacts, evidence: Evidence) -> list[Finding]:
     """Return all findings of all rules: of the whole claim and of its lines."""
-    return [finding for rule in RULES.values() for finding in rule(claim, evidence)]
+    with localcontext(EXACT):
+        return [finding for rule in RULES.values() for finding in rule(claim, evidence)]

@@ -178,7 +178,10 @@ async def test_a_visit_that_is_not_the_payers_business_is_no_evidence(
     """What was not claimed from this payer, or was withdrawn, is neither counted nor named."""
     other = record.claim("stay")
     if why == "another payer":
-        other["insurer"] = record.payer("PRIVATE-01")
+        await put_all(
+            world, *record.people(), record.coverage("theirs", payor=[record.payer("PRIVATE-01")])
+        )
+        other = record.claim("stay", "theirs", insurer=record.payer("PRIVATE-01"))
     if why == "cancelled":
         other["status"] = "cancelled"
     there = stay()
@@ -188,10 +191,10 @@ async def test_a_visit_that_is_not_the_payers_business_is_no_evidence(
     if why != "no claim":
         await put_all(world, other)
 
-    response = await check(world, "claim-v1", BHXH)
-
-    assert findings(response) == []
-    assert "stay" not in codec.dumps(response).decode()
+    for principal in (SYSTEM, BHXH):
+        response = await check(world, "claim-v1", principal)
+        assert findings(response) == []
+        assert "stay" not in codec.dumps(response).decode()
 
 
 async def test_another_payers_claim_is_not_there(world: World) -> None:
@@ -229,3 +232,45 @@ async def test_a_plain_fhir_claim_is_checked_as_far_as_it_says(world: World) -> 
     response = await check(world, "claim-v1")
 
     assert findings(response) == [("G18", 1, Decimal(2000))]
+
+
+@pytest.mark.parametrize("value", ["1e300", "1e-300", "123456789012345678", "0.0000000001"])
+async def test_absurd_amounts_do_not_stop_a_check(world: World, value: str) -> None:
+    """Numbers of any size give an answer, exact or none."""
+    claim = change(record.claim(), "thanh-tien-bh", value, item=True)
+    claim["item"][0]["quantity"]["value"] = Decimal(value)
+    await put_all(world, *record.people(), *record.visit(), claim)
+
+    response = await check(world, "claim-v1")
+
+    assert response["outcome"] == "complete"
+    assert [i for i in validate(response) if i.severity == "error"] == []
+    assert "E" not in "".join(str(amount) for _, _, amount in findings(response))
+
+
+async def test_a_payer_is_the_same_by_reference_or_by_identifier(world: World) -> None:
+    """A claim that names the payer by identifier is beside one that names the Organization."""
+    other = record.claim("v2", insurer={"identifier": record.payer()["identifier"]})
+    own = record.claim(insurer={"reference": "Organization/org-BHXH"})
+    await put_all(world, *record.people(), *record.visit(), own, *record.visit("v2"), other)
+
+    assert findings(await check(world, "claim-v1", BHXH)) == [("G01", None, Decimal(8000))]
+
+
+async def test_a_claim_without_items_is_found_by_its_visits_key(world: World) -> None:
+    """The Encounter is named in supportingInfo; the other claim by the identifier of the visit."""
+    bare = record.claim("v2", identifier=[record.encounter("v2", "2023", None)["identifier"][0]])
+    del bare["item"]
+    bare["supportingInfo"] = [
+        {
+            "sequence": 1,
+            "category": {"text": "visit"},
+            "valueReference": {"reference": "Encounter/v2"},
+        }
+    ]
+    await put_all(
+        world, *record.people(), *record.visit(), record.claim(), *record.visit("v2"), bare
+    )
+
+    assert ("G01", None, Decimal(8000)) in findings(await check(world, "claim-v1", BHXH))
+    assert ("G01", None, Decimal(8000)) in findings(await check(world, "claim-v2", BHXH))
