@@ -33,13 +33,19 @@ def check_library() -> None:
         )
 
 
-def connect(path: Path, *, writer: bool = False) -> apsw.Connection:
-    """Return a connection of one thread: the writer's, or one that only reads."""
+def connect(path: Path, *, writer: bool = False, vfs: str | None = None) -> apsw.Connection:
+    """Return a connection of one thread: the writer's, or one that only reads.
+
+    Args:
+        path: The store's file.
+        writer: Whether it may write.
+        vfs: SQLite's layer over the system's files, where it is not the usual one.
+    """
     with refusals():
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
         if writer:
             flags |= apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(str(path), flags=flags, statementcachesize=400)
+        db = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=400)
         db.set_busy_timeout(BUSY_MS)
         if writer:
             db.pragma("journal_mode", "wal")

@@ -73,6 +73,17 @@ class Reader:
         found = {row[0]: self._version(row) for row in rows.fetchall()}
         return tuple(found[rid] for rid in rids)
 
+    def walk(self, resource_type: str | None, after: int, limit: int) -> list[tuple[int, Version]]:
+        """Return current resources by number, after one."""
+        only = "" if resource_type is None else " AND r.type = ?"
+        binds = () if resource_type is None else (self.names.type(resource_type),)
+        rows: list[Any] = self.db.execute(
+            f"SELECT r.nr, {_COLUMNS} FROM resource AS r NOT INDEXED CROSS JOIN version AS v "
+            f"WHERE r.nr > ? AND r.live = 1{only} AND v.rid = r.rid ORDER BY r.nr LIMIT ?",
+            (after, *binds, limit),
+        ).fetchall()
+        return [(row[0], self._version(row[1:])) for row in rows]
+
     def _version(self, row: tuple[Any, ...]) -> Version:
         _, version_id, last_updated, method, patients, packing, packed, type_nr, key = row
         body = self.packing.unpack(packing, packed)

@@ -178,7 +178,10 @@ class Predicates:
         match where:
             case Ids(ids):
                 marks = ",".join("?" * len(ids))
-                text = f"{rid} IN (SELECT rid FROM resource WHERE type = ? AND id IN ({marks}))"
+                text = (
+                    f"{rid} IN (SELECT rid FROM resource "
+                    f"WHERE type = ? AND live = 1 AND id IN ({marks}))"
+                )
                 return Sql(text, (type_nr, *sorted(ids)))
             case LastUpdated():
                 part = range_sql(where)

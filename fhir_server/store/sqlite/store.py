@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.search.values import IndexValues
 from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version, WorkBudgetExceeded
+from fhir_server.store.sqlite.apply import Applier
+from fhir_server.store.sqlite.backup import backup
 from fhir_server.store.sqlite.budget import FULL
 from fhir_server.store.sqlite.connect import check_library, connect, refusals
+from fhir_server.store.sqlite.doctor import Fact, examine
 from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.migrate import migrate
 from fhir_server.store.sqlite.reader import Reader
@@ -35,10 +39,10 @@ _T = TypeVar("_T")
 class SqliteStore:
     """A Store in one SQLite file."""
 
-    def __init__(self, path: Path, *, work_budget: int = FULL) -> None:
+    def __init__(self, path: Path, *, work_budget: int = FULL, vfs: str | None = None) -> None:
         self.path = path
         self._budget = work_budget
-        self._writer = Writer(path)
+        self.writer = Writer(path, vfs=vfs)
         self._housekeeper = Housekeeper(path)
         self._reader = Reader(path)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
@@ -47,8 +51,15 @@ class SqliteStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path | str, *, work_budget: int = FULL) -> SqliteStore:
+    async def open(
+        cls, path: Path | str, *, work_budget: int = FULL, vfs: str | None = None
+    ) -> SqliteStore:
         """Open the store in this file, made or brought to the newest version where needed.
+
+        Args:
+            path: The file.
+            work_budget: SQLite's steps in one search, at most.
+            vfs: SQLite's layer over the system's files for the writer, if not the usual one.
 
         Raises:
             Unavailable: The file is of a newer version, no store, damaged or not writable.
@@ -57,13 +68,13 @@ class SqliteStore:
         where = Path(path)
         with refusals():
             await asyncio.to_thread(_prepare, where)
-            return cls(where, work_budget=work_budget)
+            return cls(where, work_budget=work_budget, vfs=vfs)
 
     # --- writes --------------------------------------------------------------------------
 
     async def commit(self, batch: Batch) -> None:
         """Make all of it durable, or raise a CommitRefused and make nothing of it."""
-        await self._writer.commit(batch)
+        await self.writer.commit(batch)
 
     # --- reads on the loop ---------------------------------------------------------------
 
@@ -205,26 +216,70 @@ class SqliteStore:
         finally:
             self._idle.put(reader)
 
+    # --- the whole store -----------------------------------------------------------------
+
+    async def backup(self, target: Path | str) -> int:
+        """Write a consistent copy of the store into a file, and return its bytes.
+
+        Raises:
+            Unavailable: The target cannot be written.
+        """
+        return await asyncio.to_thread(backup, self.path, Path(target))
+
+    async def doctor(self, *, thorough: bool = True) -> list[Fact]:
+        """Return facts of the store's file, and what to do about what is wrong."""
+        return await asyncio.to_thread(lambda: examine(self.path, thorough=thorough))
+
+    async def walk(
+        self, resource_type: str | None = None, *, after: int = 0, limit: int = 200
+    ) -> list[tuple[int, Version]]:
+        """Return current resources by the order in which they were first made, after a number.
+
+        The number of the last one is where a walk that was stopped goes on: it never changes.
+        """
+        with refusals():
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool,
+                self._apart,
+                lambda reader, _: reader.walk(resource_type, after, limit),
+            )
+
+    async def reindex(self, items: Sequence[tuple[Name, int, IndexValues]]) -> int:
+        """Index resources anew, in one commit, and return how many.
+
+        Args:
+            items: Name, the version that was indexed, and its index values; a resource that is at
+                another version by now was indexed by its write, and is passed over.
+
+        Raises:
+            KeyHeld: By the new values two resources would hold one unique key.
+        """
+
+        def work(applier: Applier) -> int:
+            return sum(applier.reindex(*item) for item in items)
+
+        return await self.writer.run(work)
+
     # --- life ----------------------------------------------------------------------------
 
     async def ready(self) -> bool:
         """Return whether the store can take a commit now."""
         if self._closed:
             return False
-        if self._writer.failed is None:
+        if self.writer.failed is None:
             return True
         try:
-            await self._writer.commit(Batch())  # an empty transaction tries the file again
+            await self.writer.run(Applier.probe)
         except Exception:  # noqa: BLE001 - not ready, whatever the reason
             return False
-        return self._writer.failed is None
+        return self.writer.failed is None
 
     async def close(self) -> None:
         """Finish what was begun and let go of the files."""
         if self._closed:
             return
         self._closed = True
-        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self.writer.close)
         await asyncio.to_thread(self._pool.shutdown)
         self._reader.close()
         for reader in self._readers:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import apsw
 
@@ -30,7 +30,7 @@ GROUP_WRITES: Final = 4_000
 WAIT: Final = 0.002
 """How long a group waits for as many as came last time."""
 
-Work = Callable[[Applier], object]
+Work = Callable[[Applier], int]
 """Something else that needs the write lock, such as a step of a reindex."""
 
 
@@ -47,11 +47,10 @@ class _Job:
 class Writer:
     """Commits batches, in the order in which they came, from one thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._db = connect(path, writer=True)
-        self._applier = Applier(self._db)
+        self.db = connect(path, writer=True, vfs=vfs)
+        self._applier = Applier(self.db)
         self._closed = False
         self._damaged: str | None = None
         self.failed: str | None = None
@@ -70,9 +69,9 @@ class Writer:
         """
         await self._ask(batch, None)
 
-    async def run(self, work: Work) -> object:
+    async def run(self, work: Work) -> int:
         """Run something else in a transaction of the writer's, and return what it returns."""
-        return await self._ask(None, work)
+        return cast("int", await self._ask(None, work))
 
     async def _ask(self, batch: Batch | None, work: Work | None) -> object:
         if self._closed:
@@ -99,7 +98,7 @@ class Writer:
             group, going = self._gather(job)
             self._make(group)
             _answer(group)
-        self._db.close()
+        self.db.close()
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         group = [first]
@@ -135,12 +134,12 @@ class Writer:
     def _commit(self, group: list[_Job]) -> None:
         if self._damaged:
             raise Unavailable(self._damaged)
-        self._db.execute("BEGIN IMMEDIATE")
+        self.db.execute("BEGIN IMMEDIATE")
         self._applier.begin()
         for job in group:
             self._apply(job)
         self._applier.flush()
-        self._db.execute("COMMIT")
+        self.db.execute("COMMIT")
         self.failed = None
 
     def _apply(self, job: _Job) -> None:
@@ -153,14 +152,14 @@ class Writer:
                 job.result = self._applier.whole(lambda: work(self._applier))
         except BaseException as error:
             # A full disk or a damaged page may have ended the whole transaction.
-            if not self._db.in_transaction or failure(error) is not None:
+            if not self.db.in_transaction or failure(error) is not None:
                 raise
             job.error = error
 
     def _roll_back(self, group: list[_Job], error: BaseException) -> None:
         with contextlib.suppress(apsw.Error):
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
         self._applier.forget()
         text = failure(error)
         if text is not None:

@@ -1,0 +1,90 @@
+"""What is to be known of a store's file: facts, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from fhir_server.store.sqlite.connect import connect, refusals
+from fhir_server.store.sqlite.housekeeping import TOO_LARGE
+from fhir_server.store.sqlite.migrate import LATEST, known_version
+
+_FREE: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of the doctor's: what was looked at, whether it is well, what it is."""
+
+    name: str
+    well: bool
+    text: str
+
+
+def examine(path: Path, *, thorough: bool = True) -> list[Fact]:
+    """Return the facts of a store, which may be served meanwhile.
+
+    Args:
+        path: The store's file.
+        thorough: Whether every page is read (`quick_check`); large stores take minutes.
+
+    Raises:
+        Unavailable: The file cannot be opened, or is no store of a known version.
+    """
+    with refusals():
+        db = connect(path)
+        try:
+            version = known_version(db)
+            facts = [
+                Fact("sqlite", well=True, text=f"SQLite {apsw.sqlite_lib_version()}"),
+                Fact("schema", well=version == LATEST, text=_schema(version)),
+                _wal(path),
+                _disk(path),
+                _contents(db),
+            ]
+            if thorough:
+                found = db.pragma("quick_check")
+                text = "every page is sound" if found == "ok" else "damaged: restore a backup"
+                facts.append(Fact("integrity", well=found == "ok", text=text))
+            return facts
+        finally:
+            db.close()
+
+
+def _schema(version: int) -> str:
+    if version == LATEST:
+        return f"schema version {version}"
+    return f"schema version {version}; the next start brings it to {LATEST}"
+
+
+def _wal(path: Path) -> Fact:
+    wal = path.with_name(path.name + "-wal")
+    size = wal.stat().st_size if wal.exists() else 0
+    text = f"{size / 1e6:.0f} MB of write-ahead log"
+    if size > 2 * TOO_LARGE:
+        return Fact("log", well=False, text=text + ": a reader holds it; restart what reads long")
+    return Fact("log", well=True, text=text)
+
+
+def _disk(path: Path) -> Fact:
+    free = shutil.disk_usage(path.parent).free
+    text = f"{path.stat().st_size / 1e6:.0f} MB of store, {free / 1e9:.1f} GB free"
+    if free < _FREE:
+        return Fact("disk", well=False, text=text + ": make room")
+    return Fact("disk", well=True, text=text)
+
+
+def _contents(db: apsw.Connection) -> Fact:
+    live, versions, audit = next(
+        db.execute(
+            "SELECT (SELECT coalesce(sum(live), 0) FROM counter), "
+            "(SELECT coalesce(max(rid), 0) FROM version), "
+            "(SELECT coalesce(max(seq), 0) FROM audit)"
+        )
+    )
+    text = f"{live} resources, {versions} versions, {audit} audit entries"
+    return Fact("contents", well=True, text=text)

@@ -1,0 +1,135 @@
+"""What the store does for itself: checkpoints, dictionaries, ended records."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from fhir_server.store.port import Batch, Put
+from fhir_server.store.sqlite import dictionaries, housekeeping
+from fhir_server.store.sqlite.connect import connect
+from fhir_server.store.sqlite.housekeeping import Housekeeper
+from fhir_server.store.sqlite.store import SqliteStore
+from tests.contracts.making import asked, made, observation, patient
+
+
+async def _fill(store: SqliteStore, count: int, *, start: int = 0) -> None:
+    numbers = range(start, start + count)
+    writes = [made(observation(f"o{n}", f"p{n % 7}", issued=f"2026-01-{n % 28 + 1:02}T08:00:00Z"))
+              for n in numbers]  # fmt: skip
+    await store.commit(Batch(writes=writes))
+
+
+def _wait(condition: object) -> bool:
+    assert callable(condition)
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+async def test_the_log_does_not_grow_for_ever(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past its size the log is brought into the file, and written from its beginning again."""
+    monkeypatch.setattr(housekeeping, "GROWN", 1_000_000)
+    monkeypatch.setattr(housekeeping, "TOO_LARGE", 2_000_000)
+    keeper = Housekeeper(path, look=0.01)
+
+    for number in range(40):
+        await store.commit(Batch(puts=[Put("b", str(number), bytes(500_000))]))
+        time.sleep(0.02)
+
+    assert keeper.checkpoints > 1
+    assert path.with_name("fhir.db-wal").stat().st_size < 12_000_000
+    keeper.close()
+
+
+async def test_a_quiet_store_brings_its_log_in(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log of any size is brought in once nothing is written for a while."""
+    monkeypatch.setattr(housekeeping, "_QUIET", 0.05)
+    await _fill(store, 10)
+    keeper = Housekeeper(path, look=0.01)
+
+    assert _wait(lambda: keeper.checkpoints > 0)
+    keeper.close()
+
+
+async def test_dictionaries_are_trained_on_own_data(store: SqliteStore, path: Path) -> None:
+    """From some hundred versions on bodies and entries are packed small; older ones stay read."""
+    await _fill(store, dictionaries.STAGES[0])
+    before = await store.read("Observation", "o1")
+    db = connect(path, writer=True)
+    if dictionaries.due(db):  # else the store's own housekeeper was first
+        dictionaries.train(db, random.Random(1))
+
+    await _fill(store, 200, start=1_000)
+
+    sizes = "SELECT avg(length(body)) FROM version WHERE packing {} 1"
+    plain, small = (db.execute(sizes.format(sign)).get for sign in ("<=", ">"))
+    assert small < plain / 2
+    assert await store.read("Observation", "o1") == before
+    assert (await store.read("Observation", "o1001")).body.startswith(b'{"resourceType"')
+    page = await store.search(asked("Observation", "subject=Patient/p3", count=1000))
+    assert len(page.versions) == len([n for n in (*range(500), *range(1000, 1200)) if n % 7 == 3])
+    assert not dictionaries.due(db)
+    db.close()
+
+
+async def test_two_trainers_keep_one_dictionary(store: SqliteStore, path: Path) -> None:
+    """A process that trained while another did leaves the other's in place."""
+    await _fill(store, 300)
+    db, other = connect(path, writer=True), connect(path, writer=True)
+
+    class Late(random.Random):
+        def sample(self, *args: object, **kwargs: object) -> list[int]:
+            dictionaries.train(other, random.Random(2))
+            return super().sample(*args, **kwargs)  # type: ignore[arg-type]
+
+    assert not dictionaries.train(db, Late(1))
+
+    assert db.execute("SELECT count(*) FROM dictionary WHERE purpose = 'body'").get == 1
+    db.close()
+    other.close()
+
+
+async def test_records_that_ended_are_swept_away(store: SqliteStore, path: Path) -> None:
+    """A day after its end a record is taken away; one that lives, or never ends, stays."""
+    day = 86_400_000_000
+    await store.commit(
+        Batch(
+            puts=[
+                Put("jti", "old", b"1", expires=day),
+                Put("jti", "new", b"2", expires=3 * day),
+                Put("jti", "ever", b"3"),
+            ]
+        )
+    )
+
+    keeper = Housekeeper(path, look=0.01, clock=lambda: 2.5 * day / 1e6)
+
+    db = connect(path)
+    left = "SELECT group_concat(key) FROM (SELECT key FROM ledger ORDER BY key)"
+    assert _wait(lambda: db.execute(left).get == "ever,new")
+    keeper.close()
+    db.close()
+
+
+async def test_the_doctor_finds_a_sound_store_well(store: SqliteStore) -> None:
+    """Each fact is one line, and all is well with a new store."""
+    await store.commit(Batch(writes=[made(patient("p1"))]))
+
+    facts = await store.doctor()
+
+    assert {fact.name for fact in facts} == {
+        "sqlite", "schema", "log", "disk", "contents", "integrity",
+    }  # fmt: skip
+    assert [fact for fact in facts if not fact.well and fact.name != "disk"] == []
+    assert any(fact.text.startswith("1 resources, 1 versions") for fact in facts)

@@ -1,0 +1,116 @@
+"""The store's schema version, and the steps between versions."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import apsw
+import pytest
+
+from fhir_server.model.outcome import Unavailable
+from fhir_server.store.sqlite.connect import connect
+from fhir_server.store.sqlite.migrate import LATEST, STEPS, migrate, version_of
+from fhir_server.store.sqlite.store import SqliteStore
+from tests.contracts.making import patient, put
+
+
+def _add_column(db: apsw.Connection) -> None:
+    db.execute("ALTER TABLE resource ADD COLUMN later TEXT")
+
+
+def _break(db: apsw.Connection) -> None:
+    db.execute("CREATE TABLE half (done)")
+    raise RuntimeError("this step fails")
+
+
+def test_an_empty_file_becomes_the_newest_version(path: Path) -> None:
+    """The first opening takes every step."""
+    db = connect(path, writer=True)
+
+    assert migrate(db) == 0
+
+    assert version_of(db) == LATEST
+    db.close()
+
+
+def test_a_second_opening_takes_no_step(path: Path) -> None:
+    """A file that is at the newest version stays as it is."""
+    db = connect(path, writer=True)
+    migrate(db)
+
+    assert migrate(db) == LATEST
+    db.close()
+
+
+async def test_an_older_file_is_brought_forward_with_all_it_holds(path: Path) -> None:
+    """What was stored before a step is there after it."""
+    store = await SqliteStore.open(path)
+    await put(store, patient("p1"))
+    await store.close()
+
+    db = connect(path, writer=True)
+    assert migrate(db, (*STEPS, _add_column)) == LATEST
+
+    assert version_of(db) == LATEST + 1
+    assert db.execute("SELECT id, later FROM resource").fetchall() == [("p1", None)]
+    db.close()
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    """All steps of one opening are one transaction."""
+    db = connect(path, writer=True)
+    migrate(db)
+
+    with pytest.raises(RuntimeError, match="this step fails"):
+        migrate(db, (*STEPS, _add_column, _break))
+
+    assert version_of(db) == LATEST
+    assert not db.table_exists("main", "half")
+    assert db.column_metadata("main", "resource", "id")
+    with pytest.raises(apsw.SQLError):
+        db.execute("SELECT later FROM resource")
+    db.close()
+
+
+async def test_a_newer_file_is_refused_in_one_sentence(path: Path) -> None:
+    """A program does not touch what a newer one wrote."""
+    db = connect(path, writer=True)
+    migrate(db, (*STEPS, _add_column))
+    db.close()
+
+    with pytest.raises(Unavailable, match=rf"^The store is of version {LATEST + 1} .*\.$"):
+        await SqliteStore.open(path)
+
+
+async def test_a_running_store_refuses_to_write_what_a_newer_program_changed(
+    store: SqliteStore, path: Path
+) -> None:
+    """A migration beside a running server stops its writes instead of mixing two schemas."""
+    db = connect(path, writer=True)
+    migrate(db, (*STEPS, _add_column))
+    db.close()
+
+    with pytest.raises(Unavailable, match="another version"):
+        await put(store, patient("p1"))
+
+
+async def test_another_programs_database_is_refused(path: Path) -> None:
+    """A file that holds other tables is not made a store of."""
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE accounts (name)")
+    other.commit()
+    other.close()
+
+    with pytest.raises(Unavailable, match="not a FHIR store"):
+        await SqliteStore.open(path)
+
+
+async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    """Any other file is refused, and stays as it is."""
+    path.write_bytes(b"a letter, not a database\n" * 200)
+
+    with pytest.raises(Unavailable, match="damaged"):
+        await SqliteStore.open(path)
+
+    assert path.read_bytes().startswith(b"a letter")

@@ -1,0 +1,232 @@
+"""Plans: whatever drives a search, it finds the same; and no search goes past its budget."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from fhir_server.search.expression import (
+    EVERYTHING,
+    And,
+    Expression,
+    InPatient,
+    Missing,
+    Not,
+    Search,
+    Sort,
+    Tagged,
+    TokenIs,
+)
+from fhir_server.search.values import IndexValues, ReferenceValue, StringValue, TokenValue
+from fhir_server.store.memory import MemoryStore
+from fhir_server.store.port import Batch, WorkBudgetExceeded, Write
+from fhir_server.store.sqlite import plan, search, sorting
+from fhir_server.store.sqlite.store import SqliteStore
+from tests.contracts.drawing import SECOND, Draw
+from tests.contracts.making import START, made, patient, put, walk
+from tests.contracts.test_store_agree import _batch, _committed, _found
+
+
+def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything counts as many, so that walks are tried first."""
+    monkeypatch.setattr(plan, "LEVELS", (1, 2, 3))
+    monkeypatch.setattr(plan, "MANY", 3)
+    monkeypatch.setattr(search, "MANY", 3)
+    monkeypatch.setattr(search, "_GATHERED", 1)
+
+
+def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walks are tried first and given up at once."""
+    _walks(monkeypatch)
+    monkeypatch.setattr(search, "_walk_steps", lambda _: 0)
+
+
+def _gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No arms are merged, and chains are no sources."""
+    monkeypatch.setattr(plan, "ARMS", 1)
+    monkeypatch.setattr(sorting, "ARMS", 1)
+    monkeypatch.setattr(plan, "LINKED", 1)
+    monkeypatch.setattr(search, "_CHUNK", 1)
+
+
+@pytest.mark.parametrize("way", [_walks, _falls_back, _gathers])
+@pytest.mark.parametrize("seed", range(100, 104))
+async def test_every_way_finds_the_same(
+    seed: int, way: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Plans that large stores use agree with the reference implementation."""
+    assert callable(way)
+    way(monkeypatch)
+    draw, measure = Draw(seed), MemoryStore()
+    store = await SqliteStore.open(tmp_path / "fhir.db")
+
+    for number in range(14):
+        batch = await _batch(draw, measure, START + number * SECOND)
+        assert await _committed(store, batch) == await _committed(measure, batch)
+    for number in range(80):
+        asked = draw.search(number % 4)
+        assert await _found(store, asked) == await _found(measure, asked), asked
+
+    await store.close()
+
+
+async def _many(store: SqliteStore, count: int) -> None:
+    """Store Observations: one in a thousand has the rare code, one in two the common one."""
+    writes = []
+    for number in range(count):
+        values = (
+            TokenValue("status", "s", "final"),
+            TokenValue("code", "c", "rare" if number % 1000 == 500 else f"common{number % 2}"),
+            ReferenceValue("subject", "Patient", f"p{number % 50}"),
+            StringValue("note", f"text {number}", f"Text {number}"),
+        )
+        index = IndexValues(values, (f"p{number % 50}",))
+        tags = frozenset({"facility/1"}) if number % 3 == 0 else frozenset[str]()
+        writes.append(Write("Observation", f"o{number}", 1, number, b"{}", "PUT", index, tags))
+    await store.commit(Batch(writes=writes))
+
+
+def _ids(page: object) -> list[str]:
+    return [version.resource_id for version in page.versions]  # type: ignore[attr-defined]
+
+
+async def test_the_fewest_drive(path: Path) -> None:
+    """With a budget far below a scan, a rare value is found wherever it stands in the question."""
+    store = await SqliteStore.open(path, work_budget=60_000)
+    await _many(store, 6_000)
+    rare, common = TokenIs("code", "c", "rare"), TokenIs("status", "s", "final")
+
+    for where in (And((rare, common)), And((common, rare)), And((common, And((rare,))))):
+        page = await store.search(Search((("Observation", where),)))
+        assert _ids(page) == [f"o{n}" for n in range(5500, 0, -1000)]
+
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        EVERYTHING,
+        TokenIs("status", "s", "final"),
+        Not(TokenIs("code", "c", "rare")),
+        Missing("encounter", missing=True),
+        Tagged("facility/1"),
+        InPatient(frozenset({"p3"})),
+    ],
+)
+async def test_a_page_of_many_costs_as_a_page_of_few(where: Expression, path: Path) -> None:
+    """What matches often is walked newest first, and stops when the page is full."""
+    store = await SqliteStore.open(path, work_budget=60_000)
+    await _many(store, 6_000)
+
+    page = await store.search(Search((("Observation", where),), count=10))
+
+    assert len(page.versions) == 10
+    assert page.next is not None
+    await store.close()
+
+
+async def test_a_search_past_its_budget_is_refused_and_the_store_goes_on(path: Path) -> None:
+    """A question that no index answers ends in WorkBudgetExceeded, not in a hung server."""
+    store = await SqliteStore.open(path, work_budget=30_000)
+    await _many(store, 6_000)
+    nothing = Missing("status", missing=True)
+
+    for _ in range(3):
+        with pytest.raises(WorkBudgetExceeded):
+            await store.search(Search((("Observation", nothing),)))
+        assert len((await store.search(Search((("Observation", EVERYTHING),)))).versions) == 20
+
+    await put(store, patient("p1"))
+    await store.close()
+
+
+async def test_a_long_search_runs_in_a_thread_and_is_whole(store: SqliteStore) -> None:
+    """What is too long for the event loop is done again in a thread with the whole budget."""
+    await _many(store, 6_000)
+
+    found = await store.count("Observation", Not(TokenIs("status", "s", "preliminary")))
+
+    assert found == 6_000
+
+
+async def test_a_sorted_walk_ends_with_what_has_no_value(store: SqliteStore) -> None:
+    """Pages of a sort over a whole type hold every resource once, those without a value last."""
+    writes = []
+    for number in range(1_500):
+        values = (StringValue("name", f"n{number % 700:03}", "N"),) if number % 5 else ()
+        writes.append(Write("Patient", f"p{number}", 1, number, b"{}", "PUT", IndexValues(values)))
+    await store.commit(Batch(writes=writes))
+
+    pages = await walk(
+        store, Search((("Patient", EVERYTHING),), (Sort("name", "string", descending=True),), 100)
+    )
+
+    names = [version.resource_id for page in pages for version in page.versions]
+    assert len(names) == len(set(names)) == 1_500
+    keys = [int(name[1:]) % 700 if int(name[1:]) % 5 else -1 for name in names]
+    assert keys == sorted(keys, reverse=True)
+
+
+async def test_a_cursor_shows_nothing_of_a_person(store: SqliteStore) -> None:
+    """A cursor goes out in URLs: the name that it holds cannot be read from it."""
+    await put(store, *(patient(f"p{n}", name=[{"family": "Nguyễn"}]) for n in range(3)))
+
+    sort = (Sort("family", "string"),)
+    page = await store.search(Search((("Patient", EVERYTHING),), sort, count=1))
+
+    assert page.next is not None
+    assert b"nguyen" not in base64.urlsafe_b64decode(page.next + "===")
+
+
+async def test_thousands_of_systems_and_units_are_only_slower(store: SqliteStore) -> None:
+    """Somebody who invents a code system for every identifier stops nobody's search."""
+    writes = []
+    for number in range(3_000):
+        values = (TokenValue("identifier", f"urn:s{number}", f"v{number % 10}"),)
+        index = IndexValues(values)
+        writes.append(Write("Patient", f"p{number}", 1, number, b"{}", "PUT", index))
+    await store.commit(Batch(writes=writes))
+
+    page = await store.search(Search((("Patient", TokenIs("identifier", None, "v7")),), count=500))
+
+    assert len(page.versions) == 300
+
+
+async def test_hostile_names_are_only_names(store: SqliteStore) -> None:
+    """Quotes, separators and NUL in systems, codes and ids are found as they are, nowhere else."""
+    odd = ["'; DROP TABLE token; --", 'a"b', "x\x1fy", "nul\x00l", "%", "_", "\U0010ffff"]
+    writes = [
+        Write("Patient", f"p{n}", 1, n, b"{}", "PUT", IndexValues((TokenValue("t", one, one),)))
+        for n, one in enumerate(odd)
+    ]
+    await store.commit(Batch(writes=writes))
+
+    for n, one in enumerate(odd):
+        page = await store.search(Search((("Patient", TokenIs("t", one, one)),)))
+        assert _ids(page) == [f"p{n}"]
+        page = await store.search(Search((("Patient", TokenIs("t", None, one)),)))
+        assert _ids(page) == [f"p{n}"]
+
+
+async def test_reindexing_writes_rows_anew(store: SqliteStore) -> None:
+    """New index values replace the old ones; the version stays, and a walk can go on anywhere."""
+    await put(store, *(patient(f"p{n}", gender="male") for n in range(5)))
+    first = await store.walk("Patient", limit=3)
+    rest = await store.walk("Patient", after=first[-1][0])
+    assert [v.resource_id for _, v in first + rest] == [f"p{n}" for n in range(5)]
+
+    new = IndexValues((TokenValue("gender", "s", "female"),), ("p1",), ("key|1",))
+    done = await store.reindex([(("Patient", "p1"), 1, new), (("Patient", "p2"), 9, new)])
+
+    assert done == 1
+    page = await store.search(Search((("Patient", TokenIs("gender", None, "female")),)))
+    assert _ids(page) == ["p1"]
+    assert page.versions[0].version_id == 1
+    assert await store.holder("key|1") == ("Patient", "p1")
+    page = await store.search(Search((("Patient", TokenIs("gender", None, "male")),)))
+    assert _ids(page) == ["p4", "p3", "p2", "p0"]
+    await store.commit(Batch(writes=[made(patient("p1"), 2)]))
+    assert await store.holder("key|1") is None
