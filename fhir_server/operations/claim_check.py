@@ -287,8 +287,10 @@ def _insurer(claim: Resource, coverages: dict[str, Resource]) -> Resource:
         return dict(claim["insurer"])
     for coverage in coverages.values():
         for payor in objects(coverage.get("payor")):
-            return payor
-    return {"display": "Chưa rõ", "_display": english("Unknown")}
+            # FHIR: ClaimResponse.insurer is an Organization; who pays for himself is none.
+            if "/Organization/" in f"/{payor.get('reference', 'Organization/')}":
+                return payor
+    return {"display": "Không có đơn vị bảo hiểm", "_display": english("No insurer")}
 
 
 async def _store(ctx: Context, answer: Resource, patients: frozenset[str]) -> FhirResult:

@@ -274,3 +274,69 @@ async def test_a_claim_without_items_is_found_by_its_visits_key(world: World) ->
 
     assert ("G01", None, Decimal(8000)) in findings(await check(world, "claim-v1", BHXH))
     assert ("G01", None, Decimal(8000)) in findings(await check(world, "claim-v2", BHXH))
+
+
+async def test_a_claim_without_a_visit_is_checked_for_its_sums_alone(world: World) -> None:
+    """No Encounter and no billable period: the outcome is error, the arithmetic still told."""
+    claim = change(record.claim(), "t-bhtt", "9000")
+    del claim["item"][0]["encounter"]
+    await put_all(world, *record.people(), claim)
+
+    response = await check(world, "claim-v1")
+
+    assert response["outcome"] == "error"
+    assert response["error"][0]["code"]["coding"][0]["code"] == "no-visit"
+    assert findings(response) == [("G19", None, Decimal(1000))]
+
+
+async def test_a_claims_own_period_and_card_dates_stand_in(world: World) -> None:
+    """BillablePeriod where no Encounter is named; the card's period as the dossier stated it."""
+    claim = record.claim(
+        billablePeriod={"start": "2023-11-20T08:15:00+07:00", "end": "2023-11-20T09:50:00+07:00"}
+    )
+    del claim["item"][0]["encounter"]
+    claim["insurance"][0]["extension"] = [
+        {
+            "url": f"{NS}/StructureDefinition/card-period",
+            "valuePeriod": {"start": "2020-01-01", "end": "2020-12-31"},
+        }
+    ]
+    await put_all(world, *record.people(), claim)
+
+    response = await check(world, "claim-v1")
+
+    assert (response["outcome"], findings(response)) == ("complete", [("G04", None, Decimal(8000))])
+
+
+async def test_a_self_pay_claim_needs_no_card_and_has_no_insurer(world: World) -> None:
+    """The ClaimResponse's insurer is an Organization, or said to be none."""
+    own = {
+        "resourceType": "Coverage",
+        "id": "self",
+        "status": "active",
+        "type": {
+            "coding": [
+                {"system": "http://terminology.hl7.org/CodeSystem/coverage-selfpay", "code": "pay"}
+            ]
+        },
+        "beneficiary": {"reference": "Patient/mother"},
+        "payor": [{"reference": "Patient/mother"}],
+        "period": {"start": "2020-01-01", "end": "2020-01-01"},
+    }
+    claim = record.claim(card="self")
+    del claim["insurer"]
+    await put_all(world, *record.people(), own, *record.visit(), claim)
+
+    response = await check(world, "claim-v1")
+
+    assert findings(response) == []
+    assert response["insurer"]["display"] == "Không có đơn vị bảo hiểm"
+
+
+async def test_without_an_insurer_the_cards_payor_is_named(world: World) -> None:
+    """A claim that names none is answered for the payor of its Coverage."""
+    claim = record.claim()
+    del claim["insurer"]
+    await put_all(world, *record.people(), *record.visit(), claim)
+
+    assert (await check(world, "claim-v1", BHXH))["insurer"] == record.payer()

@@ -11,8 +11,8 @@ from auth.principal import SYSTEM, Principal
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
-from fhir_server.model.identifiers import BHYT, PAYER
-from fhir_server.model.outcome import FhirError, Invalid, MissingRequired
+from fhir_server.model.identifiers import BHYT, CCCD, DRAFT, PAYER
+from fhir_server.model.outcome import FhirError, Invalid, InvalidValue, MissingRequired
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.validation.structure import validate
 from tests.conftest import World
@@ -201,3 +201,89 @@ async def test_what_is_no_question_is_refused(
 async def test_system_may_ask_about_any_card(insured: World) -> None:
     """The administrator's client gets the same answer."""
     assert (await submit(insured, asked(), SYSTEM))["insurance"][0]["inforce"] is True
+
+
+@pytest.mark.parametrize(
+    ("system", "value", "known"),
+    [
+        (CCCD, "001195012345", True),
+        (f"{DRAFT}/national_id", "001195012345", True),
+        (CCCD, "079080099999", False),
+        ("urn:x", "whatever", True),
+    ],
+    ids=["the holder's number", "in the draft's system", "another's number", "no number"],
+)
+async def test_the_person_may_be_named_by_number(
+    insured: World, system: str, value: str, *, known: bool
+) -> None:
+    """A number that is not the holder's makes the card unknown; the draft's system counts."""
+    question = asked(patient={"identifier": {"system": system, "value": value}})
+
+    response = await submit(insured, question)
+
+    assert (response["outcome"] == "complete") is known
+    assert response["insurance"][0]["inforce"] is known
+
+
+async def test_a_card_may_be_named_in_the_drafts_system_and_small_letters(insured: World) -> None:
+    """Synonyms of the Ministry's draft are accepted, blanks and case do not count."""
+    named = {"identifier": {"system": f"{DRAFT}/insurance_number", "value": " dn4010123456789 "}}
+
+    assert (await submit(insured, asked(named)))["insurance"][0]["inforce"] is True
+
+
+@pytest.mark.parametrize(
+    "coverage",
+    [
+        {"display": "the blue card"},
+        {"identifier": {"system": "urn:x", "value": "1"}},
+        {"reference": "https://elsewhere.example/fhir/Coverage/card"},
+    ],
+)
+async def test_what_names_no_card_here_is_unknown(insured: World, coverage: Resource) -> None:
+    """A Coverage that is named in no way we know is answered as unknown."""
+    response = await submit(insured, asked(coverage))
+
+    assert (response["outcome"], response["insurance"][0]["inforce"]) == ("error", False)
+
+
+async def test_several_cards_are_answered_each(insured: World) -> None:
+    """The answers stand in the order of the question; one unknown makes the outcome error."""
+    question = asked()
+    question["insurance"].append({"coverage": card("XX4010000000000")})
+
+    response = await submit(insured, question)
+
+    assert [one["inforce"] for one in response["insurance"]] == [True, False]
+    assert response["outcome"] == "error"
+    assert len(response["error"]) == 1
+
+
+async def test_too_many_cards_are_refused(insured: World) -> None:
+    """A question is about at most ten."""
+    question = asked()
+    question["insurance"] = question["insurance"] * 11
+
+    with pytest.raises(InvalidValue):
+        await submit(insured, question)
+
+
+async def test_a_period_of_service_is_asked_for_its_first_day(insured: World) -> None:
+    """ServicedPeriod stands for servicedDate."""
+    question = asked(servicedPeriod={"start": "2022-06-01", "end": "2022-06-02"})
+    del question["servicedDate"]
+
+    response = await submit(insured, question)
+
+    assert (response["servicedDate"], response["insurance"][0]["inforce"]) == ("2022-06-01", False)
+
+
+async def test_of_two_coverages_of_one_card_the_valid_one_answers(insured: World) -> None:
+    """A renewed card that is kept as a Coverage of its own is found."""
+    await insured.put(record.coverage(period={"start": "2020-01-01", "end": "2020-12-31"}))
+    await insured.put(record.coverage("renewed"))
+
+    response = await submit(insured, asked(card("DN4010123456789")))
+
+    assert response["insurance"][0]["coverage"]["reference"] == "Coverage/renewed"
+    assert response["insurance"][0]["inforce"] is True
