@@ -102,10 +102,6 @@ class Draft:
             url = self._urls[key] = _urn(name.hexdigest())
         return url
 
-    def has(self, key: str) -> bool:
-        """Whether an entry of this key was added."""
-        return key in self._urls and key in self.keys
-
     def add(self, key: str, resource: Element, if_none_exist: str | None = None) -> None:
         """Add an entry; `if_none_exist` marks one that other visits share."""
         request: Element = {"method": "POST", "url": resource["resourceType"]}

@@ -62,11 +62,6 @@ def line_of(row: Drug | Service) -> Line:
     )
 
 
-def lines(record: Record) -> tuple[Line, ...]:
-    """Return the figures of every line, drugs first."""
-    return tuple(line_of(row) for row in record.lines)
-
-
 def money(record: Record) -> Iterator[RecordIssue]:
     """G18, G29, G30 of each line, then G19 of the dossier."""
     figures: list[Line] = []

@@ -131,6 +131,7 @@ def test_too_many_elements_are_too_large():
             "ENCODING",
         ),
         (f"{DOCTYPE}<TONG_HOP/>".encode("utf-16-le"), "ENCODING"),
+        (b"<TONG_HOP>" + b"<a/>" * 600_001 + b"</TONG_HOP>", "LIMIT"),
         ("A" * (LONGEST_FILE + 4), "LIMIT"),
         ("A" * 12_000_000, "LIMIT"),
     ],
@@ -164,6 +165,23 @@ def test_a_dossier_without_its_summary_is_refused():
         found = only(envelope([content]))
         assert ("error", "G12-REQUIRED", "XML1") in rules(found)
         assert found.record is None
+
+
+def test_a_table_of_too_many_rows_or_without_content():
+    """More than 20,000 rows are LIMIT; a FILEHOSO without NOIDUNGFILE holds no row."""
+    item = b"<CHI_TIET_CLS/>" * 20_001
+    body = (
+        b"<CHITIEU_CHITIET_DICHVUCANLAMSANG><DSACH_CHI_TIET_CLS>"
+        + item
+        + b"</DSACH_CHI_TIET_CLS></CHITIEU_CHITIET_DICHVUCANLAMSANG>"
+    )
+    bare = hoso(
+        file("XML1", table("XML1", [XML1])), "<FILEHOSO><LOAIHOSO>XML4</LOAIHOSO></FILEHOSO>"
+    )
+
+    assert rules(with_file("XML4", body)) == [("error", "LIMIT", "XML4.NOIDUNGFILE")]
+    assert rules(with_file("XML4", b"<KHAC/>")) == [("error", "XML", "XML4.NOIDUNGFILE")]
+    assert only(envelope([bare])).record is not None
 
 
 def test_two_summaries_are_refused():

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from adapters.xml130.parse import parse
-from adapters.xml130.signature import verify
+from adapters.xml130.signature import _take_out, verify
 from tests.xml130 import dossier, envelope
 
 DATA = Path(__file__).parents[2] / "data" / "xml130"
@@ -67,6 +68,29 @@ def test_what_is_bent_is_not_valid(old, new):
     assert not verify(RSA.replace(old, new))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"xml-exc-c14n#", b"xpath#"),
+        (b"xml-exc-c14n#", b"xml-exc-c14n"),
+        (b"<ds:SignatureValue>", b"<ds:SignatureValue>AAAA"),
+        (b"ecdsa-sha256", b"rsa-sha256"),
+        (b"ecdsa-sha256", b"ecdsa-md5"),
+        (b"xmlenc#sha256", b"xmldsig#sha1"),
+        (b"<ds:Transforms>", b'<ds:Transforms><ds:Transform Algorithm="x"/>'),
+        (
+            b"</ds:Transforms>",
+            b'<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/></ds:Transforms>',
+        ),
+    ],
+)
+def test_what_is_bent_in_an_ecdsa_signature_is_not_valid(old, new):
+    """Unknown forms, a transform more, a value of another length, another kind of key."""
+    assert old in EC
+
+    assert not verify(EC.replace(old, new))
+
+
 def test_an_unsigned_envelope_is_not_valid():
     """An absent or empty CHUKYDONVI is no signature, nor are bytes that are no XML."""
     assert not verify(envelope([dossier()]))
@@ -90,3 +114,21 @@ def test_a_changed_byte_never_raises(at, change):
     if verify(body):
         before, after = parse(EC), parse(body)
         assert (before.facility, before.dossiers) == (after.facility, after.dossiers)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<C>a<S/>b</C>", "<C>ab</C>"),
+        ("<C><S/></C>", "<C/>"),
+        ("<C>a<x/>b<S/>c</C>", "<C>a<x/>bc</C>"),
+        ("<C><x/><S/>c</C>", "<C><x/>c</C>"),
+    ],
+)
+def test_taking_the_signature_out_leaves_the_text_around_it(before, after):
+    """The enveloped-signature transform takes the element alone."""
+    parent = etree.fromstring(before)
+
+    _take_out(parent, parent.find("S"))
+
+    assert etree.tostring(parent).decode() == after

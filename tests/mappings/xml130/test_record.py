@@ -143,3 +143,25 @@ def test_births(text, birth, fhir):
 
     assert row.ngay_sinh == birth  # type: ignore[attr-defined]
     assert birth.to_fhir() == fhir
+
+
+@pytest.mark.parametrize("text", ["185003070000", "210003070000", "20261120081", "202611200a15"])
+def test_times_out_of_the_decrees_years_or_form_are_not_read(text):
+    """Years are 1900 to 2099, twelve digits no more and no less."""
+    row = build_row("XML1", 1, {"NGAY_VAO": text, "GT_THE_TU": "18991231"})
+
+    assert row.ngay_vao is None  # type: ignore[attr-defined]
+    assert [(flaw.field, flaw.what) for flaw in row.flaws] == [
+        ("NGAY_VAO", "shape"),
+        ("GT_THE_TU", "shape"),
+    ]
+
+
+def test_needless_zeros_do_not_make_a_number_too_long():
+    """A number is measured without them, and other text is left as it is."""
+    row = build_row("XML1", 1, {"T_BHTT": "0" * 40 + "5.50"})
+
+    assert row.t_bhtt == Decimal("5.5")  # type: ignore[attr-defined]
+    assert row.flaws == ()
+    assert plain_number("007a") == "007a"
+    assert plain_number("-0.0") == "0"

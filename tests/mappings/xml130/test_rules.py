@@ -82,6 +82,8 @@ E, W = "error", "warning"
         ({"T_THUOC": "1,5"}, E, "FORMAT", "T_THUOC"),
         ({"CAN_NANG": "52,5"}, E, "FORMAT", "CAN_NANG"),
         ({"T_THUOC": "abc"}, E, "FORMAT", "T_THUOC"),
+        ({"NAM_QT": "20,6"}, E, "FORMAT", "NAM_QT"),
+        ({"MA_QUOCTICH": "VN"}, E, "FORMAT", "MA_QUOCTICH"),
         ({"T_THUOC": "1e3"}, E, "FORMAT", "T_THUOC"),
         ({"T_THUOC": "1" * 16}, E, "FORMAT", "T_THUOC"),
         ({"T_THUOC": "1" * 5000}, E, "FORMAT", "T_THUOC"),
@@ -332,10 +334,20 @@ def test_a_withdrawal_needs_its_key_only():
     """G38: MA_LK and MA_CSKCB suffice, whatever else is sent."""
     assert issues({"MA_LK": "K", "MA_CSKCB": "01999", "MA_DOITUONG_KCB": "8"}) == []
     assert issues(visit(MA_DOITUONG_KCB="8", NGAY_VAO="x", GIOI_TINH="7")) == []
+    assert found({"MA_LK": "K", "MA_CSKCB": "x", "MA_DOITUONG_KCB": "8"}) == {
+        (E, "FORMAT", "XML1.MA_CSKCB")
+    }
     assert found({"MA_DOITUONG_KCB": "8"}) == {
         (E, "G12-REQUIRED", "XML1.MA_LK"),
         (E, "G12-REQUIRED", "XML1.MA_CSKCB"),
     }
+
+
+def test_no_age_is_guessed_without_its_dates():
+    """CCCD-MISSING asks the age, which an unreadable birth date or arrival does not give."""
+    got = found(visit(SO_CCCD="", NGAY_SINH="x"))
+
+    assert got == {(E, "FORMAT", "XML1.NGAY_SINH")}
 
 
 def test_a_new_born_wants_its_time():

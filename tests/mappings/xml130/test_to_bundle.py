@@ -366,6 +366,21 @@ def test_services_become_procedures_and_beds_do_not():
     assert len(found["Claim"]["item"]) == 6
 
 
+def test_a_reason_that_is_no_diagnosis_of_the_visit_is_a_code():
+    """MA_BENH of a service refers to the visit's Condition where it holds the code."""
+    found = resources(visit(MA_BENH_KT="E11.9"), xml3=rows("XML3", 1, MA_BENH="E11.9;;R05"))
+
+    assert found["XML3/1"]["reasonReference"] == [{"reference": "Condition/E11.9"}]
+    assert found["XML3/1"]["reasonCode"][0]["coding"][0]["code"] == "R05"
+
+
+def test_one_card_named_twice_is_one_coverage():
+    """A card that stands twice in the list is one card."""
+    found = mapped(visit(MA_THE_BHYT="DN4010123456789;DN4010123456789"))
+
+    assert found.keys.count("Coverage/DN4010123456789") == 1
+
+
 def test_a_result_keeps_every_digit():
     """XML4: 5.60 stays 5.60, with its unit and UCUM code."""
     result = resources(visit(), xml3=rows("XML3", 1), xml4=rows("XML4", 1))["XML4/1"]
