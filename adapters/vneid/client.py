@@ -187,8 +187,8 @@ class VneidClient:
         return claims
 
     async def _with_userinfo(self, claims: dict[str, Any], access_token: str) -> dict[str, Any]:
-        """The claims, with userinfo's where the id_token lacks the number; `acr` stays."""
-        if self._our.number_claim in claims or not access_token:
+        """The claims, with userinfo's where the id_token lacks number or level; its own stay."""
+        if {self._our.number_claim, "acr"} <= claims.keys() or not access_token:
             return claims
         endpoint = (await self._discovered()).get("userinfo_endpoint")
         if not isinstance(endpoint, str):
