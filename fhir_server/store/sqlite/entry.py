@@ -30,13 +30,16 @@ from fhir_server.search.values import (
 from fhir_server.store.sqlite.keys import code_key, decimal_key, time_key
 
 NARROWER: Final = {
-    "subject": "patient",
-    "combo-code": "code",
-    "combo-value-quantity": "value-quantity",
-    "combo-value-concept": "value-concept",
-    "combo-data-absent-reason": "data-absent-reason",
+    "subject": ("patient",),
+    "combo-code": ("code",),
+    "combo-value-quantity": ("value-quantity",),
+    "combo-value-concept": ("value-concept",),
+    "combo-data-absent-reason": ("data-absent-reason",),
+    "name": ("family", "given"),
+    "phonetic": ("family", "given", "name"),
+    "address": ("address-city", "address-state", "address-country", "address-postalcode"),
 }
-"""A parameter, and one whose values are always among its own, in every type that has both."""
+"""A parameter, and those whose values are always among its own, in every type that has both."""
 
 
 class Numbers(Protocol):
@@ -124,10 +127,12 @@ def entry_of(index: IndexValues, rid: int, numbers: Numbers, rows: Rows) -> Entr
         if found is None:
             values[param] = [packed]
             if value.param in NARROWER:
-                wide.append((NARROWER[value.param], param))
+                wide += [(code, param) for code in NARROWER[value.param]]
         else:
             found.append(packed)
-    doubles = {param: values.get(numbers.param(code), ()) for code, param in wide}
+    doubles: dict[int, list[Any]] = {}
+    for code, param in wide:
+        doubles.setdefault(param, []).extend(values.get(numbers.param(code), ()))
     for param, found in values.items():
         double = doubles.get(param, ())
         for packed in found:

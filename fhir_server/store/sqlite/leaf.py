@@ -40,7 +40,7 @@ class Lookup(Protocol):
     names: Names
 
     def params(self, resource_type: str, code: str) -> tuple[int, ...]:
-        """Return the numbers of a parameter and of a narrower one."""
+        """Return the numbers of a parameter, and of narrower ones."""
 
     def resource_numbers(self, leaf: RefersTo) -> list[int]:
         """Return the numbers of the resources that a reference may mean."""

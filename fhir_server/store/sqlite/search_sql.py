@@ -124,13 +124,12 @@ class Predicates:
         return entry
 
     def params(self, resource_type: str, code: str) -> tuple[int, ...]:
-        """Return the numbers of a parameter and of a narrower one; empty where it has no value."""
+        """Return the numbers of a parameter and of narrower ones; empty where it has no value."""
         own = self.names.param(resource_type, code)
         if own is None:
             return ()
-        narrower = NARROWER.get(code)
-        other = self.names.param(resource_type, narrower) if narrower else None
-        return (own,) if other is None else (own, other)
+        others = [self.names.param(resource_type, other) for other in NARROWER.get(code, ())]
+        return (own, *(other for other in others if other is not None))
 
     def resource_numbers(self, leaf: RefersTo) -> list[int]:
         """Return the numbers of the resources that a reference may mean."""

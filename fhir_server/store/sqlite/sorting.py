@@ -262,7 +262,7 @@ class Sorting:
             case "date":
                 return [("d.low", Sql("FROM date AS d WHERE d.param = ?", (param,)))]
             case "string" | "uri":
-                return [("d.text", Sql("FROM string AS d WHERE d.param = ?", (param,)))]
+                return [("d.text", Sql("FROM string AS d WHERE d.param = ?", (p,))) for p in params]
             case "token":
                 text = "FROM token AS d WHERE d.param = ? AND d.sys = ?"
                 return [("d.code", Sql(text, (p, s))) for p in params for s in names.seen(p)]

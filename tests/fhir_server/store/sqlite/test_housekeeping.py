@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from pathlib import Path
@@ -43,7 +44,7 @@ async def test_the_log_does_not_grow_for_ever(
 
     for number in range(40):
         await store.commit(Batch(puts=[Put("b", str(number), bytes(500_000))]))
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
 
     assert keeper.checkpoints > 1
     assert path.with_name("fhir.db-wal").stat().st_size < 12_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -106,11 +107,11 @@ async def test_another_programs_database_is_refused(path: Path) -> None:
         await SqliteStore.open(path)
 
 
-async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     """Any other file is refused, and stays as it is."""
     path.write_bytes(b"a letter, not a database\n" * 200)
 
     with pytest.raises(Unavailable, match="damaged"):
-        await SqliteStore.open(path)
+        asyncio.run(SqliteStore.open(path))
 
     assert path.read_bytes().startswith(b"a letter")

@@ -210,21 +210,29 @@ async def test_what_does_not_reach_the_disk_is_not_answered_as_made(
     await store.close()
 
 
-async def test_a_damaged_file_is_unavailable_for_good(path: Path) -> None:
-    """Overwritten pages are told as damage, not as an empty answer, and no commit is taken."""
+async def test_a_damaged_file_is_unavailable(path: Path) -> None:
+    """Overwritten pages are told as damage, not as an empty answer."""
     store = await SqliteStore.open(path)
     await put(store, *(patient(f"p{number}") for number in range(300)))
     await store.close()
+    _overwrite(path)
+
+    with pytest.raises(Unavailable, match="damaged"):
+        await _open_and_read(path)
+
+
+def _overwrite(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xa5" * (path.stat().st_size - 4096))
 
-    with pytest.raises(Unavailable, match="damaged"):
-        again = await SqliteStore.open(path)
-        try:
-            await again.read("Patient", "p1")
-        finally:
-            await again.close()
+
+async def _open_and_read(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    try:
+        await store.read("Patient", "p1")
+    finally:
+        await store.close()
 
 
 async def test_audit_alone_needs_no_savepoint_and_keeps_its_order(store: SqliteStore) -> None:
