@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -37,11 +38,13 @@ from fhir_server.settings import Settings
 from fhir_server.store.chain import broken_at
 from fhir_server.store.grants import LedgerGrants
 from fhir_server.store.port import Batch, Put, RecordChanged, Store
+from fhir_server.store.sqlite.backup import restore as restore_file
 from fhir_server.store.sqlite.store import SqliteStore
 from mappings.vneid.claims import NUMBER, Claims, from_claims
 
 META: Final = "meta"
 CCCD_LENGTH: Final = 12
+NO_FILE: Final = "FHIR_SERVER_STORE: this is no file; use the database's own tools for this."
 
 
 class Refused(Exception):
@@ -268,16 +271,18 @@ async def opened(settings: Settings) -> AsyncIterator[Composition]:
 
 async def backup(settings: Settings, file: Path) -> None:
     """Write a consistent copy of the store to a file, also while it is served."""
-    store = await _embedded(settings)
+    store = await open_store(settings)
     try:
-        await store.backup(file)
+        await embedded(store).backup(file)
     finally:
         await store.close()
 
 
 async def restore(settings: Settings, file: Path) -> None:
     """Make a copy the store again; nobody may serve it meanwhile."""
-    await SqliteStore.restore(file, settings.sqlite_path)
+    if not settings.store.startswith("sqlite:"):
+        raise Refused(NO_FILE)
+    await asyncio.to_thread(restore_file, file, settings.sqlite_path)
 
 
 def rotate_keys(settings: Settings) -> str:
@@ -288,8 +293,12 @@ def rotate_keys(settings: Settings) -> str:
         raise Refused(f"FHIR_SERVER_KEYS: {error}") from None
 
 
-async def _embedded(settings: Settings) -> SqliteStore:
-    store = await open_store(settings)
+def embedded(store: Store) -> SqliteStore:
+    """Return the store as the embedded engine, for what only a file has.
+
+    Raises:
+        Refused: It is another engine.
+    """
     if not isinstance(store, SqliteStore):
-        raise Refused("FHIR_SERVER_STORE: use the database's own tools for this.")
+        raise Refused(NO_FILE)
     return store

@@ -16,6 +16,7 @@ from fhir_server import app, doctor, log, serve
 from fhir_server.loader import Counts, files_of, write_refused
 from fhir_server.model import codec
 from fhir_server.model.outcome import FhirError
+from fhir_server.reindex import reindex
 from fhir_server.settings import Settings, WrongSettings, load_settings
 
 LAST_PORT: Final = 65535
@@ -254,7 +255,7 @@ def _reindex(settings: Settings, parsed: argparse.Namespace) -> int:
         def said(done: int, total: int) -> None:
             print(f"\r{done:,} of {total:,}", end="", file=sys.stderr)
 
-        done = await composition.reindex(parsed.type, said)
+        done = await reindex(composition, parsed.type, parsed.param, said)
         print(f"\n{done:,} resources indexed again")
         return 0
 

@@ -112,11 +112,11 @@ def people_bundle(first_start: date) -> dict[str, Any]:
             entries.append(_entry(link, _urn(f"{child}-{parent}")))
     entries.append(_entry(_consent(people["an"], first_start)))
     for key in ("bao", "an"):
-        child = people[key]
-        doses = on_time(child.born, child.gender, first_start)
+        vaccinated = people[key]
+        doses = on_time(vaccinated.born, vaccinated.gender, first_start)
         # Contract, section 9: the measles-rubella dose of 18 months is overdue for BẢO.
         entries += [
-            _entry(_immunization(child, dose))
+            _entry(_immunization(vaccinated, dose))
             for dose in doses
             if not (key == "bao" and dose.row.id == "mr-1")
         ]

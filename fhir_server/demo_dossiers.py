@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 Row = dict[str, str]
 Dossier = dict[str, list[Row]]
 
+_DECLARATION: Final = '<?xml version="1.0" encoding="utf-8"?>'
 _ELEMENTS: Final = {
     "XML2": ("CHITIEU_CHITIET_THUOC", "DSACH_CHI_TIET_THUOC", "CHI_TIET_THUOC"),
     "XML3": ("CHITIEU_CHITIET_DVKT_VTYT", "DSACH_CHI_TIET_DVKT", "CHI_TIET_DVKT"),
@@ -312,12 +313,10 @@ def envelope(facility: str, dossiers: list[Dossier]) -> bytes:
 
 def _table(table: str, rows: list[Row]) -> bytes:
     if table == "XML1":
-        return f'<?xml version="1.0" encoding="utf-8"?><TONG_HOP>{_fields(rows[0])}</TONG_HOP>'.encode()
+        return f"{_DECLARATION}<TONG_HOP>{_fields(rows[0])}</TONG_HOP>".encode()
     root, items, item = _ELEMENTS[table]
     body = "".join(f"<{item}>{_fields(row)}</{item}>" for row in rows)
-    return (
-        f'<?xml version="1.0" encoding="utf-8"?><{root}><{items}>{body}</{items}></{root}>'
-    ).encode()
+    return f"{_DECLARATION}<{root}><{items}>{body}</{items}></{root}>".encode()
 
 
 def _fields(row: Row) -> str:

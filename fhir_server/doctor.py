@@ -51,9 +51,8 @@ async def examine(settings: Settings) -> list[Finding]:
         async with app.opened(settings) as composition:
             for check in (_audit, _clock):
                 findings.append(await check(composition))
-            findings += [
-                Finding("store", good, text) for good, text in await composition.store_facts()
-            ]
+            facts = await app.embedded(composition.store).doctor()
+            findings += [Finding(fact.name, fact.well, fact.text) for fact in facts]
     except (FhirError, app.Refused, OSError) as error:
         findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
     return findings

@@ -1,0 +1,81 @@
+"""`fhir-server reindex`: the index values of stored resources made anew, in chunks, resumable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from fhir_server.app import Composition, Refused, embedded
+from fhir_server.model import codec
+from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.search.extract import index_values
+from fhir_server.search.parameters import parameters
+from fhir_server.store.port import Batch, Put
+
+BUCKET: Final = "reindex"
+CHUNK: Final = 200
+
+
+async def reindex(
+    composition: Composition,
+    resource_type: str | None,
+    param: str | None,
+    said: Callable[[int, int], None],
+) -> int:
+    """Index all current resources (of a type, that have a parameter) anew; return how many.
+
+    Args:
+        composition: The store.
+        resource_type: A type; None is every type.
+        param: A search parameter's code: only types that have it are gone through.
+        said: Is told after each chunk how many are done, and of how many.
+
+    Raises:
+        Refused: There is no such type or parameter.
+    """
+    types = sorted(_types(resource_type, param))
+    total = sum([await composition.store.count(one) for one in types])
+    done = 0
+    for one in types:
+        done += await _one(composition, one, partial(_said, said, done, total))
+    return done
+
+
+def _said(said: Callable[[int, int], None], before: int, total: int, more: int) -> None:
+    said(before + more, total)
+
+
+def _types(resource_type: str | None, param: str | None) -> set[str]:
+    if resource_type is not None and resource_type not in RESOURCE_TYPES:
+        raise Refused(f"--type {resource_type}: R4 has no such resource type.")
+    types = {resource_type} if resource_type else set(RESOURCE_TYPES)
+    if param is not None:
+        types = {one for one in types if param in parameters(one)}
+        if not types:
+            raise Refused(f"--param {param}: no such search parameter.")
+    return types
+
+
+async def _one(composition: Composition, resource_type: str, said: Callable[[int], None]) -> int:
+    store = embedded(composition.store)
+    begun = await store.get(BUCKET, resource_type)
+    after, done = int(begun or 0), 0
+    while chunk := await store.walk(resource_type, after=after, limit=CHUNK):
+        items = [
+            (
+                (version.resource_type, version.resource_id),
+                version.version_id,
+                index_values(codec.loads_stored(version.body), base_url=composition.fhir_base),
+            )
+            for _, version in chunk
+            if not version.deleted
+        ]
+        await store.reindex(items)
+        after, done = chunk[-1][0], done + len(items)
+        await store.commit(Batch(puts=(Put(BUCKET, resource_type, str(after).encode()),)))
+        said(done)
+        await asyncio.sleep(0)
+    await store.commit(Batch(puts=(Put(BUCKET, resource_type, None),)))
+    return done
