@@ -128,7 +128,10 @@ async def _check_signature(
     server: AuthorizationServer, client: Client, assertion: str, header: _Header
 ) -> None:
     for known in (await _key_set(server, client, header.kid)).get("keys", ()):
-        if known.get("kid") != header.kid or known.get("kty") != ALGORITHMS[header.alg]:
+        # What a URL gives need not be what it should be.
+        if not isinstance(known, Mapping) or known.get("kid") != header.kid:
+            continue
+        if known.get("kty") != ALGORITHMS[header.alg]:
             continue
         if known.get("alg", header.alg) != header.alg or known.get("use", "sig") != "sig":
             continue

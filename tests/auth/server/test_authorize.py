@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from adapters.vneid.client import Registration, VneidClient
 from auth.client import Client
+from auth.ports import Claims, Settled
+from fhir_server.model.outcome import Conflict, FhirError, Unavailable
 from tests.auth.world import APP_REDIRECT, FATHER, MOTHER, STRANGER, World, query_of
 
 VERIFIER = "v" * 43
@@ -263,6 +266,38 @@ async def test_a_refused_login_is_told_to_the_app(world: World) -> None:
         answer = await browser.get(f"/auth/callback?state={state}&error=access_denied")
 
     assert query_of(answer.headers["location"])["error"] == "access_denied"
+
+
+@pytest.mark.parametrize(
+    "refusal", [Unavailable("The store is down."), Conflict("Too many at once.")]
+)
+async def test_a_number_that_cannot_be_settled_now_is_told_to_the_app(
+    world: World, refusal: FhirError
+) -> None:
+    """temporarily_unavailable, and no grant; the person may try again."""
+
+    async def settle(_claims: Claims) -> Settled:  # noqa: RUF029 - the port's shape
+        raise refusal
+
+    world.citizens.settle = settle  # type: ignore[method-assign]
+    async with world.new_http() as browser:
+        answer = await browser.get(await callback_url(world, browser))
+
+    assert query_of(answer.headers["location"])["error"] == "temporarily_unavailable"
+    assert await world.ledger.scan("family") == []
+
+
+async def test_a_token_endpoint_that_does_not_answer_is_told_to_the_app(world: World) -> None:
+    """Down between the log-in and the code: temporarily_unavailable."""
+    async with world.new_http() as browser:
+        url = await callback_url(world, browser)
+        await world.back_http.aclose()
+        world.provider._http = httpx2.AsyncClient(
+            transport=httpx2.MockTransport(lambda _: httpx2.Response(503))
+        )
+        answer = await browser.get(url)
+
+    assert query_of(answer.headers["location"])["error"] == "temporarily_unavailable"
 
 
 async def test_level_1_is_told_what_to_do(world: World) -> None:

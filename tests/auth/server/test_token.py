@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
+from adapters.vneid.keys import JwksCache
 from auth.client import Client
 from auth.server.assertion import ASSERTION_TYPE
 from tests.auth.world import MOTHER, World
@@ -422,3 +424,45 @@ async def test_a_refresh_token_ends_after_ninety_days(world: World) -> None:
     world.clock.pass_by(4 * 86400)
 
     assert (await world.refresh(token)).status_code == 400
+
+
+async def test_a_client_may_publish_its_keys_at_a_url(world: World) -> None:
+    """`jwks_uri`: read when needed; what cannot be read is no proof."""
+    key = ECKey.generate_key("P-384", auto_kid=True)
+    answers = {
+        "/good": {"keys": [key.as_dict(private=False)]},
+        "/other": {"keys": [ECKey.generate_key("P-384", auto_kid=True).as_dict(private=False)]},
+        "/odd": {"keys": ["x", {"kid": key.kid}, {"kid": key.kid, "kty": "EC", "crv": "P-384"}]},
+        "/none": {},
+    }
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        found = answers.get(request.url.path)
+        return httpx2.Response(404 if found is None else 200, content=msgspec.json.encode(found))
+
+    transport = httpx2.MockTransport(serve)
+    async with httpx2.AsyncClient(transport=transport) as http:
+        cache = JwksCache(http, world.clock)
+        object.__setattr__(world.server, "remote_keys", cache)
+        for path, status in (
+            ("good", 200),
+            ("other", 401),
+            ("odd", 401),
+            ("none", 401),
+            ("x", 401),
+        ):
+            client = Client(
+                client_id="remote",
+                name="R",
+                kind="system",
+                scopes=("system/*.rs",),
+                jwks_uri=f"https://r.example/{path}",
+            )
+            await world.grants.register(client)
+            assertion = world.assertion("remote", key=key.as_dict(private=True))
+            answer = await world.backend("", assertion=assertion)
+            assert (path, answer.status_code) == (path, status)
+
+    object.__setattr__(world.server, "remote_keys", None)
+    assertion = world.assertion("remote", key=key.as_dict(private=True))
+    assert (await world.backend("", assertion=assertion)).status_code == 401
