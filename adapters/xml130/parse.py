@@ -26,6 +26,7 @@ LONGEST_FILE: Final = 9_000_000
 MOST_TAGS: Final = 2_000_000
 MOST_INNER_TAGS: Final = 600_000
 MOST_ROWS: Final = 20_000
+"""Rows of one dossier, of all its tables."""
 MOST_QUOTES: Final = 200_000
 """Attributes need quotes, base64 has none: bounds the attributes of an envelope."""
 
@@ -169,6 +170,9 @@ def _dossier(n: int, hoso: etree._Element, parser: etree.XMLParser) -> Dossier:
         if name == "XML1" and rows and tables.get("XML1"):
             issues.append(say("two-summaries", "XML1"))
         tables.setdefault(name, []).extend(rows)
+        if sum(map(len, tables.values())) > MOST_ROWS:
+            issues.append(say("limit", f"{name}.NOIDUNGFILE"))
+            break
     ma_lk = _visit_key(tables)
     errors = [issue.field for issue in issues if issue.severity == "error"]
     if not tables.get("XML1") and "XML1.NOIDUNGFILE" not in errors:
@@ -213,8 +217,6 @@ def _rows(
     items: list[etree._Element] = [root]
     for step in elements[1:]:
         items = [child for item in items for child in item if child.tag == step]
-    if len(items) > MOST_ROWS:
-        raise _Refused("limit", field)
     return [_texts(table, item, issues) for item in items]
 
 

@@ -10,12 +10,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 _MODERN: Final = re.compile("[ăĂđĐơƠưƯĩĨũŨ\u1ea0-\u1ef9]")
 """Letters that only true Unicode Vietnamese has: neither code page looks like them."""
 
 _WORD: Final = re.compile(r"[^\s\d,.;:()/+=\-–\"'<>\[\]*?!%&_|]+")
+
+_MOST_WORDS: Final = 500
+"""Old text shows itself in its first words; a long text of another language costs no more."""
+
+_LONGEST_WORD: Final = 16
+"""No Vietnamese syllable is longer, even with every sign a letter of its own."""
 
 _TONES: Final = dict.fromkeys([0x300, 0x301, 0x303, 0x309, 0x323])
 _ONSETS: Final = "ngh|ng|nh|gh|gi|kh|ph|th|tr|ch|qu|q|b|c|d|đ|g|h|k|l|m|n|p|r|s|t|v|x"
@@ -55,7 +62,10 @@ def is_old_text(text: str) -> bool:
         return False
     if _is_decoded_twice(text):
         return True
-    return any(_is_old_word(word) for word in set(_WORD.findall(text)) if not word.isascii())
+    words = (found[0] for found in _WORD.finditer(text) if not found[0].isascii())
+    return any(
+        _is_old_word(word) for word in islice(words, _MOST_WORDS) if len(word) <= _LONGEST_WORD
+    )
 
 
 def _is_decoded_twice(text: str) -> bool:

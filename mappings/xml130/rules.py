@@ -16,7 +16,7 @@ from mappings.xml130.messages import say
 from mappings.xml130.record import Kind, Record, RecordIssue
 
 MOST_ISSUES: Final = 1000
-"""More findings than that help nobody, and would make a receipt larger than its dossier."""
+"""Of either weight: more help nobody, and would make a receipt larger than its dossier."""
 
 
 def check(record: Record, *, now: datetime, kind: Kind = "xml") -> tuple[RecordIssue, ...]:
@@ -27,11 +27,17 @@ def check(record: Record, *, now: datetime, kind: Kind = "xml") -> tuple[RecordI
         now: The present moment, for what lies in the future.
         kind: Whether it came as XML tables or as the sixteen fields.
     """
-    found = list(_withdrawal(record) if record.is_withdrawal else _visit(record, now, kind))
-    found.sort(key=lambda issue: issue.severity != "error")
-    if len(found) > MOST_ISSUES:
-        found = [*found[:MOST_ISSUES], say("too-many", found[MOST_ISSUES].field)]
-    return tuple(found)
+    issues = _withdrawal(record) if record.is_withdrawal else _visit(record, now, kind)
+    errors: list[RecordIssue] = []
+    warnings: list[RecordIssue] = []
+    more: RecordIssue | None = None
+    for issue in issues:
+        kept = errors if issue.severity == "error" else warnings
+        if len(kept) < MOST_ISSUES:
+            kept.append(issue)
+        elif more is None:
+            more = say("too-many", issue.field)
+    return (*errors, *warnings, more) if more else (*errors, *warnings)
 
 
 def _withdrawal(record: Record) -> Iterator[RecordIssue]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,3 +98,12 @@ def test_vietnamese_words_pass_alone_and_together(words):
 
     assert not is_old_text(text)
     assert not is_old_text(text.upper())
+
+
+def test_long_text_costs_little():
+    """Words without end and texts of millions of foreign words are no work."""
+    started = time.monotonic()
+
+    assert not is_old_text("é" * 3_000_000)
+    assert not is_old_text(" ".join(f"zé{n}" for n in range(300_000)))
+    assert time.monotonic() - started < 3
