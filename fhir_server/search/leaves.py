@@ -192,10 +192,11 @@ def _canonical_reference(param: str) -> Extract:
     def extract(value: Any, out: Sink) -> None:
         if type(value) is not str:
             return
-        out.append(ReferenceValue(param, *located(value, out.base_url)))
         url, bar, _ = value.partition("|")
-        if bar:
-            out.append(ReferenceValue(param, *located(url, out.base_url)))
+        for text in (value, url) if bar else (value,):
+            place = located(text, out.base_url)
+            if any(place):
+                out.append(ReferenceValue(param, *place))
 
     return extract
 
