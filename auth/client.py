@@ -27,7 +27,7 @@ SOCIAL_INSURER: Final = "BHXH"
 """The payer code of the social insurer; every other payer is private."""
 
 _KINDS: Final[dict[str, ClientKind]] = {kind: kind for kind in PRINCIPALS}
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FACILITY: Final = re.compile(r"[0-9A-Z]{5}")
 _PAYER: Final = re.compile(r"[0-9A-Z][0-9A-Z-]{0,31}")
 _LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1(?P<port>:[0-9]{1,5})?(?P<path>/[^?#]*)")
@@ -125,7 +125,7 @@ def parse_client(data: Mapping[str, Any]) -> Client:
 
 
 def _check(client: Client) -> None:
-    if not _ID.fullmatch(client.client_id):
+    if not ID.fullmatch(client.client_id):
         raise BadClient("client_id must be 1 to 64 letters, digits, dots, hyphens.")
     if not client.name:
         raise BadClient("name is missing.")

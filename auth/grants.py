@@ -7,6 +7,7 @@ process, at the next request. RFC 6749 (10.4, 10.5), RFC 9700 (4.14).
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from hashlib import sha256
@@ -31,6 +32,9 @@ REFRESH_LIFETIME: Final = 90 * 24 * 3600
 
 SESSION_LIFETIME: Final = 4 * 3600
 """Seconds that a session of the web book lasts at most."""
+
+
+_FAMILY: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,7 +86,12 @@ def secret() -> str:
 
 def hashed(text: str) -> str:
     """Return what is kept of a secret: nobody who reads the store can use it."""
-    return sha256(text.encode()).hexdigest()
+    return sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def is_same(one: str, other: str) -> bool:
+    """Return whether two texts are equal, in a time that does not tell where they differ."""
+    return compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
 class Grants:
@@ -93,6 +102,8 @@ class Grants:
 
     async def client(self, client_id: str) -> Client | None:
         """Return a registered client, disabled or not."""
+        if not clients.ID.fullmatch(client_id):
+            return None
         data = await self.store.get("client", client_id)
         return None if data is None else clients.decode(data)
 
@@ -134,6 +145,8 @@ class Grants:
 
     async def family(self, family_id: str) -> Family | None:
         """Return a grant that has not ended, else None."""
+        if not _FAMILY.fullmatch(family_id):
+            return None
         data = await self.store.get("family", family_id)
         if data is None:
             return None
@@ -194,9 +207,7 @@ class Grants:
         if family is None or family.client_id != client_id or not family.refresh:
             return None
         new, kept = _next_refresh(family)
-        if compare_digest(family.refresh, hashed(token)) and await self._replace_family(
-            family, kept
-        ):
+        if is_same(family.refresh, hashed(token)) and await self._replace_family(family, kept):
             return kept, new
         await self.revoke_family(family.id)
         return None

@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hmac import compare_digest
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
 
@@ -20,6 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, GuestProtocol, OKPKey, RSAKey
 
 from adapters.vneid.keys import JwksCache, fetch_json, json_of
+from auth.grants import is_same
 from auth.ports import Identity, LoginFailed, ProviderUnreachable
 from mappings.vneid.claims import NUMBER, BadClaims, from_claims
 
@@ -66,7 +66,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Mapping[str, Any], _Expected], bool]],
     ("aud is this server", lambda c, want: want.client_id in _list(c.get("aud"))),
     ("azp is this server", lambda c, want: c.get("azp", want.client_id) == want.client_id),
     ("azp is there for several aud", lambda c, _: len(_list(c.get("aud"))) == 1 or "azp" in c),
-    ("nonce is ours", lambda c, want: compare_digest(_text(c.get("nonce")), want.nonce)),
+    ("nonce is ours", lambda c, want: is_same(_text(c.get("nonce")), want.nonce)),
     ("exp has not passed", lambda c, want: want.now < _number(c.get("exp")) + SKEW),
     ("iat has come", lambda c, want: _number(c.get("iat")) <= want.now + SKEW),
     ("it is fresh", lambda c, want: _number(c.get("iat")) > want.now - MAX_AGE),

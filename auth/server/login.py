@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from hmac import compare_digest
 from typing import Final
 from urllib.parse import urlencode
 
@@ -11,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from auth.grants import LOGIN_LIFETIME, hashed, secret
+from auth.grants import LOGIN_LIFETIME, hashed, is_same, secret
 from auth.server.oauth import AuthorizationServer
 from auth.server.pages import page
 
@@ -78,7 +77,7 @@ async def take(server: AuthorizationServer, request: Request, handle: str) -> Lo
     login = msgspec.json.decode(data, type=Login)
     browser = request.cookies.get(_cookie(server), "")
     # Somebody else's browser must not finish it: that would log a person into another's book.
-    if not compare_digest(login.browser, hashed(browser)):
+    if not is_same(login.browser, hashed(browser)):
         return None
     if not await server.grants.store.put("login", hashed(handle), None, expected=data):
         return None

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from hashlib import sha256
-from hmac import compare_digest
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +20,7 @@ from starlette.responses import Response
 from auth import tokens
 from auth.bearer import citizen_access
 from auth.client import Client
-from auth.grants import Code, Family
+from auth.grants import Code, Family, is_same
 from auth.scopes import format_scopes, granted, words
 from auth.server.assertion import authenticate
 from auth.server.oauth import (
@@ -80,7 +79,7 @@ async def exchange_code(
         raise OAuthError("invalid_grant", "The code was used before.")
     if code.until <= server.time() or code.redirect_uri != form.get("redirect_uri"):
         raise OAuthError("invalid_grant", "The code has ended, or the redirect_uri differs.")
-    if not VERIFIER.fullmatch(verifier) or not compare_digest(challenge(verifier), code.challenge):
+    if not VERIFIER.fullmatch(verifier) or not is_same(challenge(verifier), code.challenge):
         raise OAuthError("invalid_grant", "The code_verifier does not fit.")
     family = await server.grants.family(code.family)
     if not await server.grants.use_code(text, code) or family is None:

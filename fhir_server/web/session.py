@@ -12,7 +12,6 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from hmac import compare_digest
 from typing import Final
 from urllib.parse import urlencode
 
@@ -23,7 +22,7 @@ from starlette.routing import Route
 
 from auth.bearer import Access, access_for
 from auth.client import Client
-from auth.grants import SESSION_LIFETIME, Family, hashed, secret
+from auth.grants import SESSION_LIFETIME, Family, hashed, is_same, secret
 from auth.ports import Child
 from auth.server.oauth import AuthorizationServer, OAuthError, fields
 from auth.server.pages import page
@@ -158,7 +157,7 @@ class BookSessions:
             given = fields(request.url.query)
         except OAuthError:
             return _refused()
-        is_ours = begun is not None and compare_digest(begun.state, given.get("state", ""))
+        is_ours = begun is not None and is_same(begun.state, given.get("state", ""))
         if begun is None or not is_ours or given.get("iss") != self.server.origin:
             return _refused()
         family_id = await self._redeem(given.get("code", ""), begun)
@@ -192,7 +191,7 @@ class BookSessions:
         """Return whether a form carries the `csrf` of its browser's session."""
         record = await self._record(request)
         given = (await request.form()).get("csrf")
-        return record is not None and isinstance(given, str) and compare_digest(given, record.csrf)
+        return record is not None and isinstance(given, str) and is_same(given, record.csrf)
 
     async def _redeem(self, code: str, begun: _Begun) -> str | None:
         """Exchange the code in this process; the id of its grant, or None."""

@@ -11,7 +11,6 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hmac import compare_digest
 from typing import Any, Final
 from urllib.parse import unquote_plus, urlencode
 
@@ -19,7 +18,7 @@ import msgspec
 from joserfc import jws
 
 from adapters.vneid.stand_in.person import Person, PersonLookup, claims_of, invented
-from auth.grants import hashed, secret
+from auth.grants import hashed, is_same, secret
 from auth.ports import GrantStore, KeySource
 from auth.server.authorize import CHALLENGE
 from auth.server.oauth import OAuthError
@@ -207,7 +206,7 @@ async def exchange(idp: StandIn, party: RelyingParty, form: Mapping[str, str]) -
     verifier = form.get("code_verifier", "")
     if code.redirect_uri != form.get("redirect_uri") or not VERIFIER.fullmatch(verifier):
         raise OAuthError("invalid_grant", "The redirect_uri or code_verifier does not fit.")
-    if not compare_digest(challenge(verifier), code.challenge):
+    if not is_same(challenge(verifier), code.challenge):
         raise OAuthError("invalid_grant", "The code_verifier does not fit.")
     token = secret()
     used = msgspec.structs.replace(code, used_for=hashed(token))
@@ -248,7 +247,7 @@ def authenticate(idp: StandIn, authorization: str, form: Mapping[str, str]) -> R
             raise _unknown_party() from None
         client_id, client_secret = (unquote_plus(part) for part in pair.partition(":")[::2])
     for party in idp.parties:
-        if party.client_id == client_id and compare_digest(
+        if party.client_id == client_id and is_same(
             hashed(party.client_secret), hashed(client_secret)
         ):
             return party

@@ -160,6 +160,7 @@ async def test_the_acr_of_level_2_is_a_setting() -> None:
         {"azp": "other"},
         {"aud": None},
         {"nonce": "other"},
+        {"nonce": "ế"},
         {"nonce": None},
         {"nonce": 1},
         {"exp": 1},

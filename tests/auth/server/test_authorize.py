@@ -227,7 +227,15 @@ async def test_two_logins_in_one_browser_do_not_disturb_each_other(world: World)
 
 
 @pytest.mark.parametrize(
-    "query", ["", "state=x&code=y", "code=y", "state=&code=", "state=a&state=b"]
+    "query",
+    [
+        "",
+        "state=x&code=y",
+        "code=y",
+        "state=&code=",
+        "state=a&state=b",
+        "state=%E1%BA%BF&code=%E1%BA%BF",
+    ],
 )
 async def test_a_callback_that_nobody_waits_for_is_refused(world: World, query: str) -> None:
     """An unknown state gives a page or an error, never a redirect."""

@@ -466,3 +466,19 @@ async def test_a_client_may_publish_its_keys_at_a_url(world: World) -> None:
     object.__setattr__(world.server, "remote_keys", None)
     assertion = world.assertion("remote", key=key.as_dict(private=True))
     assert (await world.backend("", assertion=assertion)).status_code == 401
+
+
+@pytest.mark.parametrize("text", ["\x00", "x" * 5000, "ế", "../client", "%", "a\nb", "💥.💥"])
+async def test_odd_names_and_tokens_are_unknown(world: World, text: str) -> None:
+    """Whatever comes as a name, a code or a token is refused, never a 500."""
+    for form in (
+        {"grant_type": "authorization_code", "client_id": text, "code": text},
+        {"grant_type": "authorization_code", "client_id": "vneid-app", "code": text},
+        {"grant_type": "refresh_token", "client_id": "vneid-app", "refresh_token": text},
+        {"grant_type": "refresh_token", "client_id": "vneid-app", "refresh_token": f"{text}.x"},
+    ):
+        assert (await world.http.post("/auth/token", data=form)).status_code in {400, 401}
+    answer = await world.backend("", assertion=world.assertion("system", iss=text, sub=text))
+    assert answer.status_code == 401
+    form = {"client_id": "vneid-app", "token": text}
+    assert (await world.http.post("/auth/revoke", data=form)).status_code == 200

@@ -177,7 +177,7 @@ async def test_a_logout_ends_session_and_grant(access: World, browser: httpx2.As
     assert len(families) == 1
 
 
-@pytest.mark.parametrize("form", [{}, {"csrf": ""}, {"csrf": "x"}])
+@pytest.mark.parametrize("form", [{}, {"csrf": ""}, {"csrf": "x"}, {"csrf": "ế"}])
 async def test_a_forged_form_is_refused(
     access: World, browser: httpx2.AsyncClient, form: dict[str, str]
 ) -> None:
@@ -246,7 +246,14 @@ async def test_another_browser_cannot_take_up_the_login(
 
 
 @pytest.mark.parametrize(
-    "query", ["", "code=x&state=y", "error=access_denied&state=y", "code=x&code=y&state=z"]
+    "query",
+    [
+        "",
+        "code=x&state=y",
+        "error=access_denied&state=y",
+        "code=x&state=%E1%BA%BF",
+        "code=x&code=y&state=z",
+    ],
 )
 async def test_a_callback_that_nobody_waits_for_is_refused(
     browser: httpx2.AsyncClient, query: str
