@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import httpx2
 
-from adapters.submissions.intake import submit_envelope
+from adapters.submissions.intake import Verify, submit_envelope
 from adapters.vneid.client import Registration, VneidClient
 from adapters.vneid.keys import JwksCache
 from adapters.vneid.stand_in.person import Person, claims_of, invented
+from adapters.xml130 import signature
 from auth.bearer import Access, BearerTokens, principal_of
 from auth.client import BadClient, parse_client
 from auth.grants import Grants
@@ -110,6 +111,13 @@ class Composition:
             raise Refused(f"FHIR_SERVER_KEYS: {error}") from None
         verifier = Verifier(self.keys, issuer=origin, audience=self.fhir_base)
         self._bearer = BearerTokens(verifier, self.grants, self.directory, now)
+
+    @property
+    def verify(self) -> Verify | None:
+        """What verifies an envelope's CHUKYDONVI, where the settings require it."""
+        if self.settings.require_signature == "no":
+            return None
+        return lambda body: signature.verify(body, now=now())
 
     def context(self, principal: Principal, policy: Any, source: str = "") -> Context:
         """Return the Context of a caller."""

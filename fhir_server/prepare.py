@@ -39,7 +39,7 @@ async def prepare(composition: Composition, serving: Serving) -> datetime | None
         for client in clients:
             await composition.grants.register(client)
         await _people(composition, first_start, {c.client_id: c for c in clients})
-    await resume_pending(composition.system())
+    await resume_pending(composition.system(), composition.verify)
     return first_start
 
 

@@ -22,6 +22,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.submissions.openapi import PATHS as PATHS_OF_SUBMISSIONS
+from adapters.submissions.openapi import SCHEMAS
 from adapters.submissions.routes import submissions_routes
 from adapters.vneid.client import Registration
 from adapters.vneid.stand_in.provider import RelyingParty, StandIn
@@ -98,13 +100,14 @@ async def build_app(
     our = _registration(composition, secret.decode() if secret else "")
     server = composition.authorization_server(http, our)
     sessions = BookSessions(server, composition.context_for)
-    verify = None if composition.settings.require_signature == "no" else _unsigned
     routes = [
         *auth_routes(server),
         *session_routes(sessions),
         *book_routes(),
-        *submissions_routes(composition.context_of, base_url=composition.origin, verify=verify),
-        *docs_routes(),
+        *submissions_routes(
+            composition.context_of, base_url=composition.origin, verify=composition.verify
+        ),
+        *docs_routes(PATHS_OF_SUBMISSIONS, SCHEMAS),
         Route("/", lambda _: RedirectResponse("/book", 303)),
     ]
     if serving.demo:
@@ -147,11 +150,6 @@ class _Paths:
 
 
 WELL_KNOWN: Final = "/fhir/.well-known/"
-
-
-def _unsigned(_body: bytes) -> bool:
-    """No signature can be verified yet, so where one is required every envelope is refused."""
-    return False
 
 
 def _registration(composition: Composition, secret: str) -> Registration:

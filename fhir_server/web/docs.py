@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,44 +13,46 @@ from starlette.routing import Route
 from fhir_server.model import codec
 from fhir_server.web.pages import page
 
+_TAG: Final = {
+    "name": "submissions",
+    "description": "Hồ sơ QĐ 130/4750/3176 và mười sáu trường · Dossiers and the sixteen fields",
+}
 
-@cache
-def document() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+
+def document(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI document: our own paths, and those of `/submissions` that app gives."""
     data = resources.files("fhir_server.web").joinpath("openapi.json").read_bytes()
-    loaded: dict[str, Any] = codec.loads(data)
-    return loaded
+    own: dict[str, Any] = codec.loads(data)
+    tagged = {
+        path: {method: {**call, "tags": [_TAG["name"]]} for method, call in methods.items()}
+        for path, methods in paths.items()
+    }
+    own["tags"] = [_TAG, *own["tags"]]
+    own["paths"] = tagged | own["paths"]
+    own["components"]["schemas"] = dict(schemas)
+    return own
 
 
-def docs_routes() -> list[Route]:
+def docs_routes(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[Route]:
     """Return the routes of the page and of the document."""
-    return [Route("/docs", _page), Route("/openapi.json", _document)]
+    openapi = document(paths, schemas)
+    encoded = codec.dumps(openapi)
 
+    async def as_json(_request: Request) -> Response:  # noqa: RUF029 - a route's function
+        return Response(encoded, media_type="application/json")
 
-async def _document(_request: Request) -> Response:  # noqa: RUF029 - a route's function
-    return Response(codec.dumps(document()), media_type="application/json")
+    async def as_page(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return await as_json(request)
+        calls = [
+            (path, method.upper(), call)
+            for path, methods in openapi["paths"].items()
+            for method, call in methods.items()
+        ]
+        sections = [
+            (tag, [one for one in calls if tag["name"] in one[2]["tags"]])
+            for tag in openapi["tags"]
+        ]
+        return page(request, "docs.html", info=openapi["info"], sections=sections)
 
-
-async def _page(request: Request) -> Response:  # noqa: RUF029 - a route's function
-    if "text/html" not in request.headers.get("accept", "text/html"):
-        return Response(codec.dumps(document()), media_type="application/json")
-    sections = [
-        (
-            tag,
-            [
-                (path, method, what)
-                for path, method, what in _calls()
-                if tag["name"] in what["tags"]
-            ],
-        )
-        for tag in document()["tags"]
-    ]
-    return page(request, "docs.html", info=document()["info"], sections=sections)
-
-
-def _calls() -> list[tuple[str, str, dict[str, Any]]]:
-    return [
-        (path, method.upper(), call)
-        for path, methods in document()["paths"].items()
-        for method, call in methods.items()
-    ]
+    return [Route("/docs", as_page), Route("/openapi.json", as_json)]

@@ -288,7 +288,7 @@ async def bench(scale: float) -> None:
         size = on_disk(folder)
         print(f"Server at the end: {memory:.0f} MB resident, {size / 1e6:.0f} MB on disk.")
         print("\nFloor of this machine, measured in the same run:")
-        for text in floor.lines(folder):
+        for text in await asyncio.to_thread(lambda: list(floor.lines(folder))):
             print(f"- {text}")
     finally:
         server.stop()
