@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ import pytest_asyncio
 
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Store
+from fhir_server.store.sqlite.store import SqliteStore
+from tests.contracts.population import fill
 
 Open = Callable[[Path], Awaitable[Store]]
 
@@ -20,14 +21,10 @@ async def _memory(_folder: Path) -> Store:  # noqa: RUF029 - opened as the other
 
 
 async def _sqlite(folder: Path) -> Store:
-    from fhir_server.store.sqlite.store import SqliteStore
-
     return await SqliteStore.open(folder / "fhir.db")
 
 
-STORES: dict[str, Open] = {"memory": _memory}
-if find_spec("fhir_server.store.sqlite.store"):
-    STORES["sqlite"] = _sqlite
+STORES: dict[str, Open] = {"memory": _memory, "sqlite": _sqlite}
 
 
 @pytest_asyncio.fixture(params=STORES)
@@ -43,15 +40,7 @@ async def library(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Store]:
     """A store of each kind that holds the contract's population; read only."""
-    from tests.contracts.population import fill
-
     opened = await STORES[request.param](tmp_path_factory.mktemp("library"))
     await fill(opened)
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-def stores() -> dict[str, Open]:
-    """How each kind of store is opened."""
-    return STORES

@@ -203,6 +203,12 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
     ("Observation", {"effectivePeriod": {}}, "date", []),
     (
         "Observation",
+        {"effectivePeriod": {"start": "2024-05-02", "end": "2024-05-01"}},
+        "date",
+        [DateValue("date", MAY_DAY + DAY - 1, MAY_DAY + DAY)],
+    ),
+    (
+        "Observation",
         {"effectiveTiming": {"event": ["2024-05-03", "2024-05-01"]}},
         "date",
         [DateValue("date", MAY_DAY, MAY_DAY + 3 * DAY - 1)],
@@ -411,6 +417,28 @@ def test_values_of_a_parameter(
     index = index_values({"resourceType": resource_type, **elements}, base_url=BASE_URL)
 
     assert [value for value in index.values if value.param == param] == expected
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "elements"),
+    [
+        ("Basic", {"created": "2024-02-30", "meta": {"profile": [None, 5], "source": 5}}),
+        ("Group", {"actual": "true", "type": 7}),
+        ("ValueSet", {"version": 1, "description": 2, "url": 3}),
+        ("Person", {"name": [{"family": 4}], "birthDate": 1980}),
+        ("RiskAssessment", {"prediction": [{"probabilityDecimal": "1"}, {"probabilityRange": {}}]}),
+        ("QuestionnaireResponse", {"questionnaire": 5}),
+        ("ChargeItem", {"priceOverride": {"currency": "VND"}, "subject": {"reference": 5}}),
+        ("Organization", {"telecom": [{"system": "phone"}], "identifier": [{"use": "usual"}]}),
+        ("Condition", {"onsetRange": {}, "onsetString": None}),
+        ("Bundle", {"entry": []}),
+    ],
+)
+def test_elements_of_another_shape_have_no_values(
+    resource_type: str, elements: dict[str, Any]
+) -> None:
+    """What validation would refuse is not indexed, and is no error either."""
+    assert index_values({"resourceType": resource_type, **elements}).values == ()
 
 
 def test_id_and_time_are_not_indexed() -> None:
