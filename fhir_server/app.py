@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx2
 
 from adapters.submissions.intake import Verify, submit_envelope
-from adapters.vneid.client import Registration, VneidClient
+from adapters.vneid.client import Registration, VneidClient, new_http
 from adapters.vneid.keys import JwksCache
 from adapters.vneid.stand_in.person import Person, claims_of, invented
 from adapters.xml130 import signature
@@ -185,7 +185,7 @@ class Composition:
         """Return an access token for a demo client, or for a citizen as the VNeID app has it."""
         if await self.store.get(META, "demo") is None:
             raise Refused("This store is not a demo: tokens come from /auth/token alone.")
-        async with httpx2.AsyncClient() as http:
+        async with new_http() as http:
             server = self.authorization_server(http, Registration(self.origin, "", ""))
             try:
                 if client_id is not None:

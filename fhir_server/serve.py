@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.submissions.openapi import PATHS as PATHS_OF_SUBMISSIONS
 from adapters.submissions.openapi import SCHEMAS
 from adapters.submissions.routes import submissions_routes
-from adapters.vneid.client import Registration
+from adapters.vneid.client import Registration, new_http
 from adapters.vneid.stand_in.provider import RelyingParty, StandIn
 from adapters.vneid.stand_in.routes import stand_in_routes
 from auth.server.keys import FolderKeys
@@ -81,7 +81,7 @@ class Server:
         store = await open_store(self._settings)
         try:
             composition = Composition(self._settings, store, self._serving.origin(self._settings))
-            async with httpx2.AsyncClient(timeout=10, follow_redirects=False) as http:
+            async with new_http() as http:
                 app = await build_app(composition, self._serving, http)
                 # Definitions and compiled tables live as long as the process: the collector need
                 # not walk them again (it took up to 35 ms of a request).

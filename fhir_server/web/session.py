@@ -30,6 +30,7 @@ from auth.server.token import challenge, exchange_code
 from auth.tokens import InvalidToken
 from fhir_server.interactions.context import Context
 from fhir_server.model.outcome import UnknownResource
+from fhir_server.web.pages import logged_out_page
 
 CLIENT_ID: Final = "web-book"
 LOGIN_PATH: Final = "/book/login"
@@ -269,7 +270,7 @@ def session_routes(sessions: BookSessions) -> list[Route]:
         Route(LOGIN_PATH, sessions.begin, methods=["GET"]),
         Route("/book/callback", sessions.callback, methods=["GET"]),
         Route("/book/logout", sessions.log_out, methods=["POST"]),
-        Route("/book/logged-out", _logged_out, methods=["GET"]),
+        Route("/book/logged-out", logged_out_page, methods=["GET"]),
     ]
 
 
@@ -315,6 +316,3 @@ def _refused(status: int = 400) -> Response:
         again=LOGIN_PATH,
     )
 
-
-async def _logged_out(_request: Request) -> Response:  # noqa: RUF029 - a route's function
-    return page("logged_out.html", again=LOGIN_PATH)
