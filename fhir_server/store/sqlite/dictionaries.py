@@ -15,8 +15,8 @@ import zstandard
 
 from fhir_server.store.sqlite.packing import FIRST_DICTIONARY, Packing
 
-STAGES: Final = (500, 5_000, 50_000)
-"""Versions made from which a dictionary is trained, and later better ones, on more data."""
+STAGES: Final = (500, 2_000, 8_000, 32_000, 128_000)
+"""Versions made from which a dictionary is trained, and better ones later, on more data."""
 
 _SAMPLES: Final = 1_500
 _SAMPLE_MAX: Final = 16_384
@@ -41,31 +41,33 @@ def due(db: apsw.Connection) -> bool:
     return bool(stage < len(STAGES) and made >= STAGES[stage])
 
 
-def train(db: apsw.Connection, chance: random.Random) -> bool:
-    """Train the next dictionaries and keep them; return False where another process did."""
+def trained(db: apsw.Connection, chance: random.Random) -> tuple[int, list[tuple[str, bytes]]]:
+    """Return the number of the newest dictionary, and the next ones by purpose."""
     newest, made = next(
         db.execute(
             "SELECT (SELECT coalesce(max(nr), 0) FROM dictionary), (SELECT max(rid) FROM version)"
         )
     )
     rids = chance.sample(range(1, made + 1), min(made, _SAMPLES))
-    trained: list[tuple[str, bytes]] = []
+    found: list[tuple[str, bytes]] = []
     for purpose, (size, text) in _PURPOSES.items():
         samples = _samples(db, text, rids)
         if len(samples) >= _FEWEST:
-            trained.append((purpose, _trained(min(size, sum(map(len, samples)) // 4), samples)))
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        now = db.execute("SELECT coalesce(max(nr), 0) FROM dictionary").get
-        if now == newest:
-            first = max(newest + 1, FIRST_DICTIONARY)
-            rows = [(first + at, purpose, data) for at, (purpose, data) in enumerate(trained)]
-            db.executemany("INSERT INTO dictionary VALUES (?, ?, ?)", rows)
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-    return bool(now == newest and trained)
+            found.append((purpose, _trained(min(size, sum(map(len, samples)) // 4), samples)))
+    return newest, found
+
+
+def keep(db: apsw.Connection, newest: int, found: list[tuple[str, bytes]]) -> int:
+    """Keep dictionaries in the writer's transaction, and return how many.
+
+    None is kept where another process has trained meanwhile.
+    """
+    if db.execute("SELECT coalesce(max(nr), 0) FROM dictionary").get != newest:
+        return 0
+    first = max(newest + 1, FIRST_DICTIONARY)
+    rows = [(first + at, purpose, data) for at, (purpose, data) in enumerate(found)]
+    db.executemany("INSERT INTO dictionary VALUES (?, ?, ?)", rows)
+    return len(rows)
 
 
 def _samples(

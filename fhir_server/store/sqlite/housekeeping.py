@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ import apsw
 
 from fhir_server.store.sqlite import dictionaries
 from fhir_server.store.sqlite.connect import connect
+from fhir_server.store.sqlite.writer import Work
 
 GROWN: Final = 160_000_000
 """Bytes of WAL from which it is brought in; a smaller one only when nothing is written."""
@@ -32,13 +34,22 @@ _KEPT: Final = 86_400_000_000
 """A record that ended stays so many microseconds: whoever asks `now` brings his own clock."""
 
 
+Submit = Callable[[Work], Future[object]]
+
+
 class Housekeeper:
     """Looks after one file, from a thread and a connection of its own."""
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.time, look: float = _LOOK
+        self,
+        path: Path,
+        submit: Submit,
+        *,
+        clock: Callable[[], float] = time.time,
+        look: float = _LOOK,
     ) -> None:
         self._path = path
+        self._submit = submit
         self._clock = clock
         self._look = look
         self._wal = path.with_name(path.name + "-wal")
@@ -51,7 +62,7 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._run, name="sqlite-housekeeper", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """End the thread; the last connection to close brings the WAL in."""
         self._stop.set()
         self._thread.join()
@@ -61,8 +72,7 @@ class Housekeeper:
         while not self._stop.wait(self._look):
             with contextlib.suppress(apsw.Error):  # busy or full: tried again at the next look
                 self._checkpoint(db)
-                if dictionaries.due(db):
-                    dictionaries.train(db, random.Random())
+                self._train(db)
                 self._sweep(db)
         db.close()
 
@@ -87,6 +97,17 @@ class Housekeeper:
         if frames == moved:
             self._done = self._state()
 
+    def _train(self, db: apsw.Connection) -> None:
+        if dictionaries.due(db):
+            newest, trained = dictionaries.trained(db, random.Random())
+            self._write(lambda applier: dictionaries.keep(applier.db, newest, trained))
+
+    def _write(self, work: Work) -> None:
+        """Have the writer do it: against a busy one this thread would never get the lock."""
+        done = self._submit(work)
+        while not done.done() and not self._stop.wait(0.01):
+            pass
+
     def _sweep(self, db: apsw.Connection) -> None:
         now = time.monotonic()
         if now - self._swept < _SWEEP:
@@ -94,8 +115,12 @@ class Housekeeper:
         self._swept = now
         ended = int(self._clock() * 1_000_000) - _KEPT
         if db.execute("SELECT 1 FROM ledger WHERE expires < ? LIMIT 1", (ended,)).get:
-            db.execute(
-                "DELETE FROM ledger WHERE rowid IN "
-                "(SELECT rowid FROM ledger WHERE expires < ? LIMIT ?)",
-                (ended, _SWEPT),
-            )
+            self._write(lambda applier: _swept(applier.db, ended))
+
+
+def _swept(db: apsw.Connection, ended: int) -> int:
+    db.execute(
+        "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE expires < ? LIMIT ?)",
+        (ended, _SWEPT),
+    )
+    return db.changes()

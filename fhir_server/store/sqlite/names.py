@@ -19,6 +19,10 @@ _LIMIT: Final = 200_000
 """So many names are kept; somebody who invents code systems must not fill the memory."""
 
 
+REFERENCE: Final = -1
+"""Stands in `seen` for a parameter that has references."""
+
+
 class Kind(IntEnum):
     """What is numbered."""
 
@@ -68,7 +72,13 @@ class Names:
 
     def seen(self, param: int) -> list[int]:
         """Return the numbers of the systems or units that occur in a parameter."""
-        return [nr for (nr,) in self._db.execute("SELECT nr FROM seen WHERE param = ?", (param,))]
+        text = "SELECT nr FROM seen WHERE param = ? AND nr >= 0"
+        return [nr for (nr,) in self._db.execute(text, (param,))]
+
+    def is_reference(self, param: int) -> bool:
+        """Return whether a parameter has had references to local resources."""
+        text = "SELECT 1 FROM seen WHERE param = ? AND nr = ?"
+        return bool(self._db.execute(text, (param, REFERENCE)).get)
 
     def types(self) -> list[tuple[int, str]]:
         """Return all numbered resource types."""

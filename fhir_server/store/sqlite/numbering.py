@@ -8,7 +8,7 @@ from typing import Any, Final
 import apsw
 
 from fhir_server.search.values import QuantityValue
-from fhir_server.store.sqlite.names import Kind, NewNames
+from fhir_server.store.sqlite.names import REFERENCE, Kind, NewNames
 
 _RESOURCES: Final = 200_000
 _NAMES: Final = 10_000
@@ -115,6 +115,7 @@ class TypeNumbers:
         self._names = numbering.names
         self._type = resource_type
         self._params: dict[str, int] = {}
+        self._references: dict[str, int] = {}
         self._tokens: dict[tuple[str, str], tuple[int, int]] = {}
         self._quantities: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         self.resource = numbering.resource
@@ -122,6 +123,7 @@ class TypeNumbers:
     def forget(self) -> None:
         """Forget the numbers: some may have been rolled back."""
         self._params.clear()
+        self._references.clear()
         self._tokens.clear()
         self._quantities.clear()
 
@@ -130,6 +132,14 @@ class TypeNumbers:
         found = self._params.get(code)
         if found is None:
             found = self._params[code] = self._names.give_param(self._type, code)
+        return found
+
+    def reference(self, code: str) -> int:
+        """Return the number of a parameter, which has references from now on."""
+        found = self._references.get(code)
+        if found is None:
+            found = self._references[code] = self.param(code)
+            self._names.see(found, REFERENCE)
         return found
 
     def token(self, code: str, system: str) -> tuple[int, int]:

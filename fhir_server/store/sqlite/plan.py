@@ -60,12 +60,14 @@ class Source:
         ordered: Whether each arm is in the order of rid by its index.
         exact: Whether a rid that it gives needs no further check of the leaf.
         lone: Whether no rid is given twice by one arm.
+        costly: Whether a resource is asked by its entry, which costs more than to gather it.
     """
 
     arms: tuple[Sql, ...]
     ordered: bool
     exact: bool = True
     lone: bool = True
+    costly: bool = False
 
     @property
     def mergeable(self) -> bool:
@@ -119,7 +121,7 @@ class Sources:
         source, at = found[0]
         levels: tuple[int, ...] = LEVELS
         if newest and len(found) == 1:
-            levels = () if source.mergeable else LEVELS[:1]
+            levels = () if source.mergeable else LEVELS if source.costly else LEVELS[:1]
         for most in levels:
             counted = [
                 (_count(source, count, most), not source.ordered, n)
@@ -260,7 +262,7 @@ class Sources:
                 units = units_of(leaf, names, [nr for nr in names.seen(param) if nr])
             for unit in units:
                 arms += _quantity_arms(leaf, param, unit)
-        return Source(tuple(arms), ordered=False, lone=False)
+        return Source(tuple(arms), ordered=False, lone=False, costly=True)
 
     def _link(self, where: Chain | Has, resource_type: str) -> Source | None:
         if isinstance(where, Chain):
@@ -328,7 +330,8 @@ def _strings(leaf: StringIs, params: tuple[int, ...]) -> Source | None:
             arm = "FROM string AS d WHERE d.param = ? AND d.text = ? AND d.exact = ?"
             ends = (folded, "" if folded == leaf.value else leaf.value)
     lone = leaf.mode == "exact"
-    return Source(tuple(Sql(arm, (p, *ends)) for p in params), ordered=lone, lone=lone)
+    arms = tuple(Sql(arm, (p, *ends)) for p in params)
+    return Source(arms, ordered=lone, lone=lone, costly=True)
 
 
 def _uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
@@ -339,7 +342,7 @@ def _uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
         case "below":
             arm = "FROM string AS d WHERE d.param = ? AND d.text >= ? AND d.text < ?"
             arms = tuple(Sql(arm, (p, uri, prefix_end(uri))) for p in params)
-            return Source(arms, ordered=False, lone=False)
+            return Source(arms, ordered=False, lone=False, costly=True)
         case "above":
             if len(uri) > _TEXT_MAX:
                 return None

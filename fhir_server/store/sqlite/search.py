@@ -47,7 +47,7 @@ class Searcher:
         self.db = db
         self.budget = Budget(db)
         self.cursors: Cursors | None = None
-        self._sql = Predicates(db, names, packing)
+        self._sql = Predicates(db, names, packing, self.budget.charge)
         self._sources = Sources(self._sql, self._few)
         self._sorting = Sorting(self._sql)
         self._names = names
@@ -142,7 +142,7 @@ class Searcher:
             return []
         if source.mergeable:
             return self._stream(source, rest, resource_type, before, limit)
-        if rows >= _GATHERED:
+        if rows >= (MANY if source.costly else _GATHERED):
             try:
                 with self.budget.of(_walk_steps(rows)):
                     return self._stream(walk, where, resource_type, before, limit)
@@ -274,6 +274,8 @@ class Searcher:
             if walked is not None:
                 return walked
         rids = self.newest(resource_type, where, snapshot + 1, LATEST_RID)
+        if len(search.sort) == 1 and search.sort[0].kind == "date":
+            return self._sorting.by_date(search.sort, resource_type, rids, after, limit)
         keyed = ((key, rid) for key, rid in self._sorting.keyed(search.sort, resource_type, rids))
         if after is not None:
             return heapq.nsmallest(limit, (one for one in keyed if one[0] > after))

@@ -9,6 +9,7 @@ statement has one table to walk, and everything else is an EXISTS on a whole key
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -51,8 +52,12 @@ class Sql(NamedTuple):
     binds: tuple[Any, ...] = ()
 
 
+_ENTRY_STEPS: Final = 300
+"""What unpacking an entry costs, in SQLite's steps."""
+
 TRUE: Final = Sql("1")
-FALSE: Final = Sql("0")
+FALSE: Final = Sql("?", (0,))
+"""Bound, not written: of a constant SQLite infers that no row is asked, and takes no index."""
 
 
 def joined(word: str, parts: list[Sql]) -> Sql:
@@ -98,8 +103,15 @@ class _Use:
 class Predicates:
     """Makes predicates, for one connection; one statement's tests at a time."""
 
-    def __init__(self, db: apsw.Connection, names: Names, packing: Packing) -> None:
+    def __init__(
+        self,
+        db: apsw.Connection,
+        names: Names,
+        packing: Packing,
+        charge: Callable[[int], None],
+    ) -> None:
         self.db = db
+        self._charge = charge
         self.names = names
         self._packing = packing
         self._use = _Use()
@@ -112,6 +124,7 @@ class Predicates:
 
     def _leaf(self, *values: Any) -> bool:
         number, packing, packed = values
+        self._charge(_ENTRY_STEPS)
         return bool(self._use.tests[number](self.entry(packing, packed)))
 
     def entry(self, packing: int, packed: bytes) -> Entry:
@@ -232,8 +245,32 @@ class Predicates:
                     f"AND param IN {numbers(params)} AND {part.text})",
                     part.binds,
                 )
+            case Missing():
+                return self._missing(where, resource_type, rid)
             case _:
                 return self._by_entry(where, resource_type, rid)
+
+    def _missing(self, leaf: Missing, resource_type: str, rid: str) -> Sql:
+        """Return the condition that a parameter has no value, by a reverse index if it has one."""
+        params = self.params(resource_type, leaf.param)
+        if not params:
+            return TRUE if leaf.missing else FALSE
+        held = {
+            table
+            for table in ("token", "string", "quantity", "date")
+            for param in params
+            if self.db.execute(f"SELECT 1 FROM {table} WHERE param = ? LIMIT 1", (param,)).get
+        }
+        if held == {"date"}:
+            index = "date INDEXED BY date_of"
+        elif not held and self.names.is_reference(params[0]):
+            index = "ref INDEXED BY ref_of"
+        else:
+            return self._by_entry(leaf, resource_type, rid)
+        word = "NOT EXISTS" if leaf.missing else "EXISTS"
+        return Sql(
+            f"{word} (SELECT 1 FROM {index} WHERE rid = {rid} AND param IN {numbers(params)})"
+        )
 
     def systems(self, params: tuple[int, ...], system: str | None) -> str:
         """Return what stands behind `sys IN`: one system, or all that the parameters have."""

@@ -82,6 +82,35 @@ class Sorting:
             for rid in chunk:
                 yield self.key(sort, [column.get(rid) for column in columns], rid), rid
 
+    def by_date(
+        self,
+        sort: Sequence[Sort],
+        resource_type: str,
+        rids: Sequence[int],
+        after: Key | None,
+        limit: int,
+    ) -> list[tuple[Key, int]]:
+        """Return the first of some resources after a key, by one date: SQLite sorts them."""
+        param = self._sql.names.param(resource_type, sort[0].param)
+        best, direction, sign = ("max", "DESC", "<") if sort[0].descending else ("min", "ASC", ">")
+        text = (
+            "SELECT rid, k FROM (SELECT j.value AS rid, (SELECT "
+            f"{best}(low) FROM date INDEXED BY date_of WHERE rid = j.value AND param = ?) AS k "
+            "FROM json_each(?) AS j)"
+        )
+        binds: tuple[Any, ...] = (param, "[" + ",".join(map(str, rids)) + "]")
+        if after is not None:
+            (value,), rid = self.values(after), -after[-1]
+            if value is None:
+                text += " WHERE k IS NULL AND rid < ?"
+                binds += (rid,)
+            else:
+                text += f" WHERE k IS NULL OR k {sign} ? OR (k = ? AND rid < ?)"
+                binds += (value, value, rid)
+        text += f" ORDER BY k IS NULL, k {direction}, rid DESC LIMIT ?"
+        rows: list[Any] = self._sql.db.execute(text, (*binds, limit)).fetchall()
+        return [(self.key(sort, [value], rid), rid) for rid, value in rows]
+
     def placed(
         self, sort: Sequence[Sort], resource_type: str, changed: dict[int, int], after: Key
     ) -> list[tuple[Key, int]]:

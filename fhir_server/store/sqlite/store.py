@@ -43,7 +43,7 @@ class SqliteStore:
         self.path = path
         self._budget = work_budget
         self.writer = Writer(path, vfs=vfs)
-        self._housekeeper = Housekeeper(path)
+        self._housekeeper = Housekeeper(path, self.writer.submit)
         self._reader = Reader(path)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
@@ -279,12 +279,12 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        await asyncio.to_thread(self._housekeeper.stop)
         await asyncio.to_thread(self.writer.close)
         await asyncio.to_thread(self._pool.shutdown)
         self._reader.close()
         for reader in self._readers:
             reader.close()
-        await asyncio.to_thread(self._housekeeper.close)
 
 
 def _prepare(path: Path) -> None:

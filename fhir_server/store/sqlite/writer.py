@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -38,8 +39,8 @@ Work = Callable[[Applier], int]
 class _Job:
     batch: Batch | None
     work: Work | None
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[object]
+    loop: asyncio.AbstractEventLoop | None
+    future: asyncio.Future[object] | Future[object]
     result: object = None
     error: BaseException | None = None
 
@@ -72,6 +73,15 @@ class Writer:
     async def run(self, work: Work) -> int:
         """Run something else in a transaction of the writer's, and return what it returns."""
         return cast("int", await self._ask(None, work))
+
+    def submit(self, work: Work) -> Future[object]:
+        """Have something done from another thread, in turn with the commits."""
+        future: Future[object] = Future()
+        if self._closed:
+            future.set_exception(Unavailable("The store is closed."))
+        else:
+            self._queue.put(_Job(None, work, None, future))
+        return future
 
     async def _ask(self, batch: Batch | None, work: Work | None) -> object:
         if self._closed:
@@ -179,10 +189,13 @@ def _size(job: _Job) -> int:
 
 
 def _answer(group: list[_Job]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop | None, list[_Job]] = {}
     for job in group:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, jobs in by_loop.items():
+        if loop is None:
+            _settle(jobs)
+            continue
         with contextlib.suppress(RuntimeError):  # its loop has ended: nobody waits
             loop.call_soon_threadsafe(_settle, jobs)
 

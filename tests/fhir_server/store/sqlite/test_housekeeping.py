@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fhir_server.store.port import Batch, Put
 from fhir_server.store.sqlite import dictionaries, housekeeping
+from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.store import SqliteStore
@@ -40,7 +42,7 @@ async def test_the_log_does_not_grow_for_ever(
     """Past its size the log is brought into the file, and written from its beginning again."""
     monkeypatch.setattr(housekeeping, "GROWN", 1_000_000)
     monkeypatch.setattr(housekeeping, "TOO_LARGE", 2_000_000)
-    keeper = Housekeeper(path, look=0.01)
+    keeper = Housekeeper(path, store.writer.submit, look=0.01)
 
     for number in range(40):
         await store.commit(Batch(puts=[Put("b", str(number), bytes(500_000))]))
@@ -48,7 +50,7 @@ async def test_the_log_does_not_grow_for_ever(
 
     assert keeper.checkpoints > 1
     assert path.with_name("fhir.db-wal").stat().st_size < 12_000_000
-    keeper.close()
+    keeper.stop()
 
 
 async def test_a_quiet_store_brings_its_log_in(
@@ -57,10 +59,10 @@ async def test_a_quiet_store_brings_its_log_in(
     """A log of any size is brought in once nothing is written for a while."""
     monkeypatch.setattr(housekeeping, "_QUIET", 0.05)
     await _fill(store, 10)
-    keeper = Housekeeper(path, look=0.01)
+    keeper = Housekeeper(path, store.writer.submit, look=0.01)
 
     assert _wait(lambda: keeper.checkpoints > 0)
-    keeper.close()
+    keeper.stop()
 
 
 async def test_dictionaries_are_trained_on_own_data(store: SqliteStore, path: Path) -> None:
@@ -69,7 +71,7 @@ async def test_dictionaries_are_trained_on_own_data(store: SqliteStore, path: Pa
     before = await store.read("Observation", "o1")
     db = connect(path, writer=True)
     if dictionaries.due(db):  # else the store's own housekeeper was first
-        dictionaries.train(db, random.Random(1))
+        await store.writer.run(partial(_trained, dictionaries.trained(db, random.Random(1))))
 
     await _fill(store, 200, start=1_000)
 
@@ -85,20 +87,20 @@ async def test_dictionaries_are_trained_on_own_data(store: SqliteStore, path: Pa
 
 
 async def test_two_trainers_keep_one_dictionary(store: SqliteStore, path: Path) -> None:
-    """A process that trained while another did leaves the other's in place."""
+    """What was trained while another process trained is not kept."""
     await _fill(store, 300)
-    db, other = connect(path, writer=True), connect(path, writer=True)
+    db = connect(path)
+    mine, other = (dictionaries.trained(db, random.Random(seed)) for seed in (1, 2))
 
-    class Late(random.Random):
-        def sample(self, *args: object, **kwargs: object) -> list[int]:
-            dictionaries.train(other, random.Random(2))
-            return super().sample(*args, **kwargs)  # type: ignore[arg-type]
+    kept = [await store.writer.run(partial(_trained, one)) for one in (other, mine)]
 
-    assert not dictionaries.train(db, Late(1))
-
+    assert kept == [2, 0]
     assert db.execute("SELECT count(*) FROM dictionary WHERE purpose = 'body'").get == 1
     db.close()
-    other.close()
+
+
+def _trained(found: tuple[int, list[tuple[str, bytes]]], applier: Applier) -> int:
+    return dictionaries.keep(applier.db, *found)
 
 
 async def test_records_that_ended_are_swept_away(store: SqliteStore, path: Path) -> None:
@@ -114,12 +116,12 @@ async def test_records_that_ended_are_swept_away(store: SqliteStore, path: Path)
         )
     )
 
-    keeper = Housekeeper(path, look=0.01, clock=lambda: 2.5 * day / 1e6)
+    keeper = Housekeeper(path, store.writer.submit, look=0.01, clock=lambda: 2.5 * day / 1e6)
 
     db = connect(path)
     left = "SELECT group_concat(key) FROM (SELECT key FROM ledger ORDER BY key)"
     assert _wait(lambda: db.execute(left).get == "ever,new")
-    keeper.close()
+    keeper.stop()
     db.close()
 
 
