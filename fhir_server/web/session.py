@@ -315,4 +315,3 @@ def _refused(status: int = 400) -> Response:
         en="The log-in did not succeed, or the request has ended. Please open the book again.",
         again=LOGIN_PATH,
     )
-
