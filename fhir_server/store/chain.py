@@ -1,4 +1,4 @@
-"""The audit chain: each entry's digest holds the one before, so that nothing is taken out unseen."""
+"""The audit chain: each entry's digest holds the one before it, so that nothing goes unseen."""
 
 from __future__ import annotations
 

@@ -17,6 +17,10 @@ Name = tuple[str, str]
 """A resource's type and id."""
 
 
+NOTHING_INDEXED: Final = IndexValues()
+"""The index values of a deletion."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """One version of a resource, as kept.
@@ -57,7 +61,7 @@ class Write:
     last_updated: int
     body: bytes
     method: str
-    index: IndexValues = IndexValues()
+    index: IndexValues = NOTHING_INDEXED
     tags: frozenset[str] = frozenset()
 
     @property
@@ -130,7 +134,7 @@ class Put:
     bucket: str
     key: str
     value: bytes | None
-    expected: bytes | None | Literal["any"] = ANY
+    expected: bytes | Literal["any"] | None = ANY
     expires: int | None = None
 
 
