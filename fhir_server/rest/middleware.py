@@ -8,19 +8,14 @@ from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-import structlog
+from fhir_server.rest.access_log import AccessLog
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from fhir_server.rest.metrics import Metrics
 
-log = structlog.stdlib.get_logger("access")
-
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9\-._]{1,64}").fullmatch
-_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9\-._/$]{1,256}").fullmatch
-# A person's number, a card or an account may stand where an id is expected: it is not logged.
-_NUMBER: Final = re.compile(r"[A-Za-z]{0,3}[0-9]{6,}(?![0-9a-f-])")
 _SECURITY: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -32,9 +27,10 @@ _FAILED: Final = 500
 class Outermost:
     """Gives every request an id, every answer its security headers, and the log one line."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, access_log: AccessLog | None = None) -> None:
         self.app = app
         self.metrics = metrics
+        self.access_log = access_log or AccessLog()
         # An id need be unique, not secret: one draw of chance a process, then a count.
         self._prefix = token_hex(5).encode()
         self._numbers = count(1)
@@ -43,6 +39,7 @@ class Outermost:
         """Pass one request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            self.access_log.flush()
             return
         await self._pass(scope, receive, send)
 
@@ -70,13 +67,8 @@ class Outermost:
             seconds = perf_counter() - started
             self.metrics.in_flight -= 1
             self.metrics.observe(scope["method"], status, seconds)
-            log.info(
-                "request",
-                method=scope["method"],
-                path=logged(scope["path"]),
-                status=status,
-                ms=round(seconds * 1000, 1),
-                request_id=scope["state"]["request_id"],
+            self.access_log.add(
+                scope["method"], scope["path"], status, seconds, scope["state"]["request_id"]
             )
 
 
@@ -93,10 +85,3 @@ def _with(
 ) -> list[tuple[bytes, bytes]]:
     there = {name for name, _ in headers}
     return [*headers, *(one for one in _SECURITY if one[0] not in there), own]
-
-
-def logged(path: str) -> str:
-    """Return a path as the log may hold it: no query, no long numbers, nothing strange."""
-    if not _PLAIN_PATH(path):
-        return "-"
-    return "/".join("#" if _NUMBER.fullmatch(part) else part for part in path.split("/"))

@@ -7,9 +7,11 @@ import pytest
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from fhir_server.model import codec
+from fhir_server.rest.access_log import AccessLog, logged
 from fhir_server.rest.health import health_app
 from fhir_server.rest.metrics import Metrics
-from fhir_server.rest.middleware import Outermost, logged
+from fhir_server.rest.middleware import Outermost
 
 
 async def hello(scope: Scope, _receive: Receive, send: Send) -> None:
@@ -115,3 +117,25 @@ async def test_metrics_answer_this_machine_alone(header: str) -> None:
         assert (await local.get("/metrics")).status_code == 200
         assert (await remote.get("/metrics")).status_code == 404
         assert (await local.get("/metrics", headers={header: "for=1"})).status_code == 404
+
+
+async def test_json_lines_are_written_together() -> None:  # noqa: RUF029 - it needs a loop
+    """Where the log is JSON the lines wait for one another, and each is a JSON object."""
+    written: list[str] = []
+    access_log = AccessLog(written.append)
+    before = structlog.get_config()
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    try:
+        for _ in range(3):
+            access_log.add('BREW "', '/fhir/Patient/a"b', 200, 0.0123, "abc-1")
+        assert written == []
+        access_log.flush()
+    finally:
+        structlog.configure(**before)
+
+    (text,) = written
+    lines = [codec.loads(line.encode()) for line in text.splitlines()]
+    assert len(lines) == 3
+    assert lines[0]["method"] == "other"
+    assert lines[0]["path"] == "-"
+    assert str(lines[0]["ms"]) == "12.3"
