@@ -7,9 +7,8 @@ sorted rows touch fewer pages. A batch whose conditions search has them written 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -17,15 +16,11 @@ import apsw
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.values import IndexValues
 from fhir_server.store.port import (
-    ANY,
-    AuditRecord,
     Batch,
     ConditionChanged,
     KeyHeld,
     Matches,
     Name,
-    Put,
-    RecordChanged,
     Referenced,
     Tag,
     Unchanged,
@@ -34,6 +29,7 @@ from fhir_server.store.port import (
     Write,
 )
 from fhir_server.store.sqlite.entry import Rows, entry_of, pack, rows_of, unpack
+from fhir_server.store.sqlite.ledger import Chain, put_record
 from fhir_server.store.sqlite.migrate import LATEST
 from fhir_server.store.sqlite.names import Kind
 from fhir_server.store.sqlite.numbering import Numbering, as_column, as_numbers
@@ -74,9 +70,9 @@ class Applier:
         self.packing = Packing(db)
         self._searcher = Searcher(db, self.names, self.packing)
         self._rows = Rows()
-        self._rid = self._seq = 0
+        self._rid = 0
         self._made: set[Name] = set()
-        self._digest: bytes | None = None
+        self._chain = Chain(db)
 
     def begin(self) -> None:
         """Read, under the write lock, where the last transaction (of any process) ended."""
@@ -90,10 +86,10 @@ class Applier:
         )
         if version != LATEST:
             raise Unavailable("The store was changed by another version of this program.")
-        self._rid, self._seq = rid, seq
+        self._rid = rid
+        self._chain.begin(seq)
         self._numbering.begin(nr)
         self._made.clear()
-        self._digest = None
         self._rows.clear()
         self.packing.refresh()
 
@@ -104,7 +100,7 @@ class Applier:
             CommitRefused: A precondition does not hold.
         """
         if not (batch.writes or batch.tags or batch.conditions or batch.puts):
-            self._chain(batch.audit)
+            self._chain.append(batch.audit)
             return
         if batch.conditions or any(self._made_now(write) for write in batch.writes):
             # What this batch looks at must be written, and outside its savepoint: rolled back
@@ -118,12 +114,12 @@ class Applier:
 
     def whole(self, make: Callable[[], _T]) -> _T:
         """Return what `make` returns; where it raises, nothing of what it wrote is kept."""
-        marks = (self._rid, self._numbering.last, self._seq, self._digest, self._rows.lengths())
+        marks = (self._rid, self._numbering.last, self._chain.end, self._rows.lengths())
         self.db.execute("SAVEPOINT batch")
         try:
             made = make()
         except BaseException:
-            self._rid, self._numbering.last, self._seq, self._digest, lengths = marks
+            self._rid, self._numbering.last, self._chain.end, lengths = marks
             self._rows.cut(lengths)
             self._numbering.forget_fresh()
             if self.db.in_transaction:
@@ -155,7 +151,7 @@ class Applier:
         for condition in batch.conditions:
             self._check(condition)
         for put in batch.puts:
-            self._put(put)
+            put_record(self.db, put)
         states: dict[Name, _State] = {}
         for write in batch.writes:
             self._stage(write, states)
@@ -169,7 +165,7 @@ class Applier:
         for condition in batch.conditions:
             if isinstance(condition, Unreferenced):
                 self._check_unreferenced(condition)
-        self._chain(batch.audit)
+        self._chain.append(batch.audit)
 
     def _check(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
@@ -206,24 +202,6 @@ class Applier:
             if other not in allowed:
                 raise Referenced(name, other)
 
-    def _put(self, put: Put) -> None:
-        if put.expected != ANY:
-            now = self.db.execute(
-                "SELECT value FROM ledger WHERE bucket = ? AND key = ?", (put.bucket, put.key)
-            ).get
-            if now != put.expected:
-                raise RecordChanged(put.bucket, put.key)
-        if put.value is None:
-            self.db.execute(
-                "DELETE FROM ledger WHERE bucket = ? AND key = ?", (put.bucket, put.key)
-            )
-            return
-        self.db.execute(
-            "INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET value = excluded.value, expires = excluded.expires",
-            (put.bucket, put.key, put.value, put.expires),
-        )
-
     def _state(self, name: Name) -> _State:
         type_nr = self.names.give_type(name[0])
         row = next(
@@ -254,7 +232,7 @@ class Applier:
         if write.version_id != state.version_id + 1:
             raise VersionConflict(name, state.version_id)
         if not state.nr:
-            state.nr = self._numbering.next((state.type, name[1]))
+            state.nr = self._numbering.next(name)
         states[name] = state
         self._rid += 1
         state.versions.append((self._rid, write))
@@ -402,21 +380,3 @@ class Applier:
         self._rows.tag += [(nr, state.type, rid) for nr in state.tags]
         packing, packed = self.packing.pack("entry", pack(entry))
         return rid, state.nr, packing, packed
-
-    def _chain(self, records: Iterable[AuditRecord]) -> None:
-        """Append audit entries, each chained to the one before."""
-        rows = []
-        patients = []
-        for record in records:
-            if self._digest is None:
-                last = "SELECT digest FROM audit WHERE seq = ?"
-                self._digest = self.db.execute(last, (self._seq,)).get or bytes(32)
-            self._seq += 1
-            stamp = record.recorded.to_bytes(8, "big", signed=True)
-            self._digest = sha256(self._digest + stamp + record.body).digest()
-            shown = "\n".join(record.patients)
-            rows.append((self._seq, record.recorded, self._digest, shown, record.body))
-            patients += [(one, self._seq) for one in dict.fromkeys(record.patients)]
-        if rows:
-            self.db.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?)", rows)
-            self.db.executemany("INSERT INTO audit_patient VALUES (?, ?)", patients)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import apsw
 
 from fhir_server.search.values import QuantityValue
+from fhir_server.store.port import Name
 from fhir_server.store.sqlite.names import REFERENCE, Kind, NewNames
 
 _RESOURCES: Final = 200_000
@@ -40,8 +41,8 @@ class Numbering:
         self._db = db
         self.names = NewNames(db)
         self.last = 0
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._fresh: list[tuple[int, str]] = []
+        self._numbers: dict[Name, int] = {}
+        self._fresh: list[Name] = []
         self._makers: dict[str, TypeNumbers] = {}
 
     def begin(self, last: int) -> None:
@@ -59,27 +60,29 @@ class Numbering:
 
     def resource(self, resource_type: str, resource_id: str) -> int:
         """Return a resource's number; what was never heard of is given one."""
-        name = (self.names.give_type(resource_type), resource_id)
+        name = (resource_type, resource_id)
         nr = self._numbers.get(name)
+        if nr is not None:
+            return nr
+        key = (self.names.give_type(resource_type), resource_id)
+        nr = self._db.execute("SELECT nr FROM resource WHERE type = ? AND id = ?", key).get
         if nr is None:
-            nr = self._db.execute("SELECT nr FROM resource WHERE type = ? AND id = ?", name).get
-            if nr is None:
-                nr = self.next(name)
-                self._db.execute(
-                    "INSERT INTO resource (nr, type, id, version_id, live) VALUES (?, ?, ?, 0, 0)",
-                    (nr, *name),
-                )
-            else:
-                self._remember(name, nr)
+            nr = self.next(name)
+            self._db.execute(
+                "INSERT INTO resource (nr, type, id, version_id, live) VALUES (?, ?, ?, 0, 0)",
+                (nr, *key),
+            )
+        else:
+            self._remember(name, nr)
         return int(nr)
 
-    def next(self, name: tuple[int, str]) -> int:
+    def next(self, name: Name) -> int:
         """Return the number of a new resource, whose row the caller makes."""
         self.last += 1
         self._remember(name, self.last)
         return self.last
 
-    def _remember(self, name: tuple[int, str], nr: int) -> None:
+    def _remember(self, name: Name, nr: int) -> None:
         self._numbers[name] = nr
         self._fresh.append(name)
 

@@ -20,11 +20,12 @@ import apsw
 from fhir_server.search import paging
 from fhir_server.search.expression import And, Expression, Or, Search
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
+from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
 from fhir_server.store.sqlite.cursor import Cursors
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Source, Sources
+from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Sources
 from fhir_server.store.sqlite.search_sql import Predicates, Sql
 from fhir_server.store.sqlite.sorting import Sorting
 

@@ -22,7 +22,7 @@ from fhir_server.search.expression import (
 from fhir_server.search.values import IndexValues, ReferenceValue, StringValue, TokenValue
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Batch, WorkBudgetExceeded, Write
-from fhir_server.store.sqlite import plan, search, sorting
+from fhir_server.store.sqlite import arms, plan, search, sorting
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
 from tests.contracts.making import START, made, patient, put, walk
@@ -45,7 +45,7 @@ def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _gathers(monkeypatch: pytest.MonkeyPatch) -> None:
     """No arms are merged, and chains are no sources."""
-    monkeypatch.setattr(plan, "ARMS", 1)
+    monkeypatch.setattr(arms, "ARMS", 1)
     monkeypatch.setattr(sorting, "ARMS", 1)
     monkeypatch.setattr(plan, "LINKED", 1)
     monkeypatch.setattr(search, "_CHUNK", 1)

@@ -1,0 +1,165 @@
+"""Sources of one parameter's values: where in its index the rids of a leaf stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fhir_server.search.expression import (
+    DateIs,
+    NumberIs,
+    Prefix,
+    QuantityIs,
+    StringIs,
+    UriIs,
+)
+from fhir_server.search.fold import fold
+from fhir_server.store.sqlite.keys import DAY, decimal_key, prefix_end, time_key
+from fhir_server.store.sqlite.search_sql import Sql
+
+ARMS: Final = 24
+"""So many arms are merged at most; more are gathered."""
+
+_TEXT_MAX: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rids of a leaf.
+
+    Attributes:
+        arms: `FROM table AS d WHERE ...` of which each gives some rids; together they give all.
+        ordered: Whether each arm is in the order of rid by its index.
+        exact: Whether a rid that it gives needs no further check of the leaf.
+        lone: Whether no rid is given twice by one arm.
+        costly: Whether a resource is asked by its entry, which costs more than to gather it.
+    """
+
+    arms: tuple[Sql, ...]
+    ordered: bool
+    exact: bool = True
+    lone: bool = True
+    costly: bool = False
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether the arms can be walked newest first, all at once."""
+        return self.ordered and len(self.arms) <= ARMS
+
+
+def text_arm(param: int, text: str) -> Sql:
+    """Return where one exact text (a URI, a URL) stands."""
+    return Sql("FROM string AS d WHERE d.param = ? AND d.text = ? AND d.exact = ''", (param, text))
+
+
+def strings(leaf: StringIs, params: tuple[int, ...]) -> Source | None:
+    """Return where a string stands: a range of the index, or all of it."""
+    match leaf.mode:
+        case "starts":
+            arm = "FROM string AS d WHERE d.param = ? AND d.text >= ? AND d.text < ?"
+            ends: tuple[Any, ...] = (leaf.value, prefix_end(leaf.value))
+        case "contains":
+            arm = "FROM string AS d WHERE d.param = ? AND instr(d.text, ?)"
+            ends = (leaf.value,)
+        case "exact":
+            folded = fold(leaf.value)
+            arm = "FROM string AS d WHERE d.param = ? AND d.text = ? AND d.exact = ?"
+            ends = (folded, "" if folded == leaf.value else leaf.value)
+    lone = leaf.mode == "exact"
+    arms = tuple(Sql(arm, (p, *ends)) for p in params)
+    return Source(arms, ordered=lone, lone=lone, costly=True)
+
+
+def uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
+    """Return where a URI stands."""
+    uri = leaf.uri
+    match leaf.mode:
+        case "exact":
+            return Source(tuple(text_arm(p, uri) for p in params), ordered=True)
+        case "below":
+            arm = "FROM string AS d WHERE d.param = ? AND d.text >= ? AND d.text < ?"
+            arms = tuple(Sql(arm, (p, uri, prefix_end(uri))) for p in params)
+            return Source(arms, ordered=False, lone=False, costly=True)
+        case "above":
+            if len(uri) > _TEXT_MAX:
+                return None
+            starts = [uri[:end] for end in range(1, len(uri) + 1)]
+            marks = ",".join("?" * len(starts))
+            arm = f"FROM string AS d WHERE d.param = ? AND d.text IN ({marks}) AND d.exact = ''"
+            return Source(tuple(Sql(arm, (p, *starts)) for p in params), ordered=False, lone=False)
+
+
+def dates(leaf: DateIs, params: tuple[int, ...]) -> Source | None:
+    """Return where a date stands."""
+    arms = [arm for param in params for arm in _date_arms(leaf, param)]
+    return Source(tuple(arms), ordered=False, lone=False) if arms or not params else None
+
+
+def _date_arms(leaf: DateIs, param: int) -> Iterable[Sql]:
+    low, high = time_key(leaf.low), time_key(leaf.high)
+    base = "FROM date AS d WHERE d.param = ?"
+    # Short ranges are found by their low end, which is near; long ones by an index of their own.
+    short = f"{base} AND d.span <= {DAY} AND d.low >= ? AND d.low + d.span >= ?"
+    long = (
+        "FROM date AS d INDEXED BY date_long WHERE d.param = ? "
+        f"AND d.span > {DAY} AND d.low + d.span >= ?"
+    )
+    match leaf.prefix:
+        case Prefix.EQ:
+            text = f"{base} AND d.low >= ? AND d.low <= ? AND d.low + d.span <= ?"
+            return [Sql(text, (param, low, high, high))]
+        case Prefix.GT | Prefix.GE:
+            least = high + 1 if leaf.prefix is Prefix.GT else low
+            return [Sql(short, (param, least - DAY, least)), Sql(long, (param, least))]
+        case Prefix.AP:
+            return [
+                Sql(f"{short} AND d.low <= ?", (param, low - DAY, low, high)),
+                Sql(f"{long} AND d.low <= ?", (param, low, high)),
+            ]
+        case Prefix.LT:
+            return [Sql(f"{base} AND d.low < ?", (param, low))]
+        case Prefix.LE:
+            return [Sql(f"{base} AND d.low <= ?", (param, high))]
+        case Prefix.SA:
+            return [Sql(f"{base} AND d.low > ?", (param, high))]
+        case Prefix.EB:
+            return [Sql(f"{base} AND d.low < ? AND d.low + d.span < ?", (param, low, low))]
+        case Prefix.NE:
+            return []
+
+
+def quantity_arms(leaf: NumberIs | QuantityIs, param: int, unit: int) -> list[Sql]:
+    """Return where a quantity of one unit, or a plain number (unit 0), stands."""
+    at, first, end = decimal_key(leaf.value), decimal_key(leaf.low), decimal_key(leaf.high)
+    base = "FROM quantity AS d WHERE d.param = ? AND d.unit = ?"
+    point = f"{base} AND d.high = x''"
+    wide = (
+        "FROM quantity AS d INDEXED BY quantity_wide WHERE d.param = ? AND d.unit = ? "
+        "AND d.high <> x''"
+    )
+    match leaf.prefix:
+        case Prefix.EQ:
+            text = f"{base} AND d.low >= ? AND d.low < ? AND d.high < ?"
+            return [Sql(text, (param, unit, first, end, end))]
+        case Prefix.GT | Prefix.GE:
+            sign = ">" if leaf.prefix is Prefix.GT else ">="
+            return [
+                Sql(f"{point} AND d.low {sign} ?", (param, unit, at)),
+                Sql(f"{wide} AND d.high {sign} ?", (param, unit, at)),
+            ]
+        case Prefix.AP:
+            return [
+                Sql(f"{point} AND d.low >= ? AND d.low < ?", (param, unit, first, end)),
+                Sql(f"{wide} AND d.high >= ? AND d.low < ?", (param, unit, first, end)),
+            ]
+        case Prefix.SA:
+            return [Sql(f"{base} AND d.low > ?", (param, unit, at))]
+        case Prefix.LT | Prefix.LE:
+            sign = "<" if leaf.prefix is Prefix.LT else "<="
+            return [Sql(f"{base} AND d.low {sign} ?", (param, unit, at))]
+        case _:
+            return [
+                Sql(f"{point} AND d.low < ?", (param, unit, at)),
+                Sql(f"{wide} AND d.high < ?", (param, unit, at)),
+            ]
