@@ -1,24 +1,15 @@
-"""HL7's official examples and the Synthea bundles, read where TEST_DATA lies."""
+"""The Synthea bundles, and the list of official examples that are not valid."""
 
 from __future__ import annotations
 
 import gzip
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-
-
-def examples(data: Path, kind: str) -> Iterator[tuple[str, bytes]]:
-    """Give the name and bytes of every official example in `json` or `xml`."""
-    with zipfile.ZipFile(data / f"r4-examples-{kind}.zip") as archive:
-        for name in sorted(archive.namelist()):
-            if name.endswith(f".{kind}"):
-                yield name, archive.read(name)
 
 
 def synthea(data: Path) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,8 @@ from fhir_server.model import codec, xml
 from fhir_server.validation.findings import Findings
 from fhir_server.validation.structure import validate
 from fhir_server.validation.verdict import is_surely_valid
-from tests.conformance.official import examples, not_valid, synthea
+from tests.conformance.official import not_valid, synthea
+from tests.data import ExamplesOf
 
 pytestmark = pytest.mark.data
 
@@ -59,12 +60,12 @@ def tree(node: etree._Element, *, inside: bool = False) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["json", "xml"])
-def test_official_examples_are_valid_but_those_listed(data: Path, kind: str) -> None:
+def test_official_examples_are_valid_but_those_listed(examples_of: ExamplesOf, kind: str) -> None:
     """Every official example is valid; those listed have errors just where the list says."""
     listed = not_valid(kind)
     wrong = {}
     names = []
-    for name, body in examples(data, kind):
+    for name, body in examples_of(kind):
         names.append(name)
         resource = read(kind, body)
         places = sorted({place for issue in validate(resource) for place in issue.expression})
@@ -81,10 +82,10 @@ def test_official_examples_are_valid_but_those_listed(data: Path, kind: str) -> 
     assert all(row["reason"] for row in listed.values())
 
 
-def test_the_verdict_never_says_more_than_the_findings(data: Path) -> None:
+def test_the_verdict_never_says_more_than_the_findings(examples_of: ExamplesOf) -> None:
     """What the fast verdict calls valid has no findings, and most examples are decided by it."""
     sure = 0
-    for name, body in examples(data, "json"):
+    for name, body in examples_of("json"):
         resource = codec.parse_resource(body)
         if is_surely_valid(resource):
             sure += 1
@@ -92,9 +93,9 @@ def test_the_verdict_never_says_more_than_the_findings(data: Path) -> None:
     assert sure > 0.9 * COUNTS["json"]
 
 
-def test_json_comes_back_through_json(data: Path) -> None:
+def test_json_comes_back_through_json(examples_of: ExamplesOf) -> None:
     """Reading and writing JSON changes no value, no order and no digit of a number."""
-    for name, body in examples(data, "json"):
+    for name, body in examples_of("json"):
         resource = codec.parse_resource(body)
         again = codec.dumps(resource)
         assert codec.loads(again) == resource, name
@@ -102,17 +103,17 @@ def test_json_comes_back_through_json(data: Path) -> None:
         assert numbers(again) == numbers(body), name
 
 
-def test_json_comes_back_through_xml(data: Path) -> None:
+def test_json_comes_back_through_xml(examples_of: ExamplesOf) -> None:
     """JSON to XML to JSON is equal in meaning."""
-    for name, body in examples(data, "json"):
+    for name, body in examples_of("json"):
         resource = codec.parse_resource(body)
         assert meaning(codec.from_xml(codec.to_xml(resource))) == meaning(resource), name
 
 
-def test_xml_comes_back_through_json(data: Path) -> None:
+def test_xml_comes_back_through_json(examples_of: ExamplesOf) -> None:
     """XML to JSON to XML is the same XML, but for comments and white space."""
     parser = etree.XMLParser(remove_comments=True, remove_pis=True, resolve_entities=False)
-    for name, body in examples(data, "xml"):
+    for name, body in examples_of("xml"):
         resource = codec.parse_resource(codec.dumps(codec.from_xml(body)))
         again = codec.to_xml(resource)
         assert tree(etree.fromstring(again, parser)) == tree(etree.fromstring(body, parser)), name

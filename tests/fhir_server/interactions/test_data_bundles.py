@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx2 as httpx
@@ -11,11 +11,7 @@ import pytest
 from fhir_server.model import codec
 from tests.conftest import World
 
-FOLDER = Path(os.environ.get("TEST_DATA", "../shared/data")) / "bundles"
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of TEST_DATA is not here"),
-]
+pytestmark = pytest.mark.data
 
 GOOD = {
     "TransactionWithAllValidRoutes": "201 201 201 201 200 200",
@@ -57,20 +53,28 @@ async def stocked(world: World) -> World:
     return world
 
 
-async def post(client: httpx.AsyncClient, name: str) -> httpx.Response:
+Post = Callable[[str], Awaitable[httpx.Response]]
+
+
+@pytest.fixture
+def post(client: httpx.AsyncClient, data: Path) -> Post:
     """Post a file as it lies there, byte order mark included."""
-    return await client.post(
-        "",
-        content=(FOLDER / f"Bundle-{name}.json").read_bytes(),
-        headers={"Content-Type": "application/fhir+json"},
-    )
+
+    async def send(name: str) -> httpx.Response:
+        return await client.post(
+            "",
+            content=(data / "bundles" / f"Bundle-{name}.json").read_bytes(),
+            headers={"Content-Type": "application/fhir+json"},
+        )
+
+    return send
 
 
 @pytest.mark.parametrize(("name", "expected"), GOOD.items(), ids=GOOD)
 @pytest.mark.usefixtures("stocked")
-async def test_a_good_bundle_is_done(client: httpx.AsyncClient, name: str, expected: str) -> None:
+async def test_a_good_bundle_is_done(post: Post, name: str, expected: str) -> None:
     """A good transaction is done; each entry of a batch has its own status."""
-    response = await post(client, name)
+    response = await post(name)
 
     assert response.status_code == 200, response.text
     answer = codec.loads(response.content)
@@ -79,21 +83,21 @@ async def test_a_good_bundle_is_done(client: httpx.AsyncClient, name: str, expec
 
 @pytest.mark.parametrize(("name", "status"), BAD.items(), ids=BAD)
 async def test_a_bad_bundle_is_refused_whole(
-    client: httpx.AsyncClient, stocked: World, name: str, status: int
+    post: Post, stocked: World, name: str, status: int
 ) -> None:
     """A bad Bundle is an OperationOutcome, and the store is as it was."""
     before = (await stocked.store.history(None, None)).versions
 
-    response = await post(client, name)
+    response = await post(name)
 
     assert response.status_code == status, response.text
     assert codec.loads(response.content)["resourceType"] == "OperationOutcome"
     assert (await stocked.store.history(None, None)).versions == before
 
 
-async def test_a_large_bundle_is_done(client: httpx.AsyncClient) -> None:
+async def test_a_large_bundle_is_done(post: Post) -> None:
     """The Bundle of 79 kB is done, and its chains can be searched."""
-    response = await post(client, "ChainingSortAndSearchValidation")
+    response = await post("ChainingSortAndSearchValidation")
 
     assert response.status_code == 200
     assert {one["response"]["status"] for one in codec.loads(response.content)["entry"]} == {

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from fhir_server.model import codec
 from fhir_server.model.outcome import Malformed
 from fhir_server.model.primitives import Lexeme
-from tests.skips import data  # noqa: F401 - the fixture
 
 SENTENCE = re.compile(r"The [^\n]+[.]").fullmatch
 
@@ -148,7 +147,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 @pytest.mark.data
-def test_the_json_test_suite_is_kept(data: Path) -> None:  # noqa: F811 - the fixture
+def test_the_json_test_suite_is_kept(data: Path) -> None:
     """JSONTestSuite: what must be read is read, what must not is refused, the rest is either."""
     taken: dict[str, list[str]] = {"y": [], "n": [], "i": []}
     refused: dict[str, list[str]] = {"y": [], "n": [], "i": []}
@@ -170,7 +169,7 @@ def test_the_json_test_suite_is_kept(data: Path) -> None:  # noqa: F811 - the fi
 
 
 @pytest.mark.data
-def test_naughty_strings_come_back(data: Path) -> None:  # noqa: F811 - the fixture
+def test_naughty_strings_come_back(data: Path) -> None:
     """Every naughty string is text like any other, in JSON and in XML."""
     texts = codec.loads((data / "json-robustness" / "blns.json").read_bytes())
     for text in filter(None, texts):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,8 @@ from fhir_server.search.values import (
     StringValue,
     TokenValue,
 )
-from tests.conformance.official import examples, not_valid
-from tests.skips import data  # noqa: F401 - the fixture
+from tests.conformance.official import not_valid
+from tests.data import ExamplesOf
 
 pytestmark = pytest.mark.data
 
@@ -37,10 +36,10 @@ UCUM = "http://unitsofmeasure.org"
 
 
 @pytest.fixture(scope="module")
-def indexed(data: Path) -> dict[str, tuple[dict[str, Any], IndexValues]]:  # noqa: F811 - a fixture
+def indexed(examples_of: ExamplesOf) -> dict[str, tuple[dict[str, Any], IndexValues]]:
     """Every valid official example with its index values, by file name."""
     found = {}
-    for name, body in examples(data, "json"):
+    for name, body in examples_of("json"):
         if name not in not_valid("json"):
             resource = codec.loads(body)
             found[name] = (resource, index_values(resource))

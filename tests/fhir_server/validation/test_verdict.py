@@ -8,7 +8,6 @@ import copy
 import random
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,7 @@ from fhir_server.model.outcome import Malformed
 from fhir_server.validation.findings import Findings
 from fhir_server.validation.structure import validate
 from fhir_server.validation.verdict import is_surely_valid
-from tests.conformance.official import examples
-from tests.skips import data  # noqa: F401 - the fixture
+from tests.data import ExamplesOf
 
 JUNK: list[Any] = [
     None, True, 0, -1, 2**40, Decimal("1.50"), "", " ", "x", "a b", "\x00", "2020-02-30", "#x", "Patient/1",
@@ -68,11 +66,11 @@ def broken(resource: dict[str, Any], dice: random.Random) -> dict[str, Any]:
 
 
 @pytest.mark.data
-def test_a_verdict_is_never_wrong_on_broken_examples(data: Path) -> None:  # noqa: F811 - the fixture
+def test_a_verdict_is_never_wrong_on_broken_examples(examples_of: ExamplesOf) -> None:
     """Examples with one thing broken: where the verdict says valid, the findings are none."""
     dice = random.Random(4)
     tried = caught = 0
-    for name, body in examples(data, "json"):
+    for name, body in examples_of("json"):
         if len(body) > 20_000:
             continue
         resource = codec.parse_resource(body)

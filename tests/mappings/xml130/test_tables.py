@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 from importlib.resources import files
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from mappings.xml130.extract import main, rows
 from mappings.xml130.tables import ELEMENTS, TABLES
+from tests.data import DATA
 
-DATA = Path(os.environ.get("TEST_DATA", "../shared/data"))
 ANNEX = DATA.parent / "domain" / "xml_fields.json"
 
 
