@@ -100,13 +100,14 @@ class Applier:
             CommitRefused: A precondition does not hold.
         """
         if not (batch.writes or batch.tags or batch.conditions or batch.puts):
-            self._chain.append(batch.audit)
+            self._chain.wait(batch.audit)
             return
         if batch.conditions or any(self._made_now(write) for write in batch.writes):
             # What this batch looks at must be written, and outside its savepoint: rolled back
             # with it, the rows of the batches before would be lost.
             self.flush()
         self.whole(lambda: self._make(batch))
+        self._chain.wait(batch.audit)
         self._made.update((write.resource_type, write.resource_id) for write in batch.writes)
 
     def _made_now(self, write: Write) -> bool:
@@ -114,12 +115,12 @@ class Applier:
 
     def whole(self, make: Callable[[], _T]) -> _T:
         """Return what `make` returns; where it raises, nothing of what it wrote is kept."""
-        marks = (self._rid, self._numbering.last, self._chain.end, self._rows.lengths())
+        marks = (self._rid, self._numbering.last, self._rows.lengths())
         self.db.execute("SAVEPOINT batch")
         try:
             made = make()
         except BaseException:
-            self._rid, self._numbering.last, self._chain.end, lengths = marks
+            self._rid, self._numbering.last, lengths = marks
             self._rows.cut(lengths)
             self._numbering.forget_fresh()
             if self.db.in_transaction:
@@ -140,7 +141,8 @@ class Applier:
         return 1
 
     def flush(self) -> None:
-        """Write the index rows that are still to be written."""
+        """Write the index rows and audit entries that are still to be written."""
+        self._chain.write()
         for table, rows in self._rows.tables():
             if rows:
                 rows.sort()
@@ -165,7 +167,6 @@ class Applier:
         for condition in batch.conditions:
             if isinstance(condition, Unreferenced):
                 self._check_unreferenced(condition)
-        self._chain.append(batch.audit)
 
     def _check(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
