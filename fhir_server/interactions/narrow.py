@@ -174,12 +174,33 @@ async def visible_version(
         UnknownResource: There never was one, or it is not shown: the same bytes for both.
         Gone: It was deleted.
     """
-    current = await ctx.store.read(resource_type, resource_id)
-    if current is None or not await is_shown(ctx, current, interaction):
-        raise unknown(resource_type, resource_id)
+    criteria = ctx.policy.narrow(interaction, resource_type)
+    while True:
+        current = await ctx.store.read(resource_type, resource_id)
+        if (
+            current is None
+            or criteria is None
+            or not await matches_criteria(ctx, criteria, current)
+        ):
+            raise unknown(resource_type, resource_id)
+        if _is_steady(criteria):
+            break
+        # The store was asked about what is current; it must still be what was read.
+        again = await ctx.store.read(resource_type, resource_id)
+        if again is not None and again.version_id == current.version_id:
+            break
     if current.deleted:
         raise gone(current)
     return current
+
+
+def _is_steady(criteria: Criteria) -> bool:
+    """Return whether a version is judged by itself, or by tags, which no write takes away."""
+    if isinstance(criteria, AnyOf):
+        return all(_is_steady(part) for part in criteria.criteria)
+    if not isinstance(criteria, Matching):
+        return True
+    return criteria.query.startswith("_id=") and "&" not in criteria.query
 
 
 def unknown(resource_type: str, resource_id: str) -> UnknownResource:

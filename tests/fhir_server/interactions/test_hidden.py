@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from auth.principal import Principal
-from fhir_server.interactions.context import FhirResult
+from fhir_server.interactions.context import FhirRequest, FhirResult
+from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
-from fhir_server.model.identifiers import CCCD, MA_LK
+from fhir_server.model.identifiers import CCCD, MA_LK, PAYER
 from fhir_server.model.outcome import FhirError, Forbidden, PreconditionFailed, UnknownResource
 from tests.conftest import AUDITOR, FACILITY, OTHER, World, citizen
 from tests.fhir_server.interactions.test_transaction import bundle, entry
@@ -369,3 +371,38 @@ async def test_a_citizen_deletes_the_own_consent_and_not_anothers(people: World)
     own = await people.perform("delete", ANA, resource_type="Consent", resource_id="c")
     assert own.status == 204
     assert await people.store.count("Consent") == 0
+
+
+async def test_a_read_shows_the_version_that_was_judged(people: World) -> None:
+    """A resource that comes to be shown while it is read is not shown as it was before."""
+    payer = Principal(
+        kind="payer", client_id="insurer", code="BHXH", display="BHXH", scopes=("system/*.rs",)
+    )
+    coverage = {
+        "resourceType": "Coverage",
+        "id": "card",
+        "status": "active",
+        "beneficiary": {"reference": "Patient/ana"},
+        "payor": [{"identifier": {"system": PAYER, "value": "OTHER"}}],
+        "subscriberId": "secret",
+    }
+    await people.put(coverage)
+
+    class Moving:
+        """A store where another writes between the read and the question who may see it."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(people.store, name)
+
+        async def visible(self, name: Any, where: Any) -> bool:
+            ours = {"identifier": {"system": PAYER, "value": "BHXH"}}
+            await people.put(coverage | {"payor": [ours], "subscriberId": "told"})
+            return await people.store.visible(name, where)
+
+    ctx = replace(people.context(payer), store=Moving())
+
+    result = await perform(ctx, FhirRequest("read", "Coverage", "card"))
+
+    assert result.version is not None
+    assert b"secret" not in result.version.body
+    assert b"told" in result.version.body
