@@ -23,6 +23,7 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.store.port import Batch
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.connect import connect, failure
+from fhir_server.store.sqlite.turn import Turn
 
 GROUP: Final = 64
 """Batches in one transaction, at most."""
@@ -52,6 +53,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self.db = connect(path, writer=True, vfs=vfs)
         self._applier = Applier(self.db)
+        self._turn = Turn(path)
         self._closed = False
         self._damaged: str | None = None
         self.failed: str | None = None
@@ -109,6 +111,7 @@ class Writer:
             self._make(group)
             _answer(group)
         self.db.close()
+        self._turn.close()
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         group = [first]
@@ -144,7 +147,8 @@ class Writer:
     def _commit(self, group: list[_Job]) -> None:
         if self._damaged:
             raise Unavailable(self._damaged)
-        self.db.execute("BEGIN IMMEDIATE")
+        with self._turn:
+            self.db.execute("BEGIN IMMEDIATE")
         self._applier.begin()
         for job in group:
             self._apply(job)
