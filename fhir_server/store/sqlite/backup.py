@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.store.sqlite.connect import connect, refusals
+from fhir_server.store.sqlite.connect import connect, make_private, refusals
 from fhir_server.store.sqlite.migrate import known_version
 
 _PAGES: Final = 2_000
@@ -35,6 +35,7 @@ def backup(source: Path, target: Path) -> int:
     part = target.with_name(target.name + ".part")
     with refusals():
         part.unlink(missing_ok=True)
+        make_private(part)
         db = connect(source)
         try:
             db.execute("BEGIN")
@@ -87,6 +88,7 @@ def restore(backup_file: Path, target: Path) -> None:
         try:
             _check(source)
             target.parent.mkdir(parents=True, exist_ok=True)
+            make_private(target)
             _replace(source, target)
         finally:
             source.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,14 @@ _OLDEST: Final = (3, 51, 3)
 _READER_CACHE_KIB: Final = 16_384
 _WRITER_CACHE_KIB: Final = 65_536
 _MMAP: Final = 1 << 30
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read; SQLite's files beside it will be the same.
+
+    One that is there keeps its permissions.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def check_library() -> None:
@@ -83,7 +92,7 @@ class _Refusals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
-        if isinstance(error, apsw.Error):
+        if isinstance(error, apsw.Error | OSError):
             text = failure(error)
             if text is not None:
                 raise Unavailable(text) from error
@@ -111,7 +120,7 @@ def failure(error: BaseException) -> str | None:
             return "The store's disk cannot be read or written."
         case apsw.BusyError() | apsw.LockedError():
             return "The store is busy: try again."
-        case apsw.CantOpenError() | apsw.PermissionsError() | apsw.ReadOnlyError():
+        case apsw.CantOpenError() | apsw.PermissionsError() | apsw.ReadOnlyError() | OSError():
             return "The store's file cannot be opened for writing."
         case apsw.NoMemError():
             return "The server is out of memory."

@@ -20,7 +20,7 @@ from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version, WorkB
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.backup import backup
 from fhir_server.store.sqlite.budget import FULL
-from fhir_server.store.sqlite.connect import check_library, connect, refusals
+from fhir_server.store.sqlite.connect import check_library, connect, make_private, refusals
 from fhir_server.store.sqlite.doctor import Fact, examine
 from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.migrate import migrate
@@ -289,6 +289,7 @@ class SqliteStore:
 
 def _prepare(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
     db = connect(path, writer=True)
     try:
         migrate(db)

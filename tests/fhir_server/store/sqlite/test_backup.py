@@ -144,3 +144,24 @@ async def test_cursors_from_before_a_restore_are_refused(
     with pytest.raises(BadCursor):
         await again.search(Search((("Patient", EVERYTHING),), (), 2, "none", cursor))
     await again.close()
+
+
+async def test_nobody_else_may_read_the_files(store: SqliteStore, path: Path) -> None:
+    """The store, its log and a backup hold people's health: they are their owner's alone."""
+    await put(store, patient("p1"))
+    await store.backup(path.with_name("copy.db"))
+
+    modes = {file.name: file.stat().st_mode & 0o077 for file in _files(path)}
+
+    assert set(modes) >= {"fhir.db", "fhir.db-wal", "fhir.db-shm", "fhir.db-turn", "copy.db"}
+    assert set(modes.values()) == {0}
+
+
+def _files(path: Path) -> list[Path]:
+    return list(path.parent.iterdir())
+
+
+async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    """A path that cannot hold a file is refused in one sentence, without the system's text."""
+    with pytest.raises(Unavailable, match=r"^The store's file cannot be opened for writing\.$"):
+        await SqliteStore.open(Path("/proc/nowhere/fhir.db"))
