@@ -110,7 +110,16 @@ def _by_facility(
     if not named:
         raise Forbidden(f"A facility writes a {resource_type} of an Encounter of its own only.")
     own = Tagged(principal.tag)
-    return tuple(Needs(name, own) for name in dict.fromkeys(named))
+    needs = [Needs(name, own) for name in dict.fromkeys(named)]
+    if resource_type != "Provenance":
+        # Nobody's book gets what belongs to another's visit.
+        patients = dict.fromkeys(name for name in references(resource) if name[0] == "Patient")
+        needs += [
+            Needs(name, Matching(f"subject=Patient/{patient_id}"))
+            for name in dict.fromkeys(named)
+            for _, patient_id in patients
+        ]
+    return tuple(needs)
 
 
 def _own_encounter(principal: Principal, resource: Mapping[str, Any]) -> tuple[Needs, ...]:

@@ -86,8 +86,11 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
         bundle.search_entry(f"{ctx.base_url}/{AUDIT_EVENT}/{e.resource_id}", msgspec.Raw(e.body))
         for e in page
     ]
+    is_whole = query.cursor is None and following is None
     answer = bundle.searchset(
-        entries, links=links(ctx.base_url, AUDIT_EVENT, query.used, following)
+        entries,
+        links=links(ctx.base_url, AUDIT_EVENT, query.used, following),
+        total=len(page) if is_whole else None,
     )
     patients = frozenset(patient for event in page for patient in event.patients)
     return FhirResult(body=dumps(answer), patients=patients)

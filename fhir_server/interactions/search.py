@@ -73,5 +73,11 @@ def _searchset(
         match_entry(ctx.base_url, v, "include", subset(v, query.summary, ())) for v in included
     ]
     return bundle.searchset(
-        entries, links=links(ctx.base_url, path, query.used, page.next), total=page.total
+        entries, links=links(ctx.base_url, path, query.used, page.next), total=total_of(query, page)
     )
+
+
+def total_of(query: Query, page: Page) -> int | None:
+    """Return how many match: what was counted, or what a first page that is also the last shows."""
+    is_whole = query.cursor is None and page.next is None and query.count > 0
+    return len(page.versions) if page.total is None and is_whole else page.total

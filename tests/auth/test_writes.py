@@ -22,7 +22,7 @@ OBSERVATION = {"resourceType": "Observation", "encounter": {"reference": "Encoun
 
 @pytest.mark.parametrize("principal", [HOSPITAL, DOCTOR], ids=lambda p: p.kind)
 def test_a_facility_writes_what_names_an_encounter_of_its_own(principal: Principal) -> None:
-    """Every Encounter named must be one that it submitted."""
+    """Every Encounter named must be one that it submitted, and of the Patient named."""
     resource = OBSERVATION | {
         "subject": {"reference": "Patient/p"},
         "partOf": [{"reference": "http://x/fhir/Encounter/f/_history/2"}],
@@ -31,6 +31,8 @@ def test_a_facility_writes_what_names_an_encounter_of_its_own(principal: Princip
     assert policy_for(principal).check_write("create", resource) == (
         Needs(("Encounter", "e"), OWN),
         Needs(("Encounter", "f"), OWN),
+        Needs(("Encounter", "e"), Matching("subject=Patient/p")),
+        Needs(("Encounter", "f"), Matching("subject=Patient/p")),
     )
 
 
