@@ -224,3 +224,33 @@ def test_metrics_answer_this_machine_alone(server: Server) -> None:
 
     assert "http_requests_total" in direct.text
     assert proxied.status_code == 404
+
+
+def test_two_workers_over_one_file_see_the_same(tmp_path: Path) -> None:
+    """What one worker wrote the other reads at once; what ends, ends in both."""
+    server = Server(tmp_path, arguments=("--demo", "--workers", "2")).start()
+    token = server.token(client="system")
+    for number in range(40):
+        # A new connection each time may reach either worker.
+        with httpx.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {token}"}
+        ) as http:
+            name = f"/fhir/Patient/w-{number}"
+            put = http.put(name, json={"resourceType": "Patient", "id": f"w-{number}"})
+            assert put.status_code == 201
+        with httpx.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {token}"}
+        ) as http:
+            assert http.get(name).status_code == 200
+
+    server.run("client", "disable", "system")
+    statuses = set()
+    for _ in range(10):
+        with httpx.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {token}"}
+        ) as http:
+            statuses.add(http.get("/fhir/Patient/w-1").status_code)
+
+    assert statuses == {401}
+    assert server.run("verify-audit").returncode == 0
+    server.stop()
