@@ -1,4 +1,4 @@
-"""The Synthea bundles, and the list of official examples that are not valid."""
+"""The Synthea bundles, and the lists of official examples that are not valid or not found."""
 
 from __future__ import annotations
 
@@ -21,5 +21,15 @@ def synthea(data: Path) -> Iterator[tuple[str, bytes]]:
 @cache
 def not_valid(kind: str) -> dict[str, dict[str, Any]]:
     """Return the official examples that are not valid, with reason and places."""
-    rows = tomllib.loads((HERE / "not_valid.toml").read_text(encoding="utf-8"))
+    return _listed("not_valid.toml", kind)
+
+
+@cache
+def not_found(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the official examples that are not found by a parameter, with the reason."""
+    return _listed("not_found.toml", kind)
+
+
+def _listed(file: str, kind: str) -> dict[str, dict[str, Any]]:
+    rows = tomllib.loads((HERE / file).read_text(encoding="utf-8"))
     return {row["file"]: row for row in rows[kind]}

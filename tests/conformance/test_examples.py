@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lxml import etree
 
-from fhir_server.model import codec, xml
+from fhir_server.model import codec
 from fhir_server.validation.findings import Findings
 from fhir_server.validation.structure import validate
 from fhir_server.validation.verdict import is_surely_valid
+from tests.conformance.meaning import meaning, read, tree
 from tests.conformance.official import not_valid, synthea
 from tests.data import ExamplesOf
 
@@ -23,40 +23,9 @@ STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 
 
-def read(kind: str, body: bytes) -> dict[str, Any]:
-    """Return the resource of an example."""
-    return codec.parse_resource(body) if kind == "json" else codec.from_xml(body)
-
-
 def numbers(body: bytes) -> list[bytes]:
     """Return the numbers of JSON as they are written, in their order."""
     return NUMBER.findall(STRING.sub(b"", body))
-
-
-def canonical_div(text: str) -> str:
-    """Return a narrative as canonical XML, so that `&quot;` and `"` are the same."""
-    return etree.tostring(xml.div(text), method="c14n", exclusive=True).decode()
-
-
-def meaning(value: Any) -> Any:
-    """Return a value to compare: narratives canonical, decimals as written, order of names free."""
-    if isinstance(value, dict):
-        return {
-            key: canonical_div(part) if key == "div" else meaning(part)
-            for key, part in value.items()
-        }
-    if isinstance(value, list):
-        return [meaning(part) for part in value]
-    return value if isinstance(value, (str, bool)) or value is None else str(value)
-
-
-def tree(node: etree._Element, *, inside: bool = False) -> Any:
-    """Return XML to compare: no comments, hints or white space but those of narratives."""
-    is_html = node.tag.startswith(f"{{{xml.XHTML}}}")
-    attributes = sorted(item for item in node.attrib.items() if xml.XSI not in item[0])
-    text = (node.text or "") if is_html else (node.text or "").strip()
-    tail = (node.tail or "") if inside else ""
-    return node.tag, attributes, text, [tree(child, inside=is_html) for child in node], tail
 
 
 @pytest.mark.parametrize("kind", ["json", "xml"])
