@@ -188,15 +188,17 @@ def conditions(resource: Resource) -> list[str]:
     ]
 
 
-async def page(
+async def pages(
     system: httpx.AsyncClient, kind: str, ids: list[str], headers: dict[str, str]
 ) -> dict[str, Resource]:
-    """Find resources of one type by `_id`; return them by their names."""
-    query = {"_id": ",".join(ids), "_count": "1000"}
-    answer = await system.get(kind, params=query, headers=headers)
-    assert answer.status_code == 200, answer.text[:300]
-    bundle = read("json" if headers is JSON else "xml", answer.content)
-    resources = [entry["resource"] for entry in bundle.get("entry", ())]
+    """Find resources of one type by `_id`, some at once; return them by their names."""
+    resources = []
+    for first in range(0, len(ids), CHUNK):
+        query = {"_id": ",".join(ids[first : first + CHUNK]), "_count": str(CHUNK)}
+        answer = await system.get(kind, params=query, headers=headers)
+        assert answer.status_code == 200, answer.text[:300]
+        bundle = read("json" if headers is JSON else "xml", answer.content)
+        resources += [entry["resource"] for entry in bundle.get("entry", ())]
     return {f"{one['resourceType']}/{one['id']}": one for one in resources}
 
 
@@ -220,22 +222,15 @@ async def bundle_and_back(
             names[meant] = f"{kind}/{identity}"
     missed: list[tuple[str, str]] = []
     for kind, sent in of_type.items():
-        for chunk in batched(sent, CHUNK):
-            for headers in (JSON, XML):
-                read_back = await page(system, kind, chunk, headers)
-                for identity in chunk:
-                    stored = read_back.get(f"{kind}/{identity}", {})
-                    if content(stored) != content(linked(sent[identity], names)):
-                        return f"{name}: {kind}/{identity} is not equal, {headers['Accept']}"
-        one = read_back[f"{kind}/{identity}"]
+        expected = {f"{kind}/{key}": content(linked(one, names)) for key, one in sent.items()}
+        for headers in (JSON, XML):
+            stored = await pages(system, kind, list(sent), headers)
+            unequal = [key for key in expected if expected[key] != content(stored.get(key, {}))]
+            if unequal:
+                return f"{name}: not equal as {headers['Accept']}: {unequal}"
+        one = next(iter(stored.values()))
         missed += await missed_by(system, one) + await missed_patients(system, one)
     return f"{name}: not found by {missed}" if missed else None
-
-
-def batched(names: Iterable[str], size: int) -> Iterable[list[str]]:
-    """Give the names in lists of at most this size."""
-    every = list(names)
-    return (every[first : first + size] for first in range(0, len(every), size))
 
 
 async def test_synthea_bundles_are_stored(system: httpx.AsyncClient, data: Path) -> None:
