@@ -1,7 +1,8 @@
 """From a bearer token to who asks and what they may see, asked anew at every request.
 
-Only that a signature was good is remembered; that the client is enabled, the grant and the
-token not ended, and a guardian still one is read each time, so that what ends, ends now.
+That a signature was good is remembered. That the client is enabled, the grant and the token not
+ended, and a guardian still one is read again whenever anything at all may have changed: a commit
+by any process, the keys, the second of the clock. So what ends, ends now.
 """
 
 from __future__ import annotations
@@ -37,11 +38,24 @@ class BearerTokens:
         grants: Grants,
         directory: CitizenDirectory,
         now: Callable[[], datetime],
+        edition: Callable[[], object | None] = lambda: None,
     ) -> None:
+        """Keep what is asked at each request.
+
+        Args:
+            verifier: Of signatures and claims.
+            grants: The clients, and what was granted and ended.
+            directory: The citizens' links.
+            now: The clock.
+            edition: The store's (`Store.edition`); None where it is not known, and all is read.
+        """
         self._verifier = verifier
         self._grants = grants
         self._directory = directory
         self._now = now
+        self._edition = edition
+        self._moment: object = None
+        self._known: dict[str, Access] = {}
 
     async def access_of(self, authorization: str | None) -> Access:
         """Return the access that an Authorization header gives.
@@ -55,6 +69,20 @@ class BearerTokens:
                 text_vi="Cần có mã truy cập (bearer token).",
                 headers={"WWW-Authenticate": 'Bearer realm="fhir"'},
             )
+        edition = self._edition()
+        if edition is None:
+            return await self._read(authorization)
+        # Times in claims and records are whole seconds: within one, no answer changes by itself.
+        moment = (edition, int(self._now().timestamp()), self._verifier.edition())
+        if moment != self._moment:
+            self._moment, self._known = moment, {}
+        known = self._known
+        access = known.get(authorization)
+        if access is None:
+            access = known[authorization] = await self._read(authorization)
+        return access
+
+    async def _read(self, authorization: str) -> Access:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise _refused()

@@ -53,6 +53,9 @@ class KeySource(Protocol):
     def verifying(self, kid: str) -> ECKey | None:
         """Return the key of this `kid` while it verifies, else None."""
 
+    def edition(self) -> int:
+        """Return a number that is another one after the keys have changed, in any process."""
+
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify, as a JSON Web Key Set."""
 

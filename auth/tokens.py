@@ -118,6 +118,10 @@ class Verifier:
                 raise InvalidToken(f"not so: {name}")
         return claims
 
+    def edition(self) -> int:
+        """Return a number that is another one after the keys have changed."""
+        return self._keys.edition()
+
     def _signed(self, token: str) -> tuple[str, AccessToken]:
         """The key id and claims of a token whose signature is good."""
         digest = sha256(token.encode("utf-8", "replace")).digest()

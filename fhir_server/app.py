@@ -110,7 +110,9 @@ class Composition:
         except KeysUnusable as error:
             raise Refused(f"FHIR_SERVER_KEYS: {error}") from None
         verifier = Verifier(self.keys, issuer=origin, audience=self.fhir_base)
-        self._bearer = BearerTokens(verifier, self.grants, self.directory, now)
+        self._bearer = BearerTokens(
+            verifier, self.grants, self.directory, now, edition=store.edition
+        )
 
     @property
     def verify(self) -> Verify | None:

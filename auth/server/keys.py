@@ -54,6 +54,10 @@ class FolderKeys:
             return active
         return next((key for key in self._current() if key.kid == kid), None)
 
+    def edition(self) -> int:
+        """Return a number that is another one after the keys have changed, in any process."""
+        return self._folder.stat().st_mtime_ns
+
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify, as a JSON Web Key Set."""
         self._refresh()
@@ -82,11 +86,11 @@ class FolderKeys:
 
     def _refresh(self) -> None:
         # One stat a look: that is what notices `fhir-server keys rotate` in every process.
-        if self._folder.stat().st_mtime_ns != self._seen:
+        if self.edition() != self._seen:
             self._load()
 
     def _load(self) -> None:
-        self._seen = self._folder.stat().st_mtime_ns
+        self._seen = self.edition()
         self._keys = [_read(path) for path in self._files()]
 
     def _files(self) -> list[Path]:

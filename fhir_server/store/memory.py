@@ -68,6 +68,7 @@ class MemoryStore(MemoryLedger):
         self._holders: dict[str, Name] = {}
         self._referring: dict[Name, set[Name]] = {}
         self._rid = 0
+        self._commits = 0
         self._secret = secrets.token_bytes(32)
         self._closed = False
 
@@ -90,6 +91,7 @@ class MemoryStore(MemoryLedger):
             if isinstance(condition, Unreferenced):
                 self._check_unreferenced(condition, staged)
         self._apply(batch, staged)
+        self._commits += 1
 
     def _check_before(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
@@ -271,16 +273,16 @@ class MemoryStore(MemoryLedger):
             if current and self._matches(where, current):
                 yield current
 
-    def _at(self, search: Search, snapshot: int) -> Iterator[_Kept]:
-        """Return the matches as they were at a snapshot, but for what was deleted since."""
+    def _at(self, search: Search, snapshot: int) -> Iterator[tuple[_Kept, _Kept]]:
+        """Return what was there at a snapshot and matches now: as it was then, and as it is now."""
         for resource_type, where in search.by_type:
             for versions in self._versions.get(resource_type, {}).values():
                 before = bisect_right(versions, snapshot, key=_rid)
                 if not before or versions[-1].version.deleted:
                     continue
-                kept = versions[before - 1]
-                if not kept.version.deleted and self._matches(where, self._seen(kept)):
-                    yield kept
+                then = versions[before - 1]
+                if not then.version.deleted and self._matches(where, self._seen(versions[-1])):
+                    yield then, versions[-1]
 
     async def search(self, search: Search) -> Page:
         """Return one page of matches.
@@ -294,19 +296,21 @@ class MemoryStore(MemoryLedger):
             snapshot, last, *ends = self._unseal(search.cursor, about)
             after = order.position(search.sort, order.loaded(search.sort, ends), last)
         found = []
-        for kept in self._at(search, snapshot):
-            values = order.sort_values(search.sort, self._seen(kept))
-            found.append((order.position(search.sort, values, kept.rid), kept, values))
+        for then, now in self._at(search, snapshot):
+            # What is changed meanwhile keeps the place that it had on the first page's time.
+            values = order.sort_values(search.sort, self._seen(then))
+            place = order.position(search.sort, values, then.rid)
+            found.append((place, now.version, [then.rid, *order.dumped(search.sort, values)]))
         found.sort(key=lambda item: item[0])
-        total = None if search.total == "none" else len(found)
+        total = None
+        if search.total != "none":
+            total = sum(1 for one in search.by_type for _ in self._current(*one))
         rest = [item for item in found if after is None or item[0] > after]
         page = rest[: search.count]
         following = None
         if page and len(rest) > search.count:
-            _, kept, values = page[-1]
-            items = [snapshot, kept.rid, *order.dumped(search.sort, values)]
-            following = self._seal(items, about)
-        return Page(tuple(kept.version for _, kept, _ in page), following, total)
+            following = self._seal([snapshot, *page[-1][2]], about)
+        return Page(tuple(version for _, version, _ in page), following, total)
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
         """Return how many current resources of a type match."""
@@ -322,6 +326,10 @@ class MemoryStore(MemoryLedger):
             raise BadCursor from None
 
     # --- life ----------------------------------------------------------------------------
+
+    def edition(self) -> object:
+        """Return a value that is another one after every commit."""
+        return self._commits
 
     async def ready(self) -> bool:
         """Return whether the store can take a commit now."""

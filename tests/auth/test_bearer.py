@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from auth import tokens
+from auth.bearer import BearerTokens
 from auth.client import Client
 from auth.tokens import AccessToken
 from fhir_server.model.outcome import LoginRequired
@@ -208,3 +209,57 @@ async def test_a_grant_serves_its_own_client_and_patient_alone(world: World) -> 
     assert await world.access(forged(world, **ours, patient="mother"))
     await refused(world, forged(world, **ours, patient="father"))
     await refused(world, forged(world, **ours | {"client_id": "other"}, patient="mother"))
+
+
+async def test_what_cannot_have_changed_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one edition of the store and one second, a token is looked up once."""
+    token = (await world.citizen(MOTHER))["access_token"]
+    first = await world.access(token)
+
+    async def read_again(_bucket: str, _key: str) -> bytes | None:  # noqa: RUF029
+        raise AssertionError
+
+    monkeypatch.setattr(world.ledger, "get", read_again)
+
+    assert await world.access(token) is first
+    with pytest.raises(AssertionError):
+        await world.access(await world.backend_token("system"))
+    world.clock.pass_by(1)
+    with pytest.raises(AssertionError):
+        await world.access(token)
+
+
+async def test_a_link_that_ended_ends_at_the_next_request(world: World) -> None:
+    """A child's token is refused as soon as its holder is no guardian, though just looked up."""
+    token = (await world.citizen(MOTHER, patient="bao"))["access_token"]
+    await world.access(token)
+
+    world.citizens.links[MOTHER] = ()
+
+    await refused(world, token)
+
+
+async def test_a_key_taken_from_the_folder_ends_its_tokens_at_once(world: World) -> None:
+    """What an operator takes out of the key folder verifies nothing any more."""
+    token = await world.backend_token("system")
+    await world.access(token)
+    world.keys.rotate()
+    await world.access(token)
+
+    min(world.folder.glob("signing-*.jwk.json")).unlink()
+
+    await refused(world, token)
+
+
+async def test_a_store_that_knows_no_edition_is_read_each_time(world: World) -> None:
+    """Where changes cannot be told, nothing is kept."""
+    bearer = BearerTokens(world.verifier, world.grants, world.citizens, world.clock)
+    header = f"Bearer {await world.backend_token('system')}"
+    await bearer.access_of(header)
+
+    await world.grants.disable("system")
+
+    with pytest.raises(LoginRequired):
+        await bearer.access_of(header)

@@ -122,7 +122,9 @@ class World:
             now=self.clock,
         )
         self.verifier = Verifier(self.keys, issuer=origin, audience=f"{origin}/fhir")
-        self.bearer = BearerTokens(self.verifier, self.grants, self.citizens, self.clock)
+        self.bearer = BearerTokens(
+            self.verifier, self.grants, self.citizens, self.clock, self.edition
+        )
         self.sessions = BookSessions(self.server, self.context_for)
         self.app.state.book_sessions = self.sessions
         self.app.router.routes.extend([
@@ -134,6 +136,10 @@ class World:
             Route("/book/notes", note, methods=["POST"]),
         ])
         self.http = self.new_http()
+
+    def edition(self) -> object:
+        """What the store's edition is, where the citizens are in the store too."""
+        return self.store.edition(), dict(self.citizens.links)
 
     async def start(self) -> World:
         for client in make_demo_clients(self.folder, self.origin):

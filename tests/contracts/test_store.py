@@ -541,3 +541,23 @@ async def test_an_audit_entry_is_no_resource(store: Store) -> None:
 async def test_an_open_store_is_ready(store: Store) -> None:
     """A store that was opened can take a commit."""
     assert await store.ready()
+
+
+async def test_every_commit_makes_another_edition(store: Store) -> None:
+    """While nothing is committed the edition stays, whatever is read; then it is another one."""
+    editions = [store.edition()]
+    batches = (
+        Batch(writes=[made(patient("p"))]),
+        Batch(puts=[Put("b", "k", b"1")]),
+        Batch(tags=[Tag("Patient", "p", frozenset({"t"}))]),
+        Batch(audit=[AuditRecord(1, b"a")]),
+    )
+    for batch in batches:
+        await store.commit(batch)
+        await store.read("Patient", "p")
+        await store.search(asked("Patient"))
+        await store.get("b", "k")
+        editions.append(store.edition())
+        assert store.edition() == editions[-1]
+
+    assert len(set(editions)) == len(editions)

@@ -31,6 +31,15 @@ class Budget:
         """Count work that SQLite does not see."""
         self.spent += steps
 
+    def check(self) -> None:
+        """Stop what was charged past the limit, between SQLite's own steps.
+
+        Raises:
+            WorkBudgetExceeded: It is past the limit.
+        """
+        if self._counting and self.spent > self._limit:
+            raise WorkBudgetExceeded("the search went past its work budget")
+
     def _look(self) -> bool:
         self.spent += CHUNK
         self._over = self.spent > self._limit

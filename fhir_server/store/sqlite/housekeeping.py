@@ -19,7 +19,7 @@ import apsw
 
 from fhir_server.store.sqlite import dictionaries
 from fhir_server.store.sqlite.connect import connect
-from fhir_server.store.sqlite.writer import Work
+from fhir_server.store.sqlite.gather import Work
 
 GROWN: Final = 160_000_000
 """Bytes of WAL from which it is brought in; a smaller one only when nothing is written."""

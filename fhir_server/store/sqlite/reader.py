@@ -40,6 +40,10 @@ class Reader:
         """Let go of the file."""
         self.db.close()
 
+    def edition(self) -> int:
+        """Return a number that is another one after every commit of another connection."""
+        return int(self.db.execute("PRAGMA data_version").get)
+
     # --- versions ------------------------------------------------------------------------
 
     def read(self, resource_type: str, resource_id: str) -> Version | None:

@@ -3,8 +3,8 @@
 The first page fixes what is visited: its snapshot (the greatest rid of its view) stands in the
 cursor with the place where the next page begins. What is created later has a greater rid and is on
 no page. What is changed later has a greater rid too, but keeps the place of the rid that it had at
-the snapshot, so each match is visited once; it is shown, and judged, as it is now. Under `_sort` a
-change of the value that is sorted by may still move a match over the place of the next page.
+the snapshot, and the values that it was sorted by then, so each match is visited once; it is shown,
+and judged, as it is now.
 """
 
 # ruff: noqa: S608 - every piece of the SQL is ours; what a client says is bound
@@ -23,6 +23,7 @@ from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
 from fhir_server.store.sqlite.cursor import Cursors
+from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
 from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Sources
@@ -44,13 +45,15 @@ _CHUNK: Final = 64
 class Searcher:
     """Searches on one connection; the caller holds a transaction open."""
 
-    def __init__(self, db: apsw.Connection, names: Names, packing: Packing) -> None:
+    def __init__(
+        self, db: apsw.Connection, names: Names, packing: Packing, base_url: str = ""
+    ) -> None:
         self.db = db
         self.budget = Budget(db)
         self.cursors: Cursors | None = None
         self._sql = Predicates(db, names, packing, self.budget.charge)
         self._sources = Sources(self._sql, self._few)
-        self._sorting = Sorting(self._sql)
+        self._sorting = Sorting(self._sql, Former(db, packing, self.budget, base_url))
         self._names = names
 
     def page(self, search: Search) -> tuple[list[int], str | None]:
@@ -246,9 +249,10 @@ class Searcher:
         rids = [rid for _, rid in found[: search.count]]
         if len(found) <= search.count:
             return rids, None
-        key, rid = found[search.count - 1]
+        key, _ = found[search.count - 1]
         values = self._sorting.values(key)
-        return rids, self._cursors().seal(paging.shape(search), [snapshot, rid, *values])
+        # The place of what was changed meanwhile is not that of its newest version.
+        return rids, self._cursors().seal(paging.shape(search), [snapshot, -key[-1], *values])
 
     def _in_order(
         self,

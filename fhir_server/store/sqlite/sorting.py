@@ -19,6 +19,7 @@ from typing import Any, Final
 from fhir_server.search.expression import Expression, Sort
 from fhir_server.store.sqlite.arms import ARMS
 from fhir_server.store.sqlite.entry import Entry
+from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.keys import code_key
 from fhir_server.store.sqlite.names import Kind
 from fhir_server.store.sqlite.search_sql import FALSE, Predicates, Sql
@@ -51,8 +52,9 @@ Key = list[Any]
 class Sorting:
     """Gives sort keys, on one connection."""
 
-    def __init__(self, predicates: Predicates) -> None:
+    def __init__(self, predicates: Predicates, former: Former) -> None:
         self._sql = predicates
+        self._former = former
 
     def key(self, sort: Sequence[Sort], values: Sequence[Any], rid: int) -> Key:
         """Return the key that compares as the order asks."""
@@ -114,10 +116,25 @@ class Sorting:
     def placed(
         self, sort: Sequence[Sort], resource_type: str, changed: dict[int, int], after: Key
     ) -> list[tuple[Key, int]]:
-        """Return the keys of changed resources, by the place that they had, after a key."""
-        rids = list(changed.values())
-        keys = {rid: key for key, rid in self.keyed(sort, resource_type, rids)}
-        placed = [([*keys[rid][:-1], -place], rid) for place, rid in changed.items()]
+        """Return the keys that changed resources had at their places, after a key.
+
+        Args:
+            sort: The order.
+            resource_type: Of all of them.
+            changed: The rid of the version that had its place, and the current one's.
+            after: Where the page begins.
+        """
+        places = list(changed)
+        columns = [
+            self._column(one, resource_type, places)
+            if one.kind in {"id", "last"}
+            else self._former.column(one, places)
+            for one in sort
+        ]
+        placed = [
+            (self.key(sort, [column.get(place) for column in columns], place), rid)
+            for place, rid in changed.items()
+        ]
         return [one for one in placed if one[0] > after]
 
     def _column(self, sort: Sort, resource_type: str, rids: Sequence[int]) -> dict[int, Any]:

@@ -262,6 +262,11 @@ class SqliteStore:
 
     # --- life ----------------------------------------------------------------------------
 
+    def edition(self) -> object:
+        """Return a value that is another one after every commit, of any process."""
+        with refusals():
+            return self._reader.edition()
+
     async def ready(self) -> bool:
         """Return whether the store can take a commit now."""
         if self._closed:

@@ -19,6 +19,7 @@ from fhir_server.store.port import (
     Put,
     VersionConflict,
 )
+from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.making import asked, gone, ids, made, observation, patient, put
 
@@ -254,3 +255,65 @@ async def test_a_search_sees_a_commit_that_was_answered(store: SqliteStore) -> N
             Search((("Patient", TokenIs("identifier", CCCD, f"{number:012}")),))
         )
         assert ids(found) == [f"p{number}"]
+
+
+async def test_one_caller_alone_is_not_delayed(store: SqliteStore) -> None:
+    """Who asks one after the other never waits for others, after a crowd either."""
+    await asyncio.gather(*(store.commit(_person(number)) for number in range(50)))
+    await store.commit(_person(50))
+    before = store.writer.groups
+
+    for number in range(51, 61):
+        await store.commit(_person(number))
+
+    assert store.writer.groups - before == 10
+
+
+async def test_what_waits_at_the_end_is_still_made(path: Path) -> None:
+    """Commits that were asked for before the store is closed are made and answered."""
+    store = await SqliteStore.open(path)
+    commits = [asyncio.ensure_future(store.commit(_person(number))) for number in range(150)]
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    await asyncio.gather(*commits)
+    again = await SqliteStore.open(path)
+    assert await again.count("Patient") == 150
+    with pytest.raises(Unavailable):
+        await store.commit(_person(150))
+    await again.close()
+
+
+async def test_other_work_and_commits_take_turns(store: SqliteStore) -> None:
+    """What the housekeeping asks for from its thread is done among the commits, and answered."""
+
+    def work(applier: Applier) -> int:
+        return int(applier.db.execute("SELECT count(*) FROM unique_key").get)
+
+    asked_for = []
+    for number in range(60):
+        commit = asyncio.ensure_future(store.commit(_person(number)))
+        asked_for.append(store.writer.submit(work))
+        await commit
+
+    done = [await asyncio.wrap_future(one) for one in asked_for]
+    assert sorted(done) == done
+    assert done[-1] >= 59
+
+
+def test_a_store_is_used_from_one_loop_after_another(path: Path) -> None:
+    """What one event loop left waiting is made, and the next one is served at once."""
+    store = asyncio.run(SqliteStore.open(path))
+
+    async def leave() -> None:
+        for number in range(20):
+            task = asyncio.ensure_future(store.commit(_person(number)))
+            await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(leave())
+    asyncio.run(asyncio.wait_for(store.commit(_person(20)), 5))
+
+    assert asyncio.run(store.count("Patient")) == 21
+    asyncio.run(store.close())
