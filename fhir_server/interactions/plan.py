@@ -17,7 +17,7 @@ from fhir_server.interactions.condition import Found, criteria_of, find
 from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
-from fhir_server.model import codec
+from fhir_server.model import codec, sensitivity
 from fhir_server.model.outcome import (
     Conflict,
     Forbidden,
@@ -256,7 +256,7 @@ class Plan:
         current = step.current
         number = current.version_id + 1 if current else 1
         moment = moment_of(self.ctx.now(), after=current.last_updated if current else 0)
-        made = stamped(resource, identity, number, moment)
+        made, body = self._labelled(stamped(resource, identity, number, moment), current)
         step.issues = valid(made)
         is_new = current is None or current.deleted
         if current is not None and not is_new and is_same(current.body, made):
@@ -264,14 +264,27 @@ class Plan:
             return
         method = step.ask.method
         index = index_values(made, base_url=self.ctx.base_url)
-        step.write = Write(
-            kind, identity, number, moment, codec.dumps(made), method, index, self._own_tags()
-        )
+        step.write = Write(kind, identity, number, moment, body, method, index, self._own_tags())
         step.version = Version(
             kind, identity, number, moment, step.write.body, deleted=False, method=method,
             patients=index.patients,
         )  # fmt: skip
         step.status = 201 if is_new else 200
+
+    def _labelled(self, made: Resource, current: Version | None) -> tuple[Resource, bytes]:
+        """Return the resource with the label that its content must have, and its bytes.
+
+        The label of a line that has it because of its visit stays, whoever may write the line:
+        only `system`, and so a dossier sent again, says that the visit is no longer one.
+        """
+        body = codec.dumps(made)
+        needed = sensitivity.may_carry_hiv(body) and sensitivity.carries_hiv(made)
+        if not needed and self.ctx.principal.kind != "system" and current is not None:
+            needed = _is_labelled_by_visit(current.body)
+        if not needed or sensitivity.is_labelled(made):
+            return made, body
+        made = sensitivity.labelled(made)
+        return made, codec.dumps(made)
 
     def _own_tags(self) -> frozenset[str]:
         return tags_of(self.ctx.principal) | self.tag_all
@@ -380,6 +393,14 @@ def valid(resource: Resource) -> tuple[Issue, ...]:
 def tags_of(principal: Principal) -> frozenset[str]:
     """Return the tags that mark what a caller writes: whose it is, and who wrote it."""
     return frozenset(tag for tag in (principal.tag, principal.author) if tag)
+
+
+def _is_labelled_by_visit(body: bytes) -> bool:
+    """Return whether a version has the label of HIV data, and no code of its own that asks it."""
+    if b'"HIV"' not in body:
+        return False
+    before = codec.loads_stored(body)
+    return sensitivity.is_labelled(before) and not sensitivity.carries_hiv(before)
 
 
 def _text(name: Name | None) -> str:

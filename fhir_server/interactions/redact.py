@@ -6,11 +6,11 @@ of HIV data masked.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.model import codec
+from fhir_server.model.sensitivity import is_hiv
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, FhirResult, Resource
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 HIV: Final = "hiv"
 """The mask of HIV data: ICD-10 B20 to B24 and Z21, and resources labelled HIV."""
 
-_HIV_CODE: Final = re.compile(r"(?:B2[0-4]|Z21)(?:\.?[0-9A-Z]*)?", re.IGNORECASE).fullmatch
 _LABELS: Final = frozenset({"HIV"})
 _MASKED: Final = {
     "coding": [
@@ -39,7 +38,7 @@ _TEXTS: Final = frozenset({"text", "note", "description", "conclusion"})
 
 def is_masked_code(masks: frozenset[str], code: str) -> bool:
     """Return whether a code is one that these masks hide, or the label of such data."""
-    return HIV in masks and (code.upper() in _LABELS or _HIV_CODE(code.strip()) is not None)
+    return HIV in masks and (code.upper() in _LABELS or is_hiv(code))
 
 
 def redacted(ctx: Context, result: FhirResult) -> FhirResult:
@@ -130,4 +129,4 @@ def _members(value: dict[str, Any], *, whole: bool) -> tuple[Any, bool]:
 
 def _is_hiv(coding: Any) -> bool:
     code = coding.get("code") if isinstance(coding, dict) else None
-    return isinstance(code, str) and "system" in coding and _HIV_CODE(code) is not None
+    return isinstance(code, str) and "system" in coding and is_hiv(code)

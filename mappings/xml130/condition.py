@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from fhir_server.model.identifiers import code_system
+from fhir_server.model.sensitivity import is_hiv
 from mappings.xml130.draft import Draft, Element, code_list, dated, prune, with_label
 from mappings.xml130.record import Record, Summary
 
 ICD10: Final = "http://hl7.org/fhir/sid/icd-10"
 VN_ICD10: Final = "http://fhir.hl7.org.vn/core/CodeSystem/vn-icd10-cs"
-_HIV: Final = re.compile(r"(?:B2[0-4]|Z21)(?:\..*)?[*+†]?")
 _CATEGORY: Final = "http://terminology.hl7.org/CodeSystem/condition-category"
 _VERIFICATION: Final = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 MAIN_KEY: Final = "Condition/main"
-
-
-def is_hiv(code: str) -> bool:
-    """Whether an ICD-10 code is one of HIV: B20 to B24, Z21."""
-    return _HIV.fullmatch(code) is not None
 
 
 def is_restricted(record: Record) -> bool:

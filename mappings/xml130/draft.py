@@ -10,6 +10,7 @@ from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
 from fhir_server.model.identifiers import CCHN, MA_CSKCB, MA_LK, NS, code_system, extension
+from fhir_server.model.sensitivity import LABEL
 from mappings.xml130.record import Kind, Record, Row
 
 Element = dict[str, Any]
@@ -158,16 +159,9 @@ def _urn(digest: str) -> str:
     )
 
 
-HIV_LABEL: Final = {
-    "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
-    "code": "HIV",
-    "display": "HIV/AIDS information sensitivity",
-}
-
-
 def with_label(resource: Element) -> Element:
     """Return the resource with the security label of HIV data (Luật 64/2006, Đ30)."""
-    head = {"resourceType": resource["resourceType"], "meta": {"security": [dict(HIV_LABEL)]}}
+    head = {"resourceType": resource["resourceType"], "meta": {"security": [dict(LABEL)]}}
     return {**head, **resource}
 
 
