@@ -32,6 +32,7 @@ from fhir_server.interactions.context import Context
 from fhir_server.loader import Counts, Loader
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD
+from fhir_server.model.outcome import Unavailable
 from fhir_server.model.primitives import VIETNAM
 from fhir_server.operations.settle import Directory
 from fhir_server.operations.table import OPERATIONS
@@ -86,13 +87,18 @@ async def open_store(settings: Settings) -> Store:
     """Open the store that the settings name.
 
     Raises:
-        Refused: This version has no engine for it.
-        Unavailable: It cannot be opened.
+        Refused: This version has no engine for it, or it cannot be opened.
     """
     if not settings.store.startswith("sqlite:"):
         raise Refused("FHIR_SERVER_STORE: this version keeps its store in SQLite alone.")
-    settings.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return await SqliteStore.open(settings.sqlite_path)
+    try:
+        settings.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return await SqliteStore.open(settings.sqlite_path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Refused(f"FHIR_SERVER_STORE: {settings.sqlite_path}: {reason}") from None
+    except Unavailable as error:
+        raise Refused(f"FHIR_SERVER_STORE: {settings.sqlite_path}: {error}") from None
 
 
 class Composition:

@@ -47,6 +47,9 @@ async def examine(settings: Settings) -> list[Finding]:
         *_definitions(),
         *_keys(settings),
     ]
+    if settings.store.startswith("sqlite:") and not settings.sqlite_path.is_file():
+        text = f"{settings.sqlite_path} is not there yet; the first start makes it"
+        return [*findings, Finding("store", good=False, text=text)]
     try:
         async with app.opened(settings) as composition:
             for check in (_audit, _clock):

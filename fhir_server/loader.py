@@ -33,17 +33,21 @@ Submit = Callable[[Context, bytes], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is loaded as one: a transaction, one resource (as a Bundle of one), or an envelope."""
+    """What is loaded as one: a transaction, one resource (as a Bundle of one), or an envelope.
+
+    Attributes:
+        share: Its part of the bytes of its file, for the progress.
+    """
 
     kind: Literal["transaction", "resource", "dossiers"]
     place: str
     content: bytes
     bundle: dict[str, Any] | None = None
+    share: int = 0
 
-    @property
-    def hash(self) -> str:
-        """The content's hash, under which it is known as loaded."""
-        return sha256(self.content).hexdigest()
+    def key(self, client_id: str) -> str:
+        """Under which it is known as loaded by a client: by its content's hash."""
+        return f"{client_id}|{sha256(self.content).hexdigest()}"
 
 
 @dataclass(slots=True)
@@ -67,27 +71,49 @@ def files_of(path: Path) -> list[Path]:
 
 
 def items_of(file: Path) -> Iterator[Item]:
-    """Yield what a file holds.
+    """Yield what a file holds, each with its part of the file's bytes.
 
     Raises:
         Malformed: The file is neither FHIR nor a dossier envelope.
     """
+    zipped = file.name.endswith(".gz")
+    if file.name.removesuffix(".gz").endswith(".ndjson"):
+        yield from _lines(file, zipped=zipped)
+        return
+    items = list(_whole(file, zipped=zipped))
+    share = file.stat().st_size // max(1, len(items))
+    for item in items:
+        yield replace(item, share=share)
+
+
+def _lines(file: Path, *, zipped: bool) -> Iterator[Item]:
+    """Yield an NDJSON file's lines as they are read: the file may be larger than memory."""
+    with file.open("rb") as raw:
+        before = 0
+        stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+        try:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    after = raw.tell()
+                    yield Item("resource", f"{file}:{number}", line.strip(), share=after - before)
+                    before = after
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Malformed("The file is not a whole gzip file.") from error
+
+
+def _whole(file: Path, *, zipped: bool) -> Iterator[Item]:
+    """Yield what a JSON or XML file holds."""
     data = file.read_bytes()
-    name = file.name
-    if name.endswith(".gz"):
+    if zipped:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise Malformed("The file is not a whole gzip file.") from error
-        name = name.removesuffix(".gz")
-    if name.endswith(".ndjson"):
-        for number, line in enumerate(data.splitlines(), 1):
-            if line.strip():
-                yield _resource(line, f"{file}:{number}")
-    elif name.endswith(".xml") and b"GIAMDINHHS" in data[:2000]:
+    is_xml = file.name.removesuffix(".gz").endswith(".xml")
+    if is_xml and b"GIAMDINHHS" in data[:2000]:
         yield Item("dossiers", str(file), data)
     else:
-        parsed = codec.from_xml(data) if name.endswith(".xml") else codec.parse_resource(data)
+        parsed = codec.from_xml(data) if is_xml else codec.parse_resource(data)
         yield from _json(parsed, data, str(file))
 
 
@@ -108,11 +134,6 @@ def _json(resource: dict[str, Any], data: bytes, place: str) -> Iterator[Item]:
             yield Item("resource", f"{place}#entry[{number}]", content, bundle)
 
 
-def _resource(line: bytes, place: str) -> Item:
-    """One NDJSON line; what it cannot be is found when it is loaded."""
-    return Item("resource", place, line)
-
-
 def _bundle_of(resource: dict[str, Any]) -> dict[str, Any]:
     """One resource as a transaction: under its own id where it has one, else as a new one."""
     kind, own_id = resource.get("resourceType"), resource.get("id")
@@ -131,7 +152,7 @@ class Loader:
     Args:
         ctx: The caller's Context; each item gets an AuditEvent of its own.
         submit: What takes a dossier envelope, as `POST /submissions` does.
-        progress: Called with the bytes of each file that is done, and the counts so far.
+        progress: Called with the bytes that are stored more than before, and the counts so far.
     """
 
     def __init__(
@@ -150,6 +171,7 @@ class Loader:
         async def one(item: Item) -> None:
             async with at_once:
                 await self._one(item, counts)
+            self._progress(item.share, counts)
 
         for file in files_of(path):
             counts.of["files"] += 1
@@ -158,7 +180,7 @@ class Loader:
                     if item.kind == "transaction":
                         # A transaction may refer to what an earlier file holds.
                         await _all(running)
-                        await self._one(item, counts)
+                        await one(item)
                         continue
                     task = asyncio.create_task(one(item))
                     running.add(task)
@@ -168,14 +190,12 @@ class Loader:
                         )
             except FhirError as error:
                 _refuse(counts, str(file), error.outcome(), None)
-            self._progress(file.stat().st_size, counts)
         await _all(running)
-        self._progress(0, counts)
         return counts
 
     async def _one(self, item: Item, counts: Counts) -> None:
         store = self._ctx.store
-        if await store.get(BUCKET, item.hash) is not None:
+        if await store.get(BUCKET, item.key(self._ctx.principal.client_id)) is not None:
             counts.of["already loaded"] += 1
             return
         if item.kind == "dossiers":
@@ -196,7 +216,7 @@ class Loader:
     async def _transaction(self, item: Item) -> int:
         bundle = item.bundle or _bundle_of(codec.parse_resource(item.content))
         ctx = replace(self._ctx, trail=AuditTrail())
-        mark = Put(BUCKET, item.hash, b"1", expected=None)
+        mark = Put(BUCKET, item.key(ctx.principal.client_id), b"1", expected=None)
         written = 0
 
         async def run(ctx: Context, _request: FhirRequest) -> FhirResult:
@@ -223,7 +243,7 @@ class Loader:
                 place = f"{item.place}#dossier[{number}]"
                 counts.refused.append({"place": place, "dossier": dossier})
         if not receipt["rejected"]:
-            mark = Put(BUCKET, item.hash, b"1")
+            mark = Put(BUCKET, item.key(self._ctx.principal.client_id), b"1")
             await self._ctx.store.commit(Batch(puts=(mark,)))
 
 

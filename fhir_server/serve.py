@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ from adapters.vneid.stand_in.routes import stand_in_routes
 from auth.server.keys import FolderKeys
 from auth.server.routes import auth_routes
 from fhir_server import demo, log
-from fhir_server.app import META, Composition, Serving, now, open_store
+from fhir_server.app import META, Composition, Refused, Serving, now, open_store
 from fhir_server.model.outcome import UnknownResource
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.prepare import prepare
@@ -198,6 +199,7 @@ def serve(settings: Settings, serving: Serving) -> int:
     """
     if not serving.demo:
         _check_provider(settings)
+    _check_port(serving)
     first_start = asyncio.run(_prepared(settings, serving))
     if first_start is not None:
         print(welcome(settings, serving, first_start), flush=True)
@@ -236,6 +238,19 @@ async def _prepared(settings: Settings, serving: Serving) -> datetime | None:
         return await prepare(Composition(settings, store, serving.origin(settings)), serving)
     finally:
         await store.close()
+
+
+def _check_port(serving: Serving) -> None:
+    """Refuse an address that is taken, before anything is made."""
+    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((serving.host, serving.port))
+        except OSError as error:
+            reason = error.strerror or "it cannot be listened on"
+            another = "PORT=9000 make run, or --port 9000, takes another"
+            raise Refused(f"{serving.host}:{serving.port}: {reason}; {another}.") from None
 
 
 def _check_provider(settings: Settings) -> None:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
 
     @field_validator("base_url", "vneid_issuer")
     @classmethod
-    def _origin(cls, value: str | None) -> str | None:
+    def _url(cls, value: str | None) -> str | None:
         if value is None:
             return None
         parts = urlsplit(value)
@@ -66,6 +66,14 @@ class Settings(BaseSettings):
             msg = "must be an http or https URL"
             raise ValueError(msg)
         return value.rstrip("/")
+
+    @field_validator("base_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).path:
+            msg = "must be an origin such as https://book.example, without a path"
+            raise ValueError(msg)
+        return value
 
     @property
     def sqlite_path(self) -> Path:

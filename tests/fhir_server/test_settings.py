@@ -36,6 +36,7 @@ def test_the_defaults_are_the_contracts() -> None:
         ("FHIR_SERVER_LOG", "xml"),
         ("FHIR_SERVER_REQUIRE_SIGNATURE", "maybe"),
         ("FHIR_SERVER_BASE_URL", "example.org"),
+        ("FHIR_SERVER_BASE_URL", "http://x/path/"),
     ],
 )
 def test_a_wrong_or_unknown_variable_is_named_in_one_line(

@@ -254,3 +254,30 @@ def test_two_workers_over_one_file_see_the_same(tmp_path: Path) -> None:
     assert statuses == {401}
     assert server.run("verify-audit").returncode == 0
     server.stop()
+
+
+def test_a_start_that_cannot_be_says_why_in_one_line(server: Server, tmp_path: Path) -> None:
+    """A taken port, a folder that cannot be made, a file that is no store: one line, no trace."""
+    taken = server.run("serve", "--demo", "--port", str(server.port), check=False)
+    nowhere = Server(tmp_path, extra={"FHIR_SERVER_STORE": "sqlite:////proc/none/x.db"})
+    (tmp_path / "damaged.db").write_bytes(b"not a store" * 500)
+    damaged = Server(tmp_path, extra={"FHIR_SERVER_STORE": f"sqlite:///{tmp_path}/damaged.db"})
+
+    for done, named in (
+        (taken, str(server.port)),
+        (nowhere.run("serve", "--demo", check=False), "FHIR_SERVER_STORE"),
+        (damaged.run("serve", "--demo", check=False), "FHIR_SERVER_STORE"),
+    ):
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert named in done.stderr
+
+
+def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
+    """A store that is not there is said to be absent, and is not made."""
+    server = Server(tmp_path / "none")
+
+    done = server.run("doctor", check=False)
+
+    assert done.returncode == 1
+    assert not (tmp_path / "none").exists()
