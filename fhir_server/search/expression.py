@@ -249,6 +249,7 @@ class Search:
         count: Resources on the page; 0 asks for no resource, only for the total.
         total: `accurate` and `estimate` ask for the number of all matches.
         cursor: Where the page begins, from Page.next; None is the first page.
+        asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
     """
 
     by_type: tuple[tuple[str, Expression], ...]
@@ -256,3 +257,4 @@ class Search:
     count: int = 20
     total: Literal["none", "estimate", "accurate"] = "none"
     cursor: str | None = None
+    asked: bytes = b""

@@ -26,14 +26,14 @@ class ForgedCursor(ValueError):
 
 
 def shape(search: Search) -> bytes:
-    """Return what of a search a cursor belongs to: its types and its order.
+    """Return what of a search a cursor belongs to: its types, its order, what the client asked.
 
-    What is asked is not in it: a policy may narrow it between two pages, and each page is
+    The expression is not in it: a policy may narrow it between two pages, and each page is
     narrowed anew.
     """
     parts = [name for name, _ in search.by_type]
     parts += [f"{'-' if key.descending else ''}{key.kind}:{key.param}" for key in search.sort]
-    return "\n".join(parts).encode()
+    return b"\n".join([*(part.encode() for part in parts), search.asked])
 
 
 def encode(items: Sequence[CursorItem | list[Any]], *, key: bytes, about: bytes) -> str:

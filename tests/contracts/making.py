@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -109,4 +110,4 @@ async def walk(store: Store, search: Search) -> list[Page]:
 
 def turned(search: Search, page: Page) -> Search:
     """Return the search of the page after this one."""
-    return Search(search.by_type, search.sort, search.count, search.total, page.next)
+    return replace(search, cursor=page.next)

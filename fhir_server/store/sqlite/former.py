@@ -1,0 +1,97 @@
+"""What a version that is no longer current was sorted by.
+
+Only current versions are indexed. A page that others write beside needs the place of what they
+changed: it is read from the body of the version that was current on the first page's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+
+from fhir_server.model import codec
+from fhir_server.search.expression import Sort
+from fhir_server.search.extract import index_values
+from fhir_server.search.values import (
+    DateValue,
+    NumberValue,
+    QuantityValue,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+    Value,
+)
+from fhir_server.store.sqlite.budget import Budget
+from fhir_server.store.sqlite.keys import code_key, decimal_key, time_key
+from fhir_server.store.sqlite.packing import Packing
+
+_KEPT: Final = 20_000
+_STEPS: Final = 4_000
+"""What reading and indexing a version again costs, in SQLite's steps."""
+
+
+class Former:
+    """Reads the sort values of old versions, on one connection; what was read is kept."""
+
+    def __init__(
+        self, db: apsw.Connection, packing: Packing, budget: Budget, base_url: str
+    ) -> None:
+        self._db = db
+        self._packing = packing
+        self._budget = budget
+        self._base_url = base_url
+        self._kept: dict[tuple[int, Sort], Any] = {}
+
+    def column(self, sort: Sort, rids: Sequence[int]) -> dict[int, Any]:
+        """Return the sort value of each version that has one.
+
+        Raises:
+            WorkBudgetExceeded: There are too many.
+        """
+        new = [rid for rid in rids if (rid, sort) not in self._kept]
+        if len(self._kept) > _KEPT:
+            self._kept.clear()
+            new = list(rids)
+        for rid in new:
+            self._budget.charge(_STEPS)
+            self._budget.check()
+            self._kept[rid, sort] = self._value(sort, rid)
+        found = {rid: self._kept[rid, sort] for rid in rids}
+        return {rid: value for rid, value in found.items() if value is not None}
+
+    def _value(self, sort: Sort, rid: int) -> Any:
+        packing, packed = next(
+            self._db.execute("SELECT packing, body FROM version WHERE rid = ?", (rid,))
+        )
+        resource = codec.loads_stored(self._packing.unpack(packing, packed))
+        values = [
+            key
+            for value in index_values(resource, base_url=self._base_url).values
+            if value.param == sort.param and (key := _key(value)) is not None
+        ]
+        best = max if sort.descending else min
+        return best(values) if values else None
+
+
+def _key(value: Value) -> Any:
+    """Return a value as the index tables order it (`entry.py`)."""
+    match value:
+        case TokenValue():
+            return code_key(value.code) if value.code else None
+        case StringValue():
+            return value.folded
+        case DateValue():
+            return time_key(value.low)
+        case NumberValue() | QuantityValue():
+            return decimal_key(value.low)
+        case ReferenceValue():
+            if value.resource_id:
+                return f"{value.resource_type}/{value.resource_id}"
+            return value.url
+        case UriValue():
+            return value.uri
+        case _:
+            return None

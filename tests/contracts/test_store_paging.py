@@ -1,0 +1,176 @@
+"""Paging beside writers, whatever the order and however many are equal in it.
+
+https://hl7.org/fhir/R4/http.html#paging
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from fhir_server.search.expression import EVERYTHING, And, Search, Sort
+from fhir_server.store.port import BadCursor, Batch, CommitRefused, Store, Write
+from tests.contracts.conftest import STORES
+from tests.contracts.drawing import EVERYWHERE, IDS, SECOND, SORTS, TYPES, Draw
+from tests.contracts.making import START, asked, gone, ids, made, patient, put, turned
+
+KEYS = [
+    (kind, Sort(one.param, one.kind, descending=descending))
+    for kind in TYPES
+    for one in (*SORTS[kind], *EVERYWHERE)
+    for descending in (False, True)
+]
+SEEDS = range(10)
+
+
+def _named(case: object) -> str | None:
+    if isinstance(case, tuple):
+        kind, sort = case
+        return f"{kind}-{'-' if sort.descending else ''}{sort.param}"
+    return None
+
+
+async def _write(draw: Draw, measure: Store, kind: str, at: int) -> Batch:
+    """Draw a change of some resources: the same again, another content, a deletion, a new one."""
+    writes: dict[str, Write] = {}
+    for _ in range(draw.random.randint(0, 3)):
+        identity = draw.one([*IDS, *IDS, f"n{at % 97}"])
+        current = await measure.read(kind, identity)
+        version_id = current.version_id + 1 if current else 1
+        if current is not None and not current.deleted and draw.random.random() < 0.2:
+            writes[identity] = gone(kind, identity, version_id, at=at)
+        else:
+            again = _again(draw, kind, identity)
+            writes[identity] = made(again, version_id, at=at)
+    return Batch(writes=list(writes.values()))
+
+
+def _again(draw: Draw, kind: str, identity: str) -> dict[str, object]:
+    while True:
+        resource = draw.resource()
+        if resource["resourceType"] == kind:
+            return {**resource, "id": identity}
+
+
+@pytest.mark.parametrize("case", KEYS, ids=_named)
+async def test_each_match_is_visited_once_beside_writers(
+    case: tuple[str, Sort], tmp_path: Path
+) -> None:
+    """Who turns pages while others write sees each match of the first page's time exactly once.
+
+    What was created since is on no page, what is deleted before its page is left out, and all
+    stores show the same versions on the same pages.
+    """
+    kind, key = case
+    async with contextlib.AsyncExitStack() as stack:
+        for seed in SEEDS:
+            draw = Draw(seed)
+            second = draw.one([s for k, s in KEYS if k == kind and s.param != key.param])
+            sort = draw.one([(key,), (key, second)])
+            stores: dict[str, Store] = {}
+            for name, opens in STORES.items():
+                folder = tmp_path / f"{seed}"
+                folder.mkdir(exist_ok=True)
+                stores[name] = await opens(folder)
+                stack.push_async_callback(stores[name].close)
+            await _turn_pages(draw, stores, kind, sort)
+
+
+async def _turn_pages(
+    draw: Draw, stores: dict[str, Store], kind: str, sort: tuple[Sort, ...]
+) -> None:
+    measure = stores["memory"]
+    at = START
+    there: set[str] = set()
+    for identity in IDS:
+        at += SECOND
+        batch = Batch(writes=[made(_again(draw, kind, identity), at=at)])
+        if await _committed(stores, batch):
+            there.add(identity)
+    stayed = set(there)
+    seen: list[str] = []
+    searches = dict.fromkeys(stores, Search(((kind, EVERYTHING),), sort, count=draw.one([1, 2])))
+    while True:
+        pages = {name: await stores[name].search(search) for name, search in searches.items()}
+        shown = {
+            name: [(v.resource_id, v.version_id) for v in p.versions] for name, p in pages.items()
+        }
+        assert all(one == shown["memory"] for one in shown.values()), (sort, shown)
+        ends = {page.next is None for page in pages.values()}
+        assert len(ends) == 1
+        seen += ids(pages["memory"])
+        assert len(seen) <= len(there), (sort, seen)
+        if ends == {True}:
+            break
+        searches = {name: turned(searches[name], page) for name, page in pages.items()}
+        at += SECOND
+        batch = await _write(draw, measure, kind, at)
+        if await _committed(stores, batch):
+            stayed -= {w.resource_id for w in batch.writes if w.deleted} - set(seen)
+
+    assert len(set(seen)) == len(seen)
+    assert stayed <= set(seen) <= there
+
+
+async def _committed(stores: dict[str, Store], batch: Batch) -> bool:
+    """Commit to all stores; False where all refuse it, as what gives a number to a second."""
+    refused = set()
+    for store in stores.values():
+        try:
+            await store.commit(batch)
+        except CommitRefused as refusal:
+            refused.add(type(refusal))
+        else:
+            refused.add(None)
+    assert len(refused) == 1
+    return refused == {None}
+
+
+@pytest.mark.parametrize("query", ["", "_sort=birthdate", "_sort=-birthdate", "_sort=family"])
+async def test_a_page_that_ends_with_what_was_updated_ends_there(store: Store, query: str) -> None:
+    """The next page begins behind an updated resource, though its version is newer than all."""
+    await put(store, *(patient(f"p{n}", birthDate="1990") for n in range(9)))
+    search = asked("Patient", query, count=3)
+    first = await store.search(search)
+    order = ids(first)
+    await store.commit(Batch(writes=[made(patient("p3", birthDate="1990", active=True), 2)]))
+
+    second = await store.search(turned(search, first))
+    third = await store.search(turned(search, second))
+
+    assert [*order, *ids(second), *ids(third)] == [f"p{n}" for n in reversed(range(9))]
+    assert third.next is None
+
+
+@pytest.mark.parametrize("descending", [False, True], ids=["up", "down"])
+async def test_what_moves_in_the_order_keeps_its_place(store: Store, *, descending: bool) -> None:
+    """A match whose sort value changes while others page is still shown where it stood."""
+    births = [f"19{n}" for n in range(10, 19)]
+    await put(store, *(patient(f"p{n}", birthDate=born) for n, born in enumerate(births)))
+    search = asked("Patient", f"_sort={'-' * descending}birthdate", count=3)
+    first = await store.search(search)
+    moved = [patient("p4", birthDate="1800"), patient("p5", birthDate="2020")]
+    await store.commit(Batch(writes=[made(one, 2) for one in moved]))
+
+    second = await store.search(turned(search, first))
+    third = await store.search(turned(search, second))
+
+    found = ids(first) + ids(second) + ids(third)
+    assert found == sorted((f"p{n}" for n in range(9)), reverse=descending)
+    assert [v.version_id for v in (*second.versions, *third.versions)].count(2) == 2
+
+
+async def test_what_is_asked_is_part_of_a_cursor(store: Store) -> None:
+    """A cursor belongs to what the client asked: with another question it is BadCursor."""
+    await put(store, *(patient(f"p{n}") for n in range(3)))
+    by_type = (("Patient", EVERYTHING),)
+    page = await store.search(Search(by_type, count=1, asked=b"name=a"))
+
+    narrowed = (("Patient", And((EVERYTHING,))),)
+    again = await store.search(Search(narrowed, count=1, cursor=page.next, asked=b"name=a"))
+
+    assert len(again.versions) == 1
+    with pytest.raises(BadCursor):
+        await store.search(Search(by_type, count=1, cursor=page.next, asked=b"name=b"))
