@@ -160,6 +160,8 @@ class MemoryStore(MemoryLedger):
         for tagged in every:
             name = (tagged.resource_type, tagged.resource_id)
             self._tags[name] = self._tags.get(name, frozenset()) | tagged.tags
+        for tag in batch.tags:
+            self._tags[tag.resource_type, tag.resource_id] -= tag.without
         self._keep(staged.records, batch.audit)
 
     def _forget(self, name: Name, index: IndexValues) -> None:

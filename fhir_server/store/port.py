@@ -52,7 +52,7 @@ class Write:
         body: Canonical JSON bytes, `meta.versionId` and `meta.lastUpdated` in them; empty deletes.
         index: What is indexed of it; of a deletion, nothing.
         tags: Access tags to add to the resource (`facility/01999`); tags are kept with the
-            resource, not with a version, and no write takes one away.
+            resource, not with a version, and no write takes one away (a Tag may).
     """
 
     resource_type: str
@@ -72,11 +72,17 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Access tags to add to a current resource, without a new version."""
+    """Access tags to add to a resource, and to take away from it, without a new version.
+
+    Attributes:
+        without: Tags to take away, also where this commit adds them; one that is not there is
+            no error.
+    """
 
     resource_type: str
     resource_id: str
-    tags: frozenset[str]
+    tags: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from fhir_server.search.expression import EVERYTHING, Tagged
+from fhir_server.search.expression import EVERYTHING, Search, Tagged
 from fhir_server.store.port import (
     AuditRecord,
     Batch,
@@ -390,6 +390,63 @@ async def test_access_tags_stay_with_the_resource(store: Store) -> None:
     version = await store.read("Patient", "p")
     assert version
     assert version.version_id == 2
+
+
+async def _seen_by(store: Store, *tags: str) -> list[str]:
+    """Return those of these tags by which Patient/p is there, in every form of question."""
+    held = await store.tags(("Patient", "p"))
+    seen = []
+    for tag in tags:
+        asked_one = await store.visible(("Patient", "p"), Tagged(tag))
+        assert asked_one == (tag in held)
+        assert asked_one == bool(await store.count("Patient", Tagged(tag)))
+        assert asked_one == bool(ids(await store.search(Search((("Patient", Tagged(tag)),)))))
+        seen += [tag] * asked_one
+    return seen
+
+
+async def test_a_tag_takes_tags_away(store: Store) -> None:
+    """What is taken away shows no more; the version, its history and other tags stay."""
+    await store.commit(Batch(writes=[made(patient("p"), tags=["a", "b", "c"])]))
+
+    await store.commit(Batch(tags=[Tag("Patient", "p", frozenset("d"), frozenset("ax"))]))
+
+    assert await _seen_by(store, *"abcdx") == ["b", "c", "d"]
+    assert await store.tags(("Patient", "p")) == frozenset("bcd")
+    version = await store.read("Patient", "p")
+    assert version
+    assert version.version_id == 1
+
+
+async def test_tags_are_taken_away_with_the_next_version_and_stay_away(store: Store) -> None:
+    """In a commit that writes the resource too; what the commit adds can be taken at once."""
+    await store.commit(Batch(writes=[made(patient("p"), tags=["a", "b"])]))
+
+    await store.commit(
+        Batch(
+            writes=[made(patient("p", active=True), 2, tags=["c", "d"])],
+            tags=[
+                Tag("Patient", "p", without=frozenset("ac")),
+                Tag("Patient", "p", frozenset("ae")),
+            ],
+        )
+    )
+    after = await _seen_by(store, *"abcde")
+    await store.commit(Batch(writes=[made(patient("p", active=False), 3)]))
+
+    assert after == await _seen_by(store, *"abcde") == ["b", "d", "e"]
+
+
+async def test_a_tag_may_come_back_and_go_in_commits_at_once(store: Store) -> None:
+    """Commits made together leave the tags that the last of them says."""
+    await store.commit(Batch(writes=[made(patient("p"))]))
+    add, take = Tag("Patient", "p", frozenset("a")), Tag("Patient", "p", without=frozenset("a"))
+
+    for turn, last in ((take, add), (add, take)):
+        await asyncio.gather(*(store.commit(Batch(tags=[one])) for one in (turn, last)))
+        assert await _seen_by(store, "a") == (["a"] if last is add else [])
+        await store.commit(Batch(tags=[add, take]))
+        assert await _seen_by(store, "a") == []
 
 
 async def test_what_is_deleted_is_not_visible(store: Store) -> None:

@@ -53,6 +53,7 @@ class _State:
     version_id: int
     live: bool
     tags: tuple[int, ...]
+    had_tags: tuple[int, ...] = ()
     new: bool = False
     was_rid: int | None = None
     last_updated: int | None = None
@@ -102,7 +103,11 @@ class Applier:
         if not (batch.writes or batch.tags or batch.conditions or batch.puts):
             self._chain.wait(batch.audit)
             return
-        if batch.conditions or any(self._made_now(write) for write in batch.writes):
+        if (
+            batch.conditions
+            or any(self._made_now(write) for write in batch.writes)
+            or any(tag.without for tag in batch.tags)
+        ):
             # What this batch looks at must be written, and outside its savepoint: rolled back
             # with it, the rows of the batches before would be lost.
             self.flush()
@@ -159,6 +164,9 @@ class Applier:
             self._stage(write, states)
         for tag in batch.tags:
             self._tag(tag, states)
+        for tag in batch.tags:
+            if tag.without:
+                self._untag(tag, states)
         for state in states.values():
             if state.was_rid is not None:
                 self._take_out(state, state.was_rid)
@@ -214,16 +222,10 @@ class Applier:
         )
         if row is None:
             return _State(0, type_nr, None, 0, live=False, tags=(), new=True)
-        nr, rid, version_id, live, tags = row
-        return _State(
-            nr,
-            type_nr,
-            rid,
-            version_id,
-            bool(live),
-            as_numbers(tags),
-            was_rid=rid if live else None,
-        )
+        nr, rid, version_id, live, packed = row
+        tags = as_numbers(packed)
+        was = rid if live else None
+        return _State(nr, type_nr, rid, version_id, bool(live), tags, had_tags=tags, was_rid=was)
 
     def _stage(self, write: Write, states: dict[Name, _State]) -> None:
         name = (write.resource_type, write.resource_id)
@@ -261,6 +263,23 @@ class Applier:
         if state.live and state.rid is not None:
             self._rows.tag += [(nr, state.type, state.rid) for nr in state.tags]
 
+    def _untag(self, tag: Tag, states: dict[Name, _State]) -> None:
+        """Take tags away, once all of the batch are added."""
+        name = (tag.resource_type, tag.resource_id)
+        gone = {self.names.give(Kind.TAG, one) for one in tag.without}
+        state = states.get(name)
+        if state is not None:
+            state.tags = tuple(nr for nr in state.tags if nr not in gone)
+            return
+        # The rows to be deleted may be waiting still to be written.
+        self.flush()
+        state = self._state(name)
+        left = tuple(nr for nr in state.tags if nr not in gone)
+        self.db.execute("UPDATE resource SET tags = ? WHERE nr = ?", (as_column(left), state.nr))
+        if state.rid is not None:
+            rows = [(nr, state.type, state.rid) for nr in gone]
+            self.db.executemany(DELETES["tag"], rows)
+
     def _add_tags(self, state: _State, tags: frozenset[str]) -> None:
         given = {self.names.give(Kind.TAG, tag) for tag in tags}
         state.tags = tuple(sorted(given.union(state.tags)))
@@ -275,7 +294,7 @@ class Applier:
         rows_of(entry, rid, rows)
         patients = self.db.execute("SELECT patients FROM version WHERE rid = ?", (rid,)).get
         rows.compartment += [(nr, state.type, rid) for nr in as_numbers(patients)]
-        rows.tag += [(nr, state.type, rid) for nr in state.tags]
+        rows.tag += [(nr, state.type, rid) for nr in {*state.had_tags, *state.tags}]
         for table, gone in rows.tables():
             if gone:
                 self.db.executemany(DELETES[table], gone)
