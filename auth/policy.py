@@ -70,6 +70,9 @@ PAYER_QUERIES: Final[Mapping[str, str]] = {
 search parameters. Every other type is 403.
 """
 
+PAYER_MASKS: Final = frozenset({"hiv", "record"})
+"""What payers do not see of what a claim names; `interactions.redact` says how."""
+
 PAYER_OPERATIONS: Final = frozenset({
     ("$check", "Claim"),
     ("$submit", "Claim"),
@@ -149,8 +152,11 @@ class AccessPolicy:
 
     @property
     def masks(self) -> frozenset[str]:
-        """What is masked in what the caller sees: `hiv` is ICD-10 B20-B24, Z21 and table XML6."""
-        return frozenset({"hiv"}) if self.principal.kind == "payer" else frozenset()
+        """What is masked in what the caller sees.
+
+        `hiv`: ICD-10 B20-B24, Z21 and table XML6; `record`: what a claim does not need.
+        """
+        return PAYER_MASKS if self.principal.kind == "payer" else frozenset()
 
     def _scope_allows(self, letter: Letter, resource_type: str | None) -> bool:
         level = _LEVELS.get(self.principal.kind, "system")

@@ -112,7 +112,7 @@ async def _counted(ctx: Context, query: Query) -> FhirResult:
 
 def _where(ctx: Context, where: Expression) -> Expression:
     shown = where_shown(ctx, "search-type", AUDIT_EVENT)
-    return ex.NOTHING if shown is None else both(narrowed(ctx, where), shown)
+    return ex.NOTHING if shown is None else both(narrowed(ctx, where, AUDIT_EVENT), shown)
 
 
 async def _reported(ctx: Context, where: Expression, cursor: _Cursor, wanted: int) -> list[_Event]:

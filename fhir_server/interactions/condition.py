@@ -93,7 +93,7 @@ async def find(
         shown = where_shown(ctx, "read", resource_type)
         if shown is None:
             shown = where_shown(ctx, "search-type", resource_type)
-        where = ex.NOTHING if shown is None else both(narrowed(ctx, where), shown)
+        where = ex.NOTHING if shown is None else both(narrowed(ctx, where, resource_type), shown)
     return Found(resource_type, where, await _versions(ctx, resource_type, where, every=every))
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
-from fhir_server.interactions.redact import is_masked_code
+from fhir_server.interactions.redact import askable
 from fhir_server.model import codec
 from fhir_server.model.outcome import Forbidden, Gone, UnknownResource
 from fhir_server.search import expression as ex
@@ -63,40 +63,39 @@ def require_type(ctx: Context, interaction: str, resource_type: str | None) -> N
     """
     if ctx.policy.narrow(interaction, resource_type) is None:
         of = f" on {resource_type}" if resource_type else ""
-        raise Forbidden(f"{interaction}{of} is not granted to this client.")
+        of_vi = f" trên {resource_type}" if resource_type else ""
+        raise Forbidden(
+            f"{interaction}{of} is not granted to this client.",
+            text_vi=f"Ứng dụng này không được cấp quyền {interaction}{of_vi}.",
+        )
 
 
-def narrowed(ctx: Context, where: Expression) -> Expression:
+def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
     """Return the expression with every chain and `_has` in it looking only at what is shown.
 
-    What is masked cannot be asked for either: a match would say what the mask hides.
+    What is masked of a type cannot be asked for either: a match would say what the mask hides.
     """
     match where:
-        case ex.TokenIs(_, _, code) if code and is_masked_code(ctx.policy.masks, code):
-            return ex.NOTHING
-        case ex.TokenText() if ctx.policy.masks:
-            return ex.NOTHING
         case ex.And(operands):
-            return ex.And(tuple(narrowed(ctx, part) for part in operands))
+            return ex.And(tuple(narrowed(ctx, part, kind) for part in operands))
         case ex.Or(operands):
-            return ex.Or(tuple(narrowed(ctx, part) for part in operands))
+            return ex.Or(tuple(narrowed(ctx, part, kind) for part in operands))
         case ex.Not(operand):
-            return ex.Not(narrowed(ctx, operand))
+            return ex.Not(narrowed(ctx, operand, kind))
         case ex.Chain(param, target, inner):
-            return ex.Chain(param, target, _shown_and(ctx, target, inner))
+            chain = ex.Chain(param, target, _shown_and(ctx, target, inner))
+            return askable(ctx.policy.masks, kind, chain)
         case ex.Has(source, param, inner):
             return ex.Has(source, param, _shown_and(ctx, source, inner))
-        case ex.CompositeIs(param, parts):
-            return ex.CompositeIs(param, tuple(narrowed(ctx, part) for part in parts))
         case _:
-            return where
+            return askable(ctx.policy.masks, kind, where)
 
 
 def _shown_and(ctx: Context, resource_type: str, where: Expression) -> Expression:
     shown = where_shown(ctx, "search-type", resource_type)
     if shown is None:
         return ex.NOTHING
-    return both(narrowed(ctx, where), shown)
+    return both(narrowed(ctx, where, resource_type), shown)
 
 
 def both(left: Expression, right: Expression) -> Expression:

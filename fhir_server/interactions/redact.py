@@ -1,132 +1,285 @@
 """Masks: what a policy shows of a resource without what it says, on every way out.
 
-Contract, section 6: in a claim the social insurer sees amounts and rule results, and the codes
-of HIV data masked.
+Contract, section 6: a payer sees nothing of the record that a claim does not need; of HIV data it
+sees amounts and rule results, the codes masked. The tables are `interactions.claim_needs`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from fhir_server.interactions import claim_needs
+from fhir_server.interactions.claim_needs import MASKED, PLAIN
 from fhir_server.model import codec
-from fhir_server.model.sensitivity import is_hiv
+from fhir_server.model.sensitivity import LABEL, carries_hiv, is_hiv, is_labelled
+from fhir_server.search import expression as ex
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, FhirResult, Resource
+    from fhir_server.search.expression import Expression
 
 HIV: Final = "hiv"
 """The mask of HIV data: ICD-10 B20 to B24 and Z21, and resources labelled HIV."""
 
-_LABELS: Final = frozenset({"HIV"})
-_MASKED: Final = {
-    "coding": [
-        {
-            "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
-            "code": "masked",
-            "display": "Masked",
-        }
-    ]
+RECORD: Final = "record"
+"""The mask of what a claim does not need of the record."""
+
+ALL: Final = frozenset({HIV, RECORD})
+
+_ABSENT: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+    "code": "masked",
+    "display": "Masked",
 }
-# What a claim is paid by stays readable: categories, kinds of adjudication, programmes.
-_KEPT: Final = frozenset({
-    "type", "category", "adjudication", "relationship", "payeeType", "fundsReserve", "class",
-    "use", "status", "priority", "programCode", "modifier_amount",
+_FREE: Final = frozenset({
+    "display", "text", "div", "unit", "note", "comment", "title", "description", "contained",
+    "modifierExtension",
 })  # fmt: skip
-_TEXTS: Final = frozenset({"text", "note", "description", "conclusion"})
+"""Members, at any depth, in which anything may be written."""
+
+_NOT_LABELLED: Final = ex.Not(ex.TokenIs("_security", LABEL["system"], LABEL["code"]))
+_KEY: Final = re.compile(r"[A-Za-z0-9./:+-]{1,32}").fullmatch
+"""A code, a key or a time: `XML2/3`, `2026-11`, `G04`."""
 
 
 def is_masked_code(masks: frozenset[str], code: str) -> bool:
     """Return whether a code is one that these masks hide, or the label of such data."""
-    return HIV in masks and (code.upper() in _LABELS or is_hiv(code))
+    return HIV in masks and (code.upper() == LABEL["code"] or is_hiv(code))
+
+
+def askable(masks: frozenset[str], kind: str, leaf: Expression) -> Expression:
+    """Return a condition as one may ask it of a type of which these masks hide something.
+
+    Args:
+        masks: What is hidden.
+        kind: The type.
+        leaf: A condition on one parameter.
+
+    Returns:
+        What matches nothing where the parameter speaks of what is not shown; where it speaks of
+        what HIV data does not show, what matches no such data.
+    """
+    param = getattr(leaf, "param", None)
+    if not masks or param is None:
+        return leaf
+    if RECORD in masks and _is_hidden(kind, param, leaf):
+        return ex.NOTHING
+    if HIV not in masks or param in claim_needs.OPEN_PARAMETERS:
+        return leaf
+    match leaf:
+        case ex.TokenIs(_, _, code) if code and is_masked_code(masks, code):
+            return ex.NOTHING
+        case ex.TokenText():
+            return ex.NOTHING
+        case _ if param == "_security":
+            return ex.NOTHING
+        case _:
+            return ex.And((leaf, _NOT_LABELLED))
+
+
+def _is_hidden(kind: str, param: str, leaf: Expression) -> bool:
+    if param in claim_needs.HIDDEN_PARAMETERS.get(kind, ()):
+        return True
+    if kind == "Patient" and isinstance(leaf, ex.TokenIs) and param == "identifier":
+        return leaf.system is not None and leaf.system not in claim_needs.PERSONS
+    return False
 
 
 def redacted(ctx: Context, result: FhirResult) -> FhirResult:
     """Return the result as this caller may see it."""
     masks = ctx.policy.masks
-    if HIV not in masks:
+    if not masks:
         return result
     if result.body is not None:
-        return replace(result, body=_bytes(result.body))
+        return replace(result, body=_bytes(result.body, masks))
     if result.resource is not None:
-        return replace(result, resource=mask(result.resource))
+        return replace(result, resource=mask(result.resource, masks))
     if result.version is not None and result.version.body:
-        version = replace(result.version, body=_bytes(result.version.body))
+        version = replace(result.version, body=_bytes(result.version.body, masks))
         return replace(result, version=version)
     return result
 
 
-def _bytes(body: bytes) -> bytes:
-    return codec.dumps(mask(codec.loads(body)))
+def _bytes(body: bytes, masks: frozenset[str]) -> bytes:
+    return codec.dumps(mask(codec.loads(body), masks))
 
 
-def mask(resource: Resource) -> Resource:
-    """Return the resource, and those in its entries, with HIV codes masked."""
-    if resource.get("resourceType") == "Bundle":
+def mask(resource: Resource, masks: frozenset[str] = ALL) -> Resource:
+    """Return the resource, and those in its entries, without what these masks hide."""
+    kind = resource.get("resourceType", "")
+    if kind == "Bundle":
         entries = [
-            entry | {"resource": mask(entry["resource"])} if "resource" in entry else entry
+            entry | {"resource": mask(entry["resource"], masks)} if "resource" in entry else entry
             for entry in resource.get("entry", ())
         ]
         return resource | {"entry": entries} if entries else resource
-    whole = _is_labelled(resource)
-    masked: Resource = {}
-    found = whole
-    for name, value in resource.items():
-        kept = name in {"extension", *_KEPT}
-        if name == "meta":
-            masked[name] = _unlabelled(value)
-            continue
-        new, hit = _masked(value, whole=whole and not kept)
-        masked[name] = new
-        found = found or hit
-    if found:
-        # The narrative and the texts may say what the codes no longer do.
-        masked = {name: value for name, value in masked.items() if name not in _TEXTS}
-    return masked
+    shown = _needed(kind, resource) if RECORD in masks else resource
+    if HIV in masks:
+        if is_labelled(resource) or carries_hiv(resource):
+            shown = _of_hiv(kind, shown)
+        shown = _unlabelled(shown)
+    return shown
 
 
-def _is_labelled(resource: Resource) -> bool:
-    labels = resource.get("meta", {}).get("security", ())
-    return any(label.get("code") in _LABELS for label in labels)
+# What a claim needs
 
 
-def _unlabelled(meta: dict[str, Any]) -> dict[str, Any]:
-    """Return the meta without the labels that would name what is masked."""
-    labels = [one for one in meta.get("security", ()) if one.get("code") not in _LABELS]
-    rest = {name: value for name, value in meta.items() if name != "security"}
-    return rest | {"security": labels} if labels else rest
+def _needed(kind: str, resource: Resource) -> Resource:
+    needed = claim_needs.NEEDED.get(kind)
+    if needed is None:
+        dropped = claim_needs.NOT_NEEDED.get(kind, frozenset())
+        return {name: value for name, value in resource.items() if _plain(name) not in dropped}
+    shown = {
+        name: value
+        for name, value in resource.items()
+        if name in {"resourceType", "id", "meta"} or _plain(name) in needed
+    }
+    if kind == "Encounter":
+        _trim_visit(shown)
+    if kind == "Patient":
+        _trim_person(shown)
+    return shown
 
 
-def _masked(value: Any, *, whole: bool) -> tuple[Any, bool]:
-    """Return a value with its HIV codes (if `whole`, all its codes) masked, and if any was."""
-    if isinstance(value, list):
-        pairs = [_masked(item, whole=whole) for item in value]
-        return [new for new, _ in pairs], any(hit for _, hit in pairs)
-    if not isinstance(value, dict):
-        return value, False
-    if "resourceType" in value:
-        return mask(value), False
-    if isinstance(value.get("coding"), list):
-        if whole or any(_is_hiv(coding) for coding in value["coding"]):
-            return _MASKED, True
-        return value, False
-    if _is_hiv(value):
-        return _MASKED["coding"][0], True
-    return _members(value, whole=whole)
+def _plain(name: str) -> str:
+    return name.removeprefix("_")
 
 
-def _members(value: dict[str, Any], *, whole: bool) -> tuple[Any, bool]:
-    masked: dict[str, Any] = {}
-    found = False
+def _trim_visit(shown: Resource) -> None:
+    """Keep of extensions and stay what the benefit depends on."""
+    _keep(shown, "extension", [e for e in shown.get("extension", ()) if _is_needed_extension(e)])
+    stay = {
+        name: value
+        for name, value in shown.get("hospitalization", {}).items()
+        if name in claim_needs.NEEDED_STAY
+    }
+    _keep(shown, "hospitalization", stay)
+
+
+def _is_needed_extension(one: dict[str, Any]) -> bool:
+    return one.get("url") in claim_needs.NEEDED_EXTENSIONS
+
+
+def _trim_person(shown: Resource) -> None:
+    """Keep the person's papers and cards, and no tag that says how he is kept."""
+    numbers = [
+        one for one in shown.get("identifier", ()) if one.get("system") in claim_needs.PERSONS
+    ]
+    _keep(shown, "identifier", numbers)
+    meta = dict(shown.get("meta", {}))
+    tags = [one for one in meta.get("tag", ()) if one.get("code") == "SUBSETTED"]
+    _keep(meta, "tag", tags)
+    _keep(shown, "meta", meta)
+
+
+def _keep(owner: dict[str, Any], name: str, value: Any) -> None:
+    """Set a member, or take it away where nothing of it is left."""
+    owner.pop(name, None)
+    if value:
+        owner[name] = value
+
+
+# HIV data
+
+
+def _of_hiv(kind: str, resource: Resource) -> Resource:
+    table = claim_needs.OF_HIV.get(kind)
+    head = {name: resource[name] for name in ("resourceType", "id", "meta") if name in resource}
+    if table is None:
+        rest = {name: value for name, value in resource.items() if name not in head}
+        return head | _named_members(rest)
+    return head | _shown(resource, table)
+
+
+def _shown(value: dict[str, Any], table: claim_needs.Shown) -> dict[str, Any]:
+    """Return the members that a table shows."""
+    found: dict[str, Any] = {}
     for name, member in value.items():
-        new, hit = _masked(member, whole=whole and name not in _KEPT)
-        masked[name] = new
-        found = found or hit
-    if found:
-        masked = {name: member for name, member in masked.items() if name not in _TEXTS}
-    return masked, found
+        how = table.get(name)
+        if how == MASKED:
+            # A choice keeps one of its forms; a reference would say what the code does.
+            found[name.replace("Reference", "CodeableConcept")] = {"coding": [_ABSENT]}
+        elif how == PLAIN:
+            _put(found, name, _extensions(member) if name == "extension" else _bare(member))
+        elif isinstance(how, dict):
+            parts = member if isinstance(member, list) else [member]
+            kept = [_shown(part, how) for part in parts]
+            found[name] = kept if isinstance(member, list) else kept[0]
+    return found
 
 
-def _is_hiv(coding: Any) -> bool:
-    code = coding.get("code") if isinstance(coding, dict) else None
-    return isinstance(code, str) and "system" in coding and is_hiv(code)
+def _extensions(some: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {name: value if name == "url" else _said(value) for name, value in one.items()}
+        for one in some
+        if one.get("url") in claim_needs.AMOUNTS
+    ]
+
+
+def _said(value: Any) -> Any:
+    """Return an extension's value, or its parts; of texts only what is as short as a key."""
+    if isinstance(value, list):
+        return [{name: _said(one) for name, one in part.items()} for part in value]
+    return _bare(value) if not isinstance(value, str) or _KEY(value) else "masked"
+
+
+def _bare(value: Any) -> Any:
+    """Return a value without free text, and of its codes only those that say a kind."""
+    if isinstance(value, list):
+        return [bare for item in value if (bare := _bare(item)) not in ({}, [])]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("coding"), list):
+        codings = [_bare(one) for one in value["coding"] if _says_a_kind(one)]
+        return {"coding": codings or [_ABSENT]}
+    if "code" in value and "system" in value and "value" not in value:
+        return _named_members(value) if _says_a_kind(value) else _ABSENT
+    if "value" in value and "system" in value and not _is_key(value):
+        return {}
+    return _named_members(value)
+
+
+def _named_members(value: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, member in value.items():
+        if name == "extension":
+            _put(found, name, _extensions(member))
+        elif name not in _FREE and not name.startswith("_"):
+            _put(found, name, _bare(member))
+    return found
+
+
+def _put(owner: dict[str, Any], name: str, value: Any) -> None:
+    """Set a member unless nothing is left of it; false and zero are something."""
+    if value not in ({}, []):
+        owner[name] = value
+
+
+def _says_a_kind(coding: dict[str, Any]) -> bool:
+    system, code = coding.get("system"), coding.get("code")
+    if not (isinstance(system, str) and isinstance(code, str)) or code.upper() == LABEL["code"]:
+        return False
+    return system.startswith(claim_needs.KEPT_SYSTEMS) and not system.startswith(
+        claim_needs.CLINICAL_SYSTEMS
+    )
+
+
+def _is_key(value: dict[str, Any]) -> bool:
+    """Return whether a thing with system and value is an amount, or an identifier of ours."""
+    return not isinstance(value["value"], str) or str(value["system"]).startswith(
+        claim_needs.IDENTIFIERS
+    )
+
+
+def _unlabelled(resource: Resource) -> Resource:
+    """Return the resource without the label that would name what is masked."""
+    meta = resource.get("meta", {})
+    if "security" not in meta:
+        return resource
+    labels = [one for one in meta["security"] if one.get("code") != LABEL["code"]]
+    shown, rest = dict(resource), dict(meta)
+    _keep(rest, "security", labels)
+    _keep(shown, "meta", rest)
+    return shown

@@ -39,9 +39,17 @@ async def search_type(ctx: Context, request: FhirRequest) -> FhirResult:
     if kind == AUDIT_EVENT:
         return await search_audit_events(ctx, query)
     shown = where_shown(ctx, "search-type", kind) or NOTHING
-    where = both(narrowed(ctx, query.where), shown)
+    where = both(narrowed(ctx, query.where, kind), shown)
     page = await ctx.store.search(
-        Search(((kind, where),), query.sort, query.count, query.total, query.cursor)
+        Search(
+            ((kind, where),),
+            query.sort,
+            query.count,
+            query.total,
+            query.cursor,
+            asked=query.asked,
+            base_url=ctx.base_url,
+        )
     )
     growing = Inclusion(ctx, {(v.resource_type, v.resource_id) for v in page.versions})
     await growing.grow(page.versions, query.includes)

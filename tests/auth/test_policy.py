@@ -174,9 +174,9 @@ def test_a_private_insurer_sees_nothing_of_types_it_may_ask_for() -> None:
     assert policy_for(PRIVATE).narrow("search-type", "Observation") is None
 
 
-def test_payers_see_hiv_masked() -> None:
-    """HIV codes are masked for payers alone."""
-    assert policy_for(BHXH).masks == {"hiv"}
+def test_payers_see_what_a_claim_needs() -> None:
+    """HIV data, and what a claim does not need, is masked for payers alone."""
+    assert policy_for(BHXH).masks == policy_for(PRIVATE).masks == {"hiv", "record"}
     assert policy_for(HOSPITAL).masks == policy_for(MOTHER).masks == frozenset()
 
 
