@@ -38,7 +38,13 @@ PAPER: Final = f"{SID}/paper"
 
 DRAFT: Final = "http://fhir.ehealth.gov.vn/core/sid"
 
+_NAMED_ALIKE: Final = (
+    CCCD, BHYT, BHXH, MA_CSKCB, CCHN, MA_LK, PAYER, CMND, PASSPORT, PAPER,
+)  # fmt: skip
+
 DRAFT_SYSTEMS: Final[dict[str, str]] = {
+    # Contract 7: the draft's systems are accepted, so every name of ours under its base too.
+    **{DRAFT + system.removeprefix(SID): system for system in _NAMED_ALIKE},
     # The draft's "citizen_id" is the old identity card, its "national_id" the 12-digit number.
     f"{DRAFT}/citizen_id": CMND,
     f"{DRAFT}/national_id": CCCD,
@@ -51,6 +57,15 @@ DRAFT_SYSTEMS: Final[dict[str, str]] = {
 
 NS: Final = "https://fhir-server.example/fhir"
 """The project's own namespace, until an authority assigns one."""
+
+IDENTITY_TAGS: Final = f"{NS}/CodeSystem/identity"
+"""Code system of the tags (`meta.tag`) by which the server says whose a Patient is not."""
+
+KEPT_APART: Final = "kept-apart"
+"""The tag of a Patient that came under the number of another."""
+
+MA_BN: Final = f"{NS}/sid/ma-bn/"
+"""How the system of a facility's own patient numbers (MA_BN) begins; its code follows."""
 
 
 def extension(name: str) -> str:
