@@ -40,7 +40,7 @@ class Ask:
     resource_id: str | None = None
     resource: Resource | None = None
     condition: str | None = None
-    if_match: int | None = None
+    if_match: int | tuple[int, ...] | None = None
     if_none_match: str | None = None
     cascade: bool = False
     place: str = ""
@@ -109,16 +109,20 @@ def _written(criteria: list[tuple[str, str]]) -> str:
 def _require_body(request: FhirRequest) -> None:
     resource = request.resource
     if resource is None:
-        raise Malformed("The body must be a resource.")
+        raise Malformed(
+            "The body must be a resource.", text_vi="Nội dung gửi lên phải là một tài nguyên."
+        )
     if resource.get("resourceType") != request.resource_type:
         raise Malformed(
             f"The body must be a {request.resource_type}, as the URL says.",
+            text_vi=f"Nội dung phải là {request.resource_type} như URL nêu.",
             expression=["resourceType"],
         )
     wanted = request.resource_id
     if wanted is not None and resource.get("id") != wanted:
         raise InvalidValue(
             "The body's id must be there and be the URL's id.",
+            text_vi="Nội dung phải có id, và là id của URL.",
             expression=[f"{request.resource_type}.id"],
         )
 
@@ -130,11 +134,12 @@ def at(place: str) -> Iterator[None]:
         yield
     except FhirError as refusal:
         if place:
-            refusal.issues = tuple(_placed(issue, place) for issue in refusal.issues)
+            refusal.issues = tuple(placed(issue, place) for issue in refusal.issues)
         raise
 
 
-def _placed(issue: Issue, place: str) -> Issue:
+def placed(issue: Issue, place: str) -> Issue:
+    """Return an issue whose expression begins with the Bundle entry that it is about."""
     if any(one.startswith("Bundle.") for one in issue.expression):
         return issue
     inside = tuple(

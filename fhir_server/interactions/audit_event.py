@@ -169,6 +169,13 @@ async def read_audit_event(ctx: Context, resource_id: str) -> FhirResult | None:
     return FhirResult(body=body, headers=(("ETag", 'W/"1"'),), patients=_seen(entry, sight))
 
 
+async def is_recorded(ctx: Context, resource_id: str) -> bool:
+    """Return whether the id is that of an entry of the chain that the caller may see."""
+    seq = seq_of(resource_id)
+    entry = None if seq is None else await ctx.store.audit_entry(seq)
+    return entry is not None and sight_of(ctx.policy.narrow("read", AUDIT_EVENT)).shows(entry)
+
+
 def _seen(entry: AuditEntry, sight: Sight) -> frozenset[str]:
     named = frozenset(entry.patients)
     return named if sight.patients is None else named & sight.patients

@@ -10,11 +10,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fhir_server.interactions.asked import Ask, at
+from fhir_server.interactions.asked import Ask, placed
 from fhir_server.interactions.linking import Links
 from fhir_server.interactions.plan import Plan
 from fhir_server.interactions.removal import still_referenced
-from fhir_server.model.outcome import Conflict, Duplicate
+from fhir_server.model.outcome import Conflict, Duplicate, FhirError
 from fhir_server.store.port import (
     Batch,
     ConditionChanged,
@@ -82,12 +82,16 @@ async def write(
                 raise _duplicate(plan, refusal) from refusal
             held = refusal
         except Referenced as refusal:
-            raise still_referenced(refusal.name) from refusal
+            place = plan.removals.places.get(refusal.name, "")
+            raise _standing_at(still_referenced(refusal.name), place) from refusal
         else:
             ctx.trail.written = ctx.trail.written or bool(batch.audit)
             return plan
         await asyncio.sleep(random.random() * min(0.001 * 2**attempt, _LONGEST_WAIT))
-    raise Conflict("Others changed the same resources at the same time; please try again.")
+    raise Conflict(
+        "Others changed the same resources at the same time; please try again.",
+        text_vi="Người khác vừa thay đổi cùng dữ liệu này; hãy thử lại.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +118,18 @@ def _batch(plan: Plan, extras: Extras) -> Batch | None:
     )
 
 
-def _duplicate(plan: Plan, refusal: KeyHeld) -> Duplicate:
+def _duplicate(plan: Plan, refusal: KeyHeld) -> FhirError:
     system = refusal.key.rpartition("|")[0].partition("|")[0]
-    error = Duplicate(f"Another resource holds the identifier of {system} that this one has.")
-    step = plan.step_holding(refusal.key)
-    if step is not None and step.ask.place:
-        try:
-            with at(step.ask.place):
-                raise error
-        except Duplicate:
-            return error
+    error = Duplicate(
+        f"Another resource holds the identifier of {system} that this one has.",
+        text_vi=f"Một tài nguyên khác đã có định danh {system} này.",
+    )
+    step = plan.step_holding(refusal.key, but_for=refusal.holder)
+    return _standing_at(error, step.ask.place if step else "")
+
+
+def _standing_at(error: FhirError, place: str) -> FhirError:
+    """Return a refusal that names its Bundle entry."""
+    if place:
+        error.issues = tuple(placed(issue, place) for issue in error.issues)
     return error

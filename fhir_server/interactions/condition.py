@@ -48,7 +48,10 @@ class Found:
             MultipleMatches: There are several.
         """
         if len(self.versions) > 1:
-            raise MultipleMatches(f"The condition matches more than one {self.resource_type}.")
+            raise MultipleMatches(
+                f"The condition matches more than one {self.resource_type}.",
+                text_vi=f"Điều kiện khớp với nhiều hơn một {self.resource_type}.",
+            )
         return self.versions[0] if self.versions else None
 
 

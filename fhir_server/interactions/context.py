@@ -30,8 +30,9 @@ class FhirRequest:
         query: Every parameter of the URL (and of a POST _search body), in order, repeats kept.
         resource: The parsed body.
         raw: The body as sent, for patches.
-        if_match: The version number that If-Match names; -1 where it can match none, 0 for `*`.
-        if_none_match: "*" or a version number.
+        if_match: The version number that If-Match names, or several; -1 where it can match none,
+            0 for `*`.
+        if_none_match: "*", or version numbers with commas between them.
         if_modified_since: Microseconds since 1970.
         if_none_exist: The query of a conditional create.
         handling: `Prefer: handling=`.
@@ -50,7 +51,7 @@ class FhirRequest:
     resource: Resource | None = None
     raw: bytes = b""
     content_type: str = ""
-    if_match: int | None = None
+    if_match: int | tuple[int, ...] | None = None
     if_none_match: str | None = None
     if_modified_since: int | None = None
     if_none_exist: str | None = None

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from fhir_server.interactions.asked import Ask, Method, ask_of, at
 from fhir_server.interactions.context import FhirRequest, Resource
-from fhir_server.interactions.table import locate
+from fhir_server.interactions.table import locate, require_id_form
 from fhir_server.model.outcome import (
     InvalidValue,
     Malformed,
@@ -116,10 +116,18 @@ def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
     path, _, query = url.removeprefix(base_url).removeprefix("/").partition("?")
     place = locate(path)
     if place is None:
-        raise UnknownResource("The request's url names nothing that this server has.")
+        if method == "PUT":
+            require_id_form(path)
+        raise UnknownResource(
+            "The request's url names nothing that this server has.",
+            text_vi="URL của yêu cầu không chỉ đến thứ gì trên máy chủ này.",
+        )
     interaction = place.methods.get("GET" if method == "HEAD" else method)
     if interaction is None:
-        raise UnsupportedMethod(f"The request's url does not know {method}.")
+        raise UnsupportedMethod(
+            f"The request's url does not know {method}.",
+            text_vi=f"URL của yêu cầu không nhận phương thức {method}.",
+        )
     if interaction in {"transaction", "capabilities"}:
         raise InvalidValue("A Bundle's entry may not be a Bundle to be done, nor metadata.")
     resource = entry.get("resource")
@@ -158,12 +166,28 @@ def _if_none_exist(asked: dict[str, Any]) -> str | None:
     return value
 
 
-def _if_match(asked: dict[str, Any]) -> int | None:
+def _if_match(asked: dict[str, Any]) -> int | tuple[int, ...] | None:
     value = _text(asked, "ifMatch")
-    return None if value is None else version_of(value)
+    return None if value is None else if_match_of(value)
 
 
-def version_of(etag: str) -> int:
+def if_match_of(text: str) -> int | tuple[int, ...]:
+    """Return the version numbers that If-Match names: 0 for `*`, -1 for what is none of ours."""
+    if text.strip() == "*":
+        return 0
+    # RFC 9110, 13.1.1: a list of entity tags, of which one must be the current one.
+    named = tuple(map(_version_of, text.split(",")))
+    return named[0] if len(named) == 1 else named
+
+
+def if_none_match_of(text: str) -> str:
+    """Return `*`, or the version numbers that If-None-Match names, with commas between them."""
+    if text.strip() == "*":
+        return "*"
+    return ",".join(str(_version_of(part)) for part in text.split(","))
+
+
+def _version_of(etag: str) -> int:
     """Return the version number that an ETag names; -1 where it can be none of ours."""
     match = _ETAG(etag.strip())
     return int(match[1]) if match else -1
@@ -171,9 +195,7 @@ def version_of(etag: str) -> int:
 
 def _if_none_match(asked: dict[str, Any]) -> str | None:
     value = _text(asked, "ifNoneMatch")
-    if value is None or value.strip() == "*":
-        return value and value.strip()
-    return str(version_of(value))
+    return None if value is None else if_none_match_of(value)
 
 
 def _since(asked: dict[str, Any]) -> int | None:

@@ -204,12 +204,14 @@ def _is_steady(criteria: Criteria) -> bool:
 
 def unknown(resource_type: str, resource_id: str) -> UnknownResource:
     """Return the refusal of an id that is not here or not shown."""
-    return UnknownResource(f"{resource_type}/{resource_id} is not known.")
+    name = f"{resource_type}/{resource_id}"
+    return UnknownResource(f"{name} is not known.", text_vi=f"Không có {name}.")
 
 
 def gone(version: Version) -> Gone:
     """Return the refusal of a resource that was deleted, with the deletion's ETag."""
     return Gone(
         f"{version.resource_type}/{version.resource_id} was deleted.",
+        text_vi=f"{version.resource_type}/{version.resource_id} đã bị xóa.",
         headers={"ETag": f'W/"{version.version_id}"'},
     )

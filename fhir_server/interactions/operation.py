@@ -32,10 +32,15 @@ def operation_of(ctx: Context, request: FhirRequest) -> Operation:
             if _method(request) not in row.methods:
                 allow = ", ".join(sorted({*row.methods, "OPTIONS"}))
                 raise UnsupportedMethod(
-                    f"{row.code} does not answer {request.method}.", headers={"Allow": allow}
+                    f"{row.code} does not answer {request.method}.",
+                    text_vi=f"{row.code} không nhận phương thức {request.method}.",
+                    headers={"Allow": allow},
                 )
             return row
-    raise UnknownOperation(f"The operation {request.operation} is not known here.")
+    raise UnknownOperation(
+        f"The operation {request.operation} is not known here.",
+        text_vi=f"Không có thao tác {request.operation} ở đây.",
+    )
 
 
 def _level(request: FhirRequest) -> Level:

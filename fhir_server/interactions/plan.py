@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from auth.principal import Principal
+from fhir_server.interactions import refusals
 from fhir_server.interactions.asked import Ask, at
 from fhir_server.interactions.audit import is_chained
+from fhir_server.interactions.audit_event import is_recorded
 from fhir_server.interactions.condition import Found, criteria_of, find
+from fhir_server.interactions.label import labelled
 from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
-from fhir_server.model import codec, sensitivity
 from fhir_server.model.outcome import (
-    Conflict,
     Forbidden,
     Invalid,
     InvalidValue,
     Issue,
-    PreconditionFailed,
     UnknownResource,
 )
 from fhir_server.search.extract import index_values
@@ -141,8 +141,8 @@ class Plan:
         if match is None or (match.resource_type, match.resource_id) in self._doomed():
             own = (ask.resource or {}).get("id") if ask.method == "PUT" else None
             step.name = (ask.resource_type, own or ask.new_id)
-            if own and not self.ctx.policy.chooses_ids:
-                raise InvalidValue("No resource matches, and the server alone chooses new ids.")
+            if own:
+                await self._choose(step)
             return
         step.name = (ask.resource_type, match.resource_id)
         step.current = match
@@ -150,6 +150,15 @@ class Plan:
             step.version, step.hidden = match, not await is_shown(self.ctx, match)
         elif (ask.resource or {}).get("id", match.resource_id) != match.resource_id:
             raise InvalidValue("The body's id is not that of the resource that matches.")
+
+    async def _choose(self, step: Step) -> None:
+        """Let a conditional update that matches nothing make a resource under the body's id."""
+        if not self.ctx.policy.chooses_ids:
+            raise refusals.id_not_chosen()
+        names = [step.name] if step.name else []
+        (step.current,) = await self.ctx.store.read_many(names)
+        if step.current is not None and not step.current.deleted:
+            raise refusals.id_in_use()
 
     def _doomed(self) -> set[Name]:
         # FHIR, http.html#trules, has deletions first, so a condition no longer matches them.
@@ -188,6 +197,8 @@ class Plan:
     # What is made
 
     async def _draft(self, step: Step) -> None:
+        if is_chained(*(step.name or ("", ""))):
+            await self._refuse_chained(step)
         if step.ask.method == "DELETE":
             await self._draft_deletion(step)
         elif step.is_settled:
@@ -196,6 +207,14 @@ class Plan:
             self._draft_create(step)
         else:
             await self._draft_update(step)
+
+    async def _refuse_chained(self, step: Step) -> None:
+        """Refuse to change the server's own AuditEvents, or to take their ids."""
+        name = _text(step.name)
+        if step.name and await is_recorded(self.ctx, step.name[1]):
+            raise refusals.of_the_chain(name)
+        if step.ask.method != "DELETE":
+            raise refusals.reserved(name)
 
     def _draft_create(self, step: Step) -> None:
         if step.repeats is not None:
@@ -212,7 +231,7 @@ class Plan:
             self._refuse_absent(ask)
         self._check_if_match(ask, current)
         if ask.if_none_match == "*":
-            raise PreconditionFailed(f"{_text(step.name)} is there already.")
+            raise refusals.already_there(_text(step.name))
         await self._require_changeable(step, current)
         self._write(step, ask.resource or {})
 
@@ -220,7 +239,7 @@ class Plan:
         """Make a resource under an id that has none now: update as create."""
         ask = step.ask
         if ask.if_match is not None:
-            raise PreconditionFailed(f"{_text(step.name)} is not at the version of If-Match.")
+            raise refusals.not_at_version(_text(step.name))
         if ask.condition is None and not self.ctx.policy.chooses_ids:
             raise unknown(ask.resource_type, ask.resource_id or "")
         require_type(self.ctx, "create", ask.resource_type)
@@ -228,11 +247,12 @@ class Plan:
 
     def _refuse_absent(self, ask: Ask) -> None:
         if ask.if_match is not None:
-            raise PreconditionFailed(
-                f"{ask.resource_type}/{ask.resource_id} is not at the version of If-Match."
-            )
+            raise refusals.not_at_version(f"{ask.resource_type}/{ask.resource_id}")
         if ask.resource_id is None:
-            raise UnknownResource(f"No {ask.resource_type} that may be changed matches.")
+            raise UnknownResource(
+                f"No {ask.resource_type} that may be changed matches.",
+                text_vi=f"Không có {ask.resource_type} nào khớp mà được phép sửa.",
+            )
         raise unknown(ask.resource_type, ask.resource_id)
 
     async def _draft_deletion(self, step: Step) -> None:
@@ -242,21 +262,17 @@ class Plan:
             return
         there = current is not None and not current.deleted and await is_shown(self.ctx, current)
         if ask.if_match is not None and not there:
-            raise PreconditionFailed(
-                f"{ask.resource_type}/{ask.resource_id} is not at the version of If-Match."
-            )
+            raise refusals.not_at_version(f"{ask.resource_type}/{ask.resource_id}")
         if current is not None and there:
             self._check_if_match(ask, current)
             await self.removals.add(self.ctx, current, ask)
 
     def _write(self, step: Step, resource: Resource) -> None:
         kind, identity = step.name or (step.ask.resource_type, step.ask.new_id)
-        if is_chained(kind, identity):
-            raise Conflict(f"{kind}/{identity} is an entry of the server's own audit chain.")
         current = step.current
         number = current.version_id + 1 if current else 1
         moment = moment_of(self.ctx.now(), after=current.last_updated if current else 0)
-        made, body = self._labelled(stamped(resource, identity, number, moment), current)
+        made, body = labelled(self.ctx, stamped(resource, identity, number, moment), current)
         step.issues = valid(made)
         is_new = current is None or current.deleted
         if current is not None and not is_new and is_same(current.body, made):
@@ -271,34 +287,19 @@ class Plan:
         )  # fmt: skip
         step.status = 201 if is_new else 200
 
-    def _labelled(self, made: Resource, current: Version | None) -> tuple[Resource, bytes]:
-        """Return the resource with the label that its content must have, and its bytes.
-
-        The label of a line that has it because of its visit stays, whoever may write the line:
-        only `system`, and so a dossier sent again, says that the visit is no longer one.
-        """
-        body = codec.dumps(made)
-        needed = sensitivity.may_carry_hiv(body) and sensitivity.carries_hiv(made)
-        if not needed and self.ctx.principal.kind != "system" and current is not None:
-            needed = _is_labelled_by_visit(current.body)
-        if not needed or sensitivity.is_labelled(made):
-            return made, body
-        made = sensitivity.labelled(made)
-        return made, codec.dumps(made)
-
     def _own_tags(self) -> frozenset[str]:
         return tags_of(self.ctx.principal) | self.tag_all
 
     def _check_if_match(self, ask: Ask, current: Version) -> None:
         # 0 is `If-Match: *`, which any version satisfies.
-        if ask.if_match not in {None, 0, current.version_id}:
-            raise PreconditionFailed(
-                f"{current.resource_type}/{current.resource_id} is not at the version of If-Match."
-            )
+        wanted = ask.if_match
+        named = wanted if isinstance(wanted, tuple) else (wanted,)
+        if wanted not in {None, 0} and current.version_id not in named:
+            raise refusals.not_at_version(f"{current.resource_type}/{current.resource_id}")
 
     def _check_if_none_match(self, step: Step) -> None:
         if step.ask.if_none_match == "*":
-            raise PreconditionFailed("A resource that matches is there already.")
+            raise refusals.match_there()
 
     # Who may
 
@@ -306,11 +307,11 @@ class Plan:
         ctx, ask = self.ctx, step.ask
         criteria = ctx.policy.narrow(ask.interaction, ask.resource_type)
         if criteria is None or not await matches_criteria(ctx, criteria, current):
-            raise Forbidden(f"{_text(step.name)} may not be changed by this client.")
+            raise refusals.not_changeable(_text(step.name))
         if ctx.principal.kind != "system":
             tags = await ctx.store.tags((current.resource_type, current.resource_id))
             if not ctx.policy.may_change(ask.resource_type, tags):
-                raise Forbidden(f"{_text(step.name)} may not be changed by this client.")
+                raise refusals.not_changeable(_text(step.name))
 
     async def _check_needs(self) -> None:
         if self.ctx.principal.kind == "system":
@@ -365,12 +366,12 @@ class Plan:
                 concerned.update(step.version.patients)
         return frozenset(concerned)
 
-    def step_holding(self, key: str) -> Step | None:
-        """Return the step that would hold a unique key."""
-        for step in self.steps:
-            if step.write is not None and key in step.write.index.unique:
-                return step
-        return None
+    def step_holding(self, key: str, *, but_for: Name) -> Step | None:
+        """Return the step that would hold a unique key that a resource of this name has."""
+        holding = [s for s in self.steps if s.write is not None and key in s.write.index.unique]
+        others = [step for step in holding if step.name != but_for]
+        # Of two entries that bring the same new key the second is at fault.
+        return (others[-1] if len(others) < len(holding) else others[0]) if others else None
 
 
 def _same(one: Ask, other: Ask) -> bool:
@@ -393,14 +394,6 @@ def valid(resource: Resource) -> tuple[Issue, ...]:
 def tags_of(principal: Principal) -> frozenset[str]:
     """Return the tags that mark what a caller writes: whose it is, and who wrote it."""
     return frozenset(tag for tag in (principal.tag, principal.author) if tag)
-
-
-def _is_labelled_by_visit(body: bytes) -> bool:
-    """Return whether a version has the label of HIV data, and no code of its own that asks it."""
-    if b'"HIV"' not in body:
-        return False
-    before = codec.loads_stored(body)
-    return sensitivity.is_labelled(before) and not sensitivity.carries_hiv(before)
 
 
 def _text(name: Name | None) -> str:

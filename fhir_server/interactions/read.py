@@ -45,7 +45,8 @@ def _part(request: FhirRequest, version: Version) -> bytes | None:
 
 def _is_known(request: FhirRequest, version: Version) -> bool:
     if request.if_none_match is not None:
-        return request.if_none_match in {"*", str(version.version_id)}
+        known = request.if_none_match
+        return known == "*" or str(version.version_id) in known.split(",")
     since = request.if_modified_since
     # HTTP dates have whole seconds.
     return since is not None and version.last_updated // 1_000_000 <= since // 1_000_000

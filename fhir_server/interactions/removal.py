@@ -25,9 +25,14 @@ MOST_CASCADED: Final = 10_000
 
 @dataclass(slots=True)
 class Removals:
-    """The current versions that are to be deleted, by name."""
+    """The current versions that are to be deleted, by name.
+
+    Attributes:
+        places: For each, FHIRPath of the Bundle entry that asks for it; "" outside a Bundle.
+    """
 
     versions: dict[Name, Version] = field(default_factory=dict)
+    places: dict[Name, str] = field(default_factory=dict)
 
     async def add(self, ctx: Context, version: Version, ask: Ask) -> None:
         """Mark a shown resource for deletion and, if asked, what refers to it.
@@ -38,12 +43,20 @@ class Removals:
         """
         if not await _is_deletable(ctx, version):
             name = f"{version.resource_type}/{version.resource_id}"
-            raise Forbidden(f"{name} may not be deleted by this client.")
-        self.versions[version.resource_type, version.resource_id] = version
+            raise Forbidden(
+                f"{name} may not be deleted by this client.",
+                text_vi=f"Ứng dụng này không được xóa {name}.",
+            )
+        self._mark(version, ask)
         if ask.cascade:
-            await self._cascade(ctx, version)
+            await self._cascade(ctx, version, ask)
 
-    async def _cascade(self, ctx: Context, first: Version) -> None:
+    def _mark(self, version: Version, ask: Ask) -> None:
+        name = (version.resource_type, version.resource_id)
+        self.versions[name] = version
+        self.places[name] = ask.place
+
+    async def _cascade(self, ctx: Context, first: Version, ask: Ask) -> None:
         waiting = [first]
         while waiting:
             version = waiting.pop()
@@ -55,7 +68,7 @@ class Removals:
                     raise TooCostly(f"More than {MOST_CASCADED} resources would be deleted.")
                 if not (await is_shown(ctx, referrer) and await _is_deletable(ctx, referrer)):
                     raise still_referenced((version.resource_type, version.resource_id))
-                self.versions[name] = referrer
+                self._mark(referrer, ask)
                 waiting.append(referrer)
 
     def conditions(self) -> list[Unreferenced]:
@@ -85,7 +98,10 @@ class Removals:
 
 def still_referenced(name: Name) -> Conflict:
     """Return the refusal to delete what something refers to."""
-    return Conflict(f"{name[0]}/{name[1]} is referred to by another resource.")
+    return Conflict(
+        f"{name[0]}/{name[1]} is referred to by another resource.",
+        text_vi=f"Một tài nguyên khác đang tham chiếu đến {name[0]}/{name[1]}.",
+    )
 
 
 async def _is_deletable(ctx: Context, version: Version) -> bool:

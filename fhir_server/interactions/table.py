@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.outcome import InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +97,21 @@ def _located(path: str) -> Place | None:
             if named is not None:
                 return Place(row, PATHS[row], **named)
     return None
+
+
+def require_id_form(path: str) -> None:
+    """Refuse an update whose path would name a resource, were its id one.
+
+    Raises:
+        InvalidValue: The id has not the form of FHIR's ids.
+    """
+    kind, _, identity = path.partition("/")
+    if kind in RESOURCE_TYPES and identity and "/" not in identity:
+        raise InvalidValue(
+            "An id has 1 to 64 of the letters A-Z and a-z, digits, '-' and '.'.",
+            expression=[f"{kind}.id"],
+            text_vi="Một id gồm 1 đến 64 chữ cái A-Z, a-z, chữ số, '-' và '.'.",
+        )
 
 
 def _match(shape: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:

@@ -233,11 +233,17 @@ async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
     try:
         return await FUNCTIONS[request.interaction](ctx, request)
     except WorkBudgetExceeded as failure:
-        raise TooCostly("The search is too costly; ask for something narrower.") from failure
+        raise TooCostly(
+            "The search is too costly; ask for something narrower.",
+            text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
+        ) from failure
     except BadCursor as failure:
         raise InvalidValue("The parameter _cursor is not one of this server's.") from failure
     except CommitRefused as failure:
-        raise Conflict("Another changed the same at the same time; please try again.") from failure
+        raise Conflict(
+            "Another changed the same at the same time; please try again.",
+            text_vi="Người khác vừa thay đổi cùng dữ liệu này; hãy thử lại.",
+        ) from failure
 
 
 # Answers

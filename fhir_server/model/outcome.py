@@ -77,12 +77,13 @@ class FhirError(Exception):
     Args:
         text: One whole sentence: what was wrong, what was expected.
         expression: FHIRPath of the elements concerned.
-        text_vi: The same sentence in Vietnamese.
+        text_vi: The same sentence in Vietnamese; without it the class's own, which says the kind.
         headers: HTTP headers that belong to this refusal, such as `Allow`.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "exception"
+    vi: ClassVar[str] = "Máy chủ gặp lỗi."
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class FhirError(Exception):
     ) -> None:
         super().__init__(text)
         self.issues: tuple[Issue, ...] = (
-            Issue(self.code, text, expression=tuple(expression), text_vi=text_vi),
+            Issue(self.code, text, expression=tuple(expression), text_vi=text_vi or self.vi),
         )
         self.headers: dict[str, str] = headers or {}
 
@@ -107,108 +108,126 @@ class Malformed(FhirError):
     """The body is not JSON or XML, not an object, or not a resource."""
 
     status, code = 400, "structure"
+    vi = "Nội dung gửi lên không phải JSON hay XML hợp lệ, hoặc không phải một tài nguyên FHIR."
 
 
 class InvalidValue(FhirError):
     """A parameter or header has a value that cannot be parsed."""
 
     status, code = 400, "value"
+    vi = "Một tham số hoặc tiêu đề có giá trị không hợp lệ."
 
 
 class MissingRequired(FhirError):
     """A parameter or header that must be there is not."""
 
     status, code = 400, "required"
+    vi = "Thiếu một tham số, tiêu đề hoặc nội dung bắt buộc."
 
 
 class UnsupportedParameter(FhirError):
     """An unknown search parameter under `Prefer: handling=strict`."""
 
     status, code = 400, "not-supported"
+    vi = "Có tham số tìm kiếm mà máy chủ không biết."
 
 
 class LoginRequired(FhirError):
     """No token, or one that is not valid."""
 
     status, code = 401, "login"
+    vi = "Cần đăng nhập: không có mã truy cập, hoặc mã không còn hiệu lực."
 
 
 class Forbidden(FhirError):
     """The interaction is not granted to this caller."""
 
     status, code = 403, "forbidden"
+    vi = "Ứng dụng này không được phép thực hiện thao tác này."
 
 
 class TooCostly(FhirError):
     """The query went past its work budget."""
 
     status, code = 403, "too-costly"
+    vi = "Yêu cầu quá nặng; hãy hỏi phạm vi hẹp hơn."
 
 
 class UnknownResource(FhirError):
     """There is no such resource, or it is not shown to this caller."""
 
     status, code = 404, "not-found"
+    vi = "Không tìm thấy tài nguyên."
 
 
 class UnknownOperation(FhirError):
     """There is no such operation."""
 
     status, code = 404, "not-supported"
+    vi = "Không có thao tác này."
 
 
 class UnsupportedMethod(FhirError):
     """The path does not know this method; `Allow` names those it knows."""
 
     status, code = 405, "not-supported"
+    vi = "Đường dẫn này không nhận phương thức HTTP này."
 
 
 class NotAcceptable(FhirError):
     """No format that the client accepts is one we have."""
 
     status, code = 406, "not-supported"
+    vi = "Máy chủ trả lời bằng application/fhir+json hoặc application/fhir+xml."
 
 
 class Conflict(FhirError):
     """Referential integrity, or a concurrent change."""
 
     status, code = 409, "conflict"
+    vi = "Yêu cầu xung đột với dữ liệu hiện có hoặc với một thay đổi cùng lúc."
 
 
 class Duplicate(FhirError):
     """Another resource holds an identifier that only one may hold."""
 
     status, code = 409, "duplicate"
+    vi = "Một tài nguyên khác đã có định danh này."
 
 
 class Gone(FhirError):
     """The resource was deleted."""
 
     status, code = 410, "deleted"
+    vi = "Tài nguyên đã bị xóa."
 
 
 class PreconditionFailed(FhirError):
     """`If-Match` or another precondition names a version that is not the current one."""
 
     status, code = 412, "conflict"
+    vi = "Tài nguyên không ở phiên bản mà yêu cầu nêu."
 
 
 class MultipleMatches(FhirError):
     """A conditional interaction found more than one resource."""
 
     status, code = 412, "multiple-matches"
+    vi = "Điều kiện khớp với nhiều hơn một tài nguyên."
 
 
 class TooLarge(FhirError):
     """The body is larger than this server takes."""
 
     status, code = 413, "too-long"
+    vi = "Nội dung gửi lên quá lớn."
 
 
 class UnsupportedMediaType(FhirError):
     """The body's media type is not one we read."""
 
     status, code = 415, "not-supported"
+    vi = "Nội dung gửi lên phải là application/fhir+json hoặc application/fhir+xml, mã UTF-8."
 
 
 class Invalid(FhirError):
@@ -225,18 +244,21 @@ class BusinessRule(FhirError):
     """A rule that refuses."""
 
     status, code = 422, "business-rule"
+    vi = "Yêu cầu trái với một quy tắc nghiệp vụ."
 
 
 class Throttled(FhirError):
     """Too many requests; `Retry-After` says when to come back."""
 
     status, code = 429, "throttled"
+    vi = "Quá nhiều yêu cầu; hãy thử lại sau."
 
 
 class Unavailable(FhirError):
     """The store or a partner cannot be reached now."""
 
     status, code = 503, "transient"
+    vi = "Máy chủ tạm thời không phục vụ được; hãy thử lại sau."
 
 
 @dataclass(frozen=True, slots=True)

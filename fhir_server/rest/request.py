@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fhir_server.interactions.context import FhirRequest, Resource
-from fhir_server.interactions.entry import version_of
+from fhir_server.interactions.entry import if_match_of, if_none_match_of
 from fhir_server.model import codec
 from fhir_server.model.outcome import InvalidValue, MissingRequired, UnsupportedMediaType
 from fhir_server.model.primitives import micros
@@ -146,10 +146,9 @@ def with_headers(arrival: Arrival, request: FhirRequest, query: Query) -> FhirRe
     if (prefer := arrival.header(b"prefer")) is not None:
         fields |= _prefer(prefer)
     if (if_match := arrival.header(b"if-match")) is not None:
-        fields["if_match"] = 0 if if_match.strip() == "*" else version_of(if_match)
+        fields["if_match"] = if_match_of(if_match)
     if (none_match := arrival.header(b"if-none-match")) is not None:
-        known = none_match.strip()
-        fields["if_none_match"] = known if known == "*" else str(version_of(known))
+        fields["if_none_match"] = if_none_match_of(none_match)
     if (since := arrival.header(b"if-modified-since")) is not None:
         fields["if_modified_since"] = _date(since)
     if (none_exist := arrival.header(b"if-none-exist")) is not None:

@@ -16,7 +16,7 @@ from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.perform import perform, refused
-from fhir_server.interactions.table import Place, locate
+from fhir_server.interactions.table import Place, locate, require_id_form
 from fhir_server.model import codec
 from fhir_server.model.outcome import (
     FhirError,
@@ -178,17 +178,26 @@ def _interaction(arrival: Arrival, place: Place | None) -> str | None:
 
 def _require_place(arrival: Arrival, place: Place | None) -> None:
     if place is None:
-        raise UnknownResource("There is nothing at this path.")
+        if arrival.method == "PUT":
+            require_id_form(arrival.path)
+        raise nothing_here()
     if _interaction(arrival, place) is None:
         raise UnsupportedMethod(
-            f"This path does not know {arrival.method}.", headers={"Allow": place.allow}
+            f"This path does not know {arrival.method}.",
+            text_vi=f"Đường dẫn này không nhận phương thức {arrival.method}.",
+            headers={"Allow": place.allow},
         )
+
+
+def nothing_here() -> UnknownResource:
+    """Return the refusal of a path that names nothing."""
+    return UnknownResource("There is nothing at this path.", text_vi="Không có gì ở đường dẫn này.")
 
 
 def _options(arrival: Arrival) -> Response:
     place = locate(arrival.path)
     if place is None:
-        raise UnknownResource("There is nothing at this path.")
+        raise nothing_here()
     always = {name for name, _ in PREFLIGHT[:5]}
     headers = [header for header in PREFLIGHT if header[0] not in always]
     return Response(204, b"", [*headers, (b"allow", place.allow.encode())])

@@ -11,7 +11,13 @@ from auth.principal import Principal
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
-from fhir_server.model.outcome import Forbidden, InvalidValue, Unavailable, UnknownResource
+from fhir_server.model.outcome import (
+    Conflict,
+    Forbidden,
+    InvalidValue,
+    Unavailable,
+    UnknownResource,
+)
 from fhir_server.validation.structure import validate
 from tests.conftest import AUDITOR, FACILITY, World, citizen
 from tests.fhir_server.interactions.test_hidden import ANA, BO, entries
@@ -214,3 +220,27 @@ async def test_a_page_out_of_reach_is_refused() -> None:
         await world.perform("search-type", resource_type="Patient", query=(("_count", "x"),))
 
     assert [e["outcome"] for e in await events(world)] == ["4", "4"]
+
+
+async def test_the_servers_own_audit_events_are_not_changed(people: World) -> None:
+    """What is seen and not changed is 403; an id of the chain never used is reserved."""
+    await people.perform("read", resource_type="Patient", resource_id="ana")
+    event = {
+        "resourceType": "AuditEvent",
+        "type": {"code": "rest"},
+        "recorded": "2024-01-01T00:00:00Z",
+        "agent": [{"requestor": True}],
+        "source": {"observer": {"display": "x"}},
+    }
+    (record,) = await people.store.audit(limit=1)
+    own, never = f"audit-{record.seq}", "audit-99999999"
+
+    with pytest.raises(Forbidden):
+        await people.put(event | {"id": own})
+    with pytest.raises(Forbidden):
+        await people.perform("delete", resource_type="AuditEvent", resource_id=own)
+    with pytest.raises(Conflict, match="reserved"):
+        await people.put(event | {"id": never})
+    result = await people.perform("delete", resource_type="AuditEvent", resource_id=never)
+    assert result.status == 204
+    assert await people.store.audit_entry(record.seq) == record

@@ -8,7 +8,10 @@ import pytest
 
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
+from fhir_server.model.identifiers import CCCD
 from fhir_server.model.outcome import (
+    Conflict,
+    Duplicate,
     FhirError,
     Gone,
     Invalid,
@@ -39,6 +42,36 @@ def entry(
 def bundle(*entries: dict[str, Any], kind: str = "transaction") -> dict[str, Any]:
     """Return a Bundle."""
     return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+
+async def test_a_deletion_refused_at_the_commit_names_its_entry(world: World) -> None:
+    """The entry that deletes what is referred to is named, not the Bundle alone."""
+    await world.put(patient() | {"id": "p"})
+    await world.put(observation("Patient/p") | {"id": "o"})
+
+    with pytest.raises(Conflict) as refusal:
+        await world.transaction(
+            bundle(
+                entry("POST", "Basic", {"resourceType": "Basic", "code": {"text": "b"}}),
+                entry("DELETE", "Patient/p"),
+            )
+        )
+
+    assert refusal.value.issues[0].expression == ("Bundle.entry[1]",)
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_the_entry_that_brings_a_held_number_is_named(world: World, held: bool) -> None:  # noqa: FBT001 - a case
+    """Of two entries with one new number the second is at fault, of a held number the first."""
+    number = {"identifier": [{"system": CCCD, "value": "001195099999"}]}
+    if held:
+        await world.put({"resourceType": "Patient", "id": "holder", **number})
+    entries = [entry("POST", "Patient", {"resourceType": "Patient", **number}) for _ in range(2)]
+
+    with pytest.raises(Duplicate) as refusal:
+        await world.transaction(bundle(*entries))
+
+    assert refusal.value.issues[0].expression == (f"Bundle.entry[{0 if held else 1}]",)
 
 
 async def test_references_between_entries_are_resolved(world: World) -> None:

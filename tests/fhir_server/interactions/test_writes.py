@@ -320,3 +320,21 @@ async def test_a_write_and_its_audit_event_are_one_commit(world: World) -> None:
     await perform(ctx, FhirRequest("create", "Patient", resource=patient(), method="POST"))
 
     assert [(len(b.writes), len(b.audit)) for b in commits] == [(1, 1)]
+
+
+async def test_a_conditional_update_that_matches_nothing_takes_no_id_in_use(world: World) -> None:
+    """409 says that the id is another's; an id that was deleted may be taken up again."""
+    await world.put(patient("1") | {"id": "a"})
+    asked: dict[str, Any] = {
+        "resource_type": "Patient",
+        "resource": patient("2") | {"id": "a"},
+        "query": (("identifier", "http://example.org/mrn|2"),),
+        "method": "PUT",
+    }
+
+    with pytest.raises(Conflict, match="another resource"):
+        await world.perform("update", **asked)
+    await world.perform("delete", resource_type="Patient", resource_id="a")
+    result = await world.perform("update", **asked)
+
+    assert (result.status, result.version and result.version.version_id) == (201, 3)

@@ -303,6 +303,7 @@ async def test_any_origin_may_ask(new_client: ClientOf) -> None:
     [
         {"If-None-Match": 'W/"1"'},
         {"If-None-Match": '"1"'},
+        {"If-None-Match": 'W/"7", W/"1"'},
         {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"},
     ],
 )
@@ -318,8 +319,9 @@ async def test_what_the_client_has_is_not_sent(client: Client, headers: dict[str
 
 
 @pytest.mark.parametrize(
-    ("if_match", "status"), [('W/"1"', 200), ('"1"', 200), ("*", 200), ('W/"2"', 412), ("x", 412)]
-)
+    ("if_match", "status"), [('W/"1"', 200), ('"1"', 200), ("*", 200), ('W/"2"', 412), ("x", 412),
+     ('W/"9", W/"1"', 200), ('W/"9", W/"2"', 412)]
+)  # fmt: skip
 async def test_if_match_guards_an_update(client: Client, if_match: str, status: int) -> None:
     """An update goes through only on the version that If-Match names."""
     await put(client)
@@ -329,6 +331,41 @@ async def test_if_match_guards_an_update(client: Client, if_match: str, status: 
     )
 
     assert response.status_code == status
+
+
+@pytest.mark.parametrize("identity", ["a_b", "a" * 65, "a%20b"])
+async def test_an_update_under_what_is_no_id_names_the_rule(client: Client, identity: str) -> None:
+    """400 says what an id is; a read of it is 404, there can be none."""
+    response = await client.put(f"Patient/{identity}", json=PATIENT | {"id": "a"})
+
+    assert response.status_code == 400
+    (issue,) = response.json()["issue"]
+    assert issue["expression"] == ["Patient.id"]
+    assert "1 to 64" in issue["details"]["text"]
+    assert (await client.get(f"Patient/{identity}")).status_code == 404
+
+
+async def test_refusals_speak_vietnamese_too(client: Client) -> None:
+    """What a client commonly meets has its sentence in both languages."""
+    await put(client)
+    await client.put("Patient/gone", json=PATIENT | {"id": "gone"})
+    await client.delete("Patient/gone")
+    asked = [
+        (404, "GET", "Patient/never", {}), (404, "GET", "nothing/here/at/all", {}),
+        (404, "POST", "$nothing", {}), (405, "PUT", "metadata", {}),
+        (410, "GET", "Patient/gone", {}), (406, "GET", "Patient?_format=csv", {}),
+        (412, "PUT", "Patient/a", {"If-Match": 'W/"9"'}),
+        (415, "PUT", "Patient/a", {"Content-Type": "text/csv"}),
+        (400, "GET", "Patient?birthdate=x", {}), (400, "GET", "Patient?_sort=x", {}),
+    ]  # fmt: skip
+    for status, method, url, headers in asked:
+        body = codec.dumps(PATIENT) if method in {"PUT", "POST"} else None
+        sent = {"Content-Type": "application/fhir+json"} | headers
+        response = await client.request(method, url, content=body, headers=sent)
+        assert response.status_code == status, url
+        (issue,) = response.json()["issue"]
+        (translation,) = issue["details"]["_text"]["extension"]
+        assert translation["extension"][0]["valueCode"] == "vi"
 
 
 async def test_a_conditional_create_by_header(client: Client) -> None:
