@@ -250,6 +250,7 @@ class Search:
         total: `accurate` and `estimate` ask for the number of all matches.
         cursor: Where the page begins, from Page.next; None is the first page.
         asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
+        base_url: The FHIR base, for the order by references: those below it are our own.
     """
 
     by_type: tuple[tuple[str, Expression], ...]
@@ -258,3 +259,4 @@ class Search:
     total: Literal["none", "estimate", "accurate"] = "none"
     cursor: str | None = None
     asked: bytes = b""
+    base_url: str = ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
 from fhir_server.model.primitives import micros
@@ -80,6 +80,13 @@ class Query:
     cursor: str | None = None
     used: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> bytes:
+        """What is asked, without how it is shown: what a cursor belongs to (Search.asked)."""
+        shown = PASSED.union(RESULT) - {"_sort", "_type"}
+        pairs = sorted((name, value) for name, value in self.used if name not in shown)
+        return urlencode(pairs, errors="surrogatepass").encode()
 
 
 def parse(

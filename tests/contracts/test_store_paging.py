@@ -14,7 +14,18 @@ from fhir_server.search.expression import EVERYTHING, And, Search, Sort
 from fhir_server.store.port import BadCursor, Batch, CommitRefused, Store, Write
 from tests.contracts.conftest import STORES
 from tests.contracts.drawing import EVERYWHERE, IDS, SECOND, SORTS, TYPES, Draw
-from tests.contracts.making import START, asked, gone, ids, made, patient, put, turned
+from tests.contracts.making import (
+    BASE_URL,
+    START,
+    asked,
+    gone,
+    ids,
+    made,
+    observation,
+    patient,
+    put,
+    turned,
+)
 
 KEYS = [
     (kind, Sort(one.param, one.kind, descending=descending))
@@ -160,6 +171,21 @@ async def test_what_moves_in_the_order_keeps_its_place(store: Store, *, descendi
     found = ids(first) + ids(second) + ids(third)
     assert found == sorted((f"p{n}" for n in range(9)), reverse=descending)
     assert [v.version_id for v in (*second.versions, *third.versions)].count(2) == 2
+
+
+async def test_an_absolute_reference_of_ours_keeps_its_place(store: Store) -> None:
+    """In the order by a reference, one below the FHIR base stands where `Type/id` stands."""
+    await put(store, *(observation(f"o{n}", f"p{n}") for n in range(6)))
+    own = {"reference": f"{BASE_URL}/Patient/p3"}
+    await store.commit(Batch(writes=[made({**observation("o3", "p3"), "subject": own}, 2)]))
+    search = asked("Observation", "_sort=subject", count=2, base_url=BASE_URL)
+    first = await store.search(search)
+    await store.commit(Batch(writes=[made(observation("o3", "p9"), 3)]))
+
+    second = await store.search(turned(search, first))
+    third = await store.search(turned(search, second))
+
+    assert ids(first) + ids(second) + ids(third) == [f"o{n}" for n in range(6)]
 
 
 async def test_what_is_asked_is_part_of_a_cursor(store: Store) -> None:

@@ -36,40 +36,39 @@ _STEPS: Final = 4_000
 class Former:
     """Reads the sort values of old versions, on one connection; what was read is kept."""
 
-    def __init__(
-        self, db: apsw.Connection, packing: Packing, budget: Budget, base_url: str
-    ) -> None:
+    def __init__(self, db: apsw.Connection, packing: Packing, budget: Budget) -> None:
         self._db = db
         self._packing = packing
         self._budget = budget
-        self._base_url = base_url
-        self._kept: dict[tuple[int, Sort], Any] = {}
+        self._kept: dict[tuple[int, Sort, str], Any] = {}
 
-    def column(self, sort: Sort, rids: Sequence[int]) -> dict[int, Any]:
+    def column(self, sort: Sort, rids: Sequence[int], base_url: str) -> dict[int, Any]:
         """Return the sort value of each version that has one.
 
         Raises:
             WorkBudgetExceeded: There are too many.
         """
-        new = [rid for rid in rids if (rid, sort) not in self._kept]
         if len(self._kept) > _KEPT:
             self._kept.clear()
-            new = list(rids)
-        for rid in new:
-            self._budget.charge(_STEPS)
-            self._budget.check()
-            self._kept[rid, sort] = self._value(sort, rid)
-        found = {rid: self._kept[rid, sort] for rid in rids}
-        return {rid: value for rid, value in found.items() if value is not None}
+        found: dict[int, Any] = {}
+        for rid in rids:
+            at = (rid, sort, base_url)
+            if at not in self._kept:
+                self._budget.charge(_STEPS)
+                self._budget.check()
+                self._kept[at] = self._value(sort, rid, base_url)
+            if self._kept[at] is not None:
+                found[rid] = self._kept[at]
+        return found
 
-    def _value(self, sort: Sort, rid: int) -> Any:
+    def _value(self, sort: Sort, rid: int, base_url: str) -> Any:
         packing, packed = next(
             self._db.execute("SELECT packing, body FROM version WHERE rid = ?", (rid,))
         )
         resource = codec.loads_stored(self._packing.unpack(packing, packed))
         values = [
             key
-            for value in index_values(resource, base_url=self._base_url).values
+            for value in index_values(resource, base_url=base_url).values
             if value.param == sort.param and (key := _key(value)) is not None
         ]
         best = max if sort.descending else min

@@ -45,15 +45,13 @@ _CHUNK: Final = 64
 class Searcher:
     """Searches on one connection; the caller holds a transaction open."""
 
-    def __init__(
-        self, db: apsw.Connection, names: Names, packing: Packing, base_url: str = ""
-    ) -> None:
+    def __init__(self, db: apsw.Connection, names: Names, packing: Packing) -> None:
         self.db = db
         self.budget = Budget(db)
         self.cursors: Cursors | None = None
         self._sql = Predicates(db, names, packing, self.budget.charge)
         self._sources = Sources(self._sql, self._few)
-        self._sorting = Sorting(self._sql, Former(db, packing, self.budget, base_url))
+        self._sorting = Sorting(self._sql, Former(db, packing, self.budget))
         self._names = names
 
     def page(self, search: Search) -> tuple[list[int], str | None]:
@@ -244,7 +242,7 @@ class Searcher:
             found += self._in_order(search, resource_type, where, snapshot, after)
             if after is not None:
                 changed = dict(self._changed(resource_type, where, snapshot))
-                found += self._sorting.placed(search.sort, resource_type, changed, after)
+                found += self._sorting.placed(search, resource_type, changed, after)
         found.sort()
         rids = [rid for _, rid in found[: search.count]]
         if len(found) <= search.count:

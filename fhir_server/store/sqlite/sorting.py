@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from fhir_server.search.expression import Expression, Sort
+from fhir_server.search.expression import Expression, Search, Sort
 from fhir_server.store.sqlite.arms import ARMS
 from fhir_server.store.sqlite.entry import Entry
 from fhir_server.store.sqlite.former import Former
@@ -114,12 +114,12 @@ class Sorting:
         return [(self.key(sort, [value], rid), rid) for rid, value in rows]
 
     def placed(
-        self, sort: Sequence[Sort], resource_type: str, changed: dict[int, int], after: Key
+        self, search: Search, resource_type: str, changed: dict[int, int], after: Key
     ) -> list[tuple[Key, int]]:
         """Return the keys that changed resources had at their places, after a key.
 
         Args:
-            sort: The order.
+            search: The search, whose order counts.
             resource_type: Of all of them.
             changed: The rid of the version that had its place, and the current one's.
             after: Where the page begins.
@@ -128,11 +128,11 @@ class Sorting:
         columns = [
             self._column(one, resource_type, places)
             if one.kind in {"id", "last"}
-            else self._former.column(one, places)
-            for one in sort
+            else self._former.column(one, places, search.base_url)
+            for one in search.sort
         ]
         placed = [
-            (self.key(sort, [column.get(place) for column in columns], place), rid)
+            (self.key(search.sort, [column.get(place) for column in columns], place), rid)
             for place, rid in changed.items()
         ]
         return [one for one in placed if one[0] > after]

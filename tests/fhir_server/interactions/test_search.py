@@ -81,6 +81,32 @@ async def test_a_forged_cursor_is_refused(records: World) -> None:
     assert refusal.value.status == 400
 
 
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ((("name", "a"), ("_count", "3")), 400),
+        ((("family", "N"), ("name", "n")), 400),
+        ((("_count", "3"), ("_sort", "-birthdate")), 400),
+        ((("family", "N"), ("_count", "3"), ("_summary", "true")), None),
+    ],
+)
+async def test_a_cursor_of_another_search_is_refused(
+    records: World, query: tuple[tuple[str, str], ...], status: int | None
+) -> None:
+    """A cursor belongs to what was asked; how the page is shown may change."""
+    page = await found(records, "Patient", ("family", "N"), ("_count", "1"))
+    cursor = dict(parse_qsl(urlsplit(link(page, "next") or "").query))["_cursor"]
+
+    try:
+        answer = await found(records, "Patient", *query, ("_cursor", cursor))
+    except FhirError as refusal:
+        assert refusal.status == status
+        return
+
+    assert status is None
+    assert ids(answer)
+
+
 @pytest.mark.parametrize("query", [("_count", "0"), ("_summary", "count")])
 async def test_a_count_has_no_entries(records: World, query: tuple[str, str]) -> None:
     """`_summary=count` and `_count=0` answer the total alone."""
