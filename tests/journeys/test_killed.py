@@ -17,6 +17,10 @@ from tests.people import S
 from tests.server import Server
 
 DOSSIERS = int(os.environ.get("TEST_KILL_DOSSIERS", "200"))
+CLIENTS = 16
+KILLS = 5
+WITHIN = 240.0
+"""Seconds in which all must be answered, restarts and a busy machine included."""
 
 
 def dossier(number: int) -> tuple[str, bytes]:
@@ -35,45 +39,72 @@ def dossier(number: int) -> tuple[str, bytes]:
     return key, envelope("01999", [visit(person, "01999", key, start, CASES[number % 5], random)])
 
 
-def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
-    """16 clients push while the server is killed at random: nothing answered is lost or halved."""
-    server = Server(tmp_path).start()
-    token = server.token(client="hospital-01999")
-    answered: dict[str, str] = {}
-    ended = threading.Event()
+class Pushing:
+    """Clients that push dossiers until each is answered, while their server is killed.
 
-    def push(number: int) -> None:
-        key, body = dossier(number)
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/xml"}
-        while key not in answered:
+    It is killed after a random number of answers, not a random time, so that each kill meets a
+    server at work however fast the machine is.
+    """
+
+    def __init__(self, server: Server, token: str) -> None:
+        self.server = server
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/xml"}
+        self.answered: dict[str, str] = {}
+        self.is_over = threading.Event()
+        self.deadline = time.monotonic() + WITHIN
+        self.kills = 0
+
+    def push(self, numbers: range) -> None:
+        """Be one client: push each dossier until it is answered."""
+        with httpx.Client(base_url=self.server.url, headers=self.headers, timeout=20) as http:
+            for number in numbers:
+                self._push(http, *dossier(number))
+
+    def _push(self, http: httpx.Client, key: str, body: bytes) -> None:
+        while key not in self.answered:
+            assert not self.is_over.is_set(), "the server did not come back"
+            assert time.monotonic() < self.deadline, f"{key} was not answered in {WITHIN} s"
             try:
-                answer = httpx.post(
-                    f"{server.url}/submissions", content=body, headers=headers, timeout=20
-                )
+                answer = http.post("/submissions", content=body)
             except httpx.HTTPError:
                 time.sleep(0.1)
                 continue
             assert answer.status_code in {200, 503}, answer.text
             if answer.status_code == 200:
-                answered[key] = answer.json()["dossiers"][0]["encounter"]
+                self.answered[key] = answer.json()["dossiers"][0]["encounter"]
 
-    def killer() -> None:
-        random = Random(11)
-        for _ in range(5):
-            if ended.wait(random.uniform(0.3, 1.2)):
-                return
-            server.kill()
-            server.start()
+    def kill(self, seed: int) -> None:
+        """Kill the server and start it again, again and again."""
+        random = Random(seed)
+        try:
+            for after in sorted(random.sample(range(DOSSIERS * 9 // 10), KILLS)):
+                while len(self.answered) < after and time.monotonic() < self.deadline:
+                    time.sleep(0.005)
+                time.sleep(random.uniform(0, 0.1))
+                self.server.kill()
+                self.kills += 1
+                self.server.start()
+        except BaseException:
+            self.is_over.set()
+            raise
 
-    thread = threading.Thread(target=killer)
-    thread.start()
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(push, range(DOSSIERS)))
-    ended.set()
-    thread.join()
+
+def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
+    """16 clients push while the server is killed at random: nothing answered is lost or halved."""
+    server = Server(tmp_path).start()
+    pushing = Pushing(server, server.token(client="hospital-01999"))
+
+    with ThreadPoolExecutor(CLIENTS + 1) as pool:
+        killing = pool.submit(pushing.kill, 11)
+        shares = [range(first, DOSSIERS, CLIENTS) for first in range(CLIENTS)]
+        pushes = [pool.submit(pushing.push, share) for share in shares]
+        for done in (killing, *pushes):
+            done.result()
     server.kill()
     server.start()
 
+    answered = pushing.answered
+    assert (len(answered), pushing.kills) == (DOSSIERS, KILLS)
     http = server.client(server.token(client="hospital-01999"))
     for number in range(DOSSIERS):
         key, _ = dossier(number)
