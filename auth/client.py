@@ -31,6 +31,9 @@ ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FACILITY: Final = re.compile(r"[0-9A-Z]{5}")
 _PAYER: Final = re.compile(r"[0-9A-Z][0-9A-Z-]{0,31}")
 _LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1(?P<port>:[0-9]{1,5})?(?P<path>/[^?#]*)")
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+"""Members of a JWK that are secret (RFC 7518, 6)."""
+
 _MAX_PORT: Final = 65535
 
 
@@ -168,7 +171,7 @@ def _strings(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _jwks(value: object) -> dict[str, Any] | None:
-    """The public keys alone: a private part that came along by mistake is not kept."""
+    """The public keys; a private part means that the key is no secret any more."""
     if value is None:
         return None
     keys = value.get("keys") if isinstance(value, dict) else None
@@ -178,6 +181,11 @@ def _jwks(value: object) -> dict[str, Any] | None:
     for key in keys:
         if not isinstance(key, dict) or key.get("kty") not in {"EC", "RSA"} or not key.get("kid"):
             raise BadClient("every key of jwks must be EC or RSA and have a kid.")
+        if not _PRIVATE.isdisjoint(key):
+            raise BadClient(
+                "jwks must hold public keys alone; this key's private part is known now: make a"
+                " new key, and give its public part."
+            )
         public.append({
             name: key[name]
             for name in ("kty", "kid", "alg", "use", "crv", "x", "y", "n", "e")

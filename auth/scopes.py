@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
+from fhir_server.model.definitions import RESOURCE_TYPES
+
 Level = Literal["patient", "user", "system"]
 Letter = Literal["c", "r", "u", "d", "s"]
 
@@ -67,11 +69,12 @@ class Scope:
 def parse(text: str) -> Scope | None:
     """Return the resource scope that a word is; None where it is another word or not one.
 
-    A scope with a query (`patient/Observation.rs?category=…`) is none: it would narrow, and
-    what is not understood must not widen.
+    A scope on a type that FHIR does not have is none. One with a query
+    (`patient/Observation.rs?category=…`) is none either: it would narrow, and what is not
+    understood must not widen.
     """
     match = _RESOURCE_SCOPE.fullmatch(text)
-    if match is None:
+    if match is None or not (match["type"] == "*" or match["type"] in RESOURCE_TYPES):
         return None
     may = match["may"]
     letters = V1.get(may, may)
@@ -111,6 +114,15 @@ def granted(asked: Sequence[str], registered: Sequence[str]) -> tuple[str, ...]:
             met = (wish.meet(scope) for scope in known)
             out.update((str(scope), None) for scope in met if scope is not None)
     return tuple(out)
+
+
+def is_covered(asked: Sequence[str], known: Sequence[str]) -> bool:
+    """Return whether there is something asked for, and every word of it is wholly among these."""
+    scopes = [scope for scope in map(parse, known) if scope is not None]
+    return bool(asked) and all(
+        any(scope.covers(wish) for scope in scopes) if (wish := parse(word)) else word in known
+        for word in asked
+    )
 
 
 @lru_cache(maxsize=16384)

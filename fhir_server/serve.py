@@ -30,6 +30,7 @@ from adapters.vneid.client import Registration, new_http
 from adapters.vneid.stand_in.provider import RelyingParty, StandIn
 from adapters.vneid.stand_in.routes import stand_in_routes
 from auth.server.keys import FolderKeys
+from auth.server.oauth import OAuthError, error_answer
 from auth.server.routes import auth_routes
 from fhir_server import demo, log
 from fhir_server.app import META, Composition, Refused, Serving, now, open_store
@@ -181,9 +182,18 @@ def _stand_in(composition: Composition, our: Registration) -> StandIn:
 
 
 async def _plain_refusal(request: Request, refusal: Any) -> Response:  # noqa: RUF029 - FastAPI's form
-    """Answer a path that is not there, or a method it does not have: a page, or a problem."""
+    """Answer a path that is not there, or a method it does not have, in its part's own form.
+
+    Contract, section 4: to a browser a page, under `/auth` and `/vneid` OAuth's JSON, else a
+    problem.
+    """
     if "text/html" in request.headers.get("accept", ""):
         return refused_page(request, UnknownResource("There is nothing at this path."))
+    if request.url.path.split("/")[1] in {"auth", "vneid"}:
+        error = OAuthError(
+            "invalid_request", "There is nothing at this path.", status=refusal.status_code
+        )
+        return error_answer(error)
     problem = {"type": "about:blank", "title": str(refusal.detail), "status": refusal.status_code}
     return JSONResponse(
         problem, refusal.status_code, refusal.headers, media_type="application/problem+json"

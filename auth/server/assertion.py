@@ -45,6 +45,13 @@ class _Claims(msgspec.Struct, frozen=True):
 class _Header(msgspec.Struct, frozen=True):
     alg: str
     kid: str
+    crit: Any = msgspec.UNSET
+    b64: bool = True
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for no extension: we know none (RFC 7515, 4.1.11; RFC 7797, 7)."""
+        return self.crit is msgspec.UNSET and self.b64
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ def _read(assertion: str) -> tuple[_Header, _Claims]:
         claims = msgspec.json.decode(urlsafe_b64decode(parts[1].encode()), type=_Claims)
     except (ValueError, msgspec.MsgspecError):
         raise _unknown() from None
-    if header.alg not in ALGORITHMS or not claims.iss:
+    if header.alg not in ALGORITHMS or not header.is_plain or not claims.iss:
         raise _unknown()
     return header, claims
 

@@ -131,16 +131,29 @@ def _scopes(
         raise OAuthError("invalid_request", "The code_challenge is not one of S256.")
     if len(asked.get("state", "")) > MAX_STATE or len(asked.get("nonce", "")) > MAX_STATE:
         raise OAuthError("invalid_request", "state or nonce is too long.")
-    # SMART: aud keeps a token from being sent to a server that only pretends to be this one.
-    if asked.get("aud", server.fhir_base).rstrip("/") != server.fhir_base:
-        raise OAuthError("invalid_request", "aud must be the FHIR base of this server.")
     if "none" in asked.get("prompt", "").split():
         raise OAuthError("login_required", "A person has to log in.")
     scopes = granted(words(asked.get("scope", " ".join(client.scopes))), client.scopes)
     # `openid` alone only says who it is: the token then opens no resource.
     if "openid" not in scopes and not any(map(parse, scopes)):
         raise OAuthError("invalid_scope", "The client is registered for none of these scopes.")
+    _check_audience(server, asked, scopes)
     return scopes
+
+
+def _check_audience(
+    server: AuthorizationServer, asked: Mapping[str, str], scopes: tuple[str, ...]
+) -> None:
+    """Refuse a token for a server that only pretends to be this one (SMART: `aud`).
+
+    An OpenID client, which asks for no resource, need not know `aud`.
+    """
+    # RFC 8707's `resource` means the same (SMART 2.2).
+    aud = asked.get("aud") or asked.get("resource")
+    if aud is None and not any(map(parse, scopes)):
+        return
+    if aud is None or aud.rstrip("/") != server.fhir_base:
+        raise OAuthError("invalid_request", "aud must be the FHIR base of this server.")
 
 
 def _refused_page(error: OAuthError) -> Response:

@@ -21,7 +21,7 @@ from auth import tokens
 from auth.bearer import citizen_access
 from auth.client import Client
 from auth.grants import Code, Family, is_same
-from auth.scopes import format_scopes, granted, words
+from auth.scopes import format_scopes, granted, is_covered, words
 from auth.server.assertion import authenticate
 from auth.server.oauth import (
     NO_STORE,
@@ -102,10 +102,10 @@ async def exchange_refresh(
     family, refresh = found
     scopes = family.scopes
     if "scope" in form:
-        # RFC 6749, 6: no more than was granted at first.
+        # RFC 6749, 6: the scope must not include any that was not granted at first.
+        if not is_covered(words(form["scope"]), family.scopes):
+            raise OAuthError("invalid_scope", "One of these scopes was not granted.")
         scopes = granted(words(form["scope"]), family.scopes)
-        if not scopes:
-            raise OAuthError("invalid_scope", "None of these scopes was granted.")
     return await citizen_answer(server, client, family, scopes, refresh=refresh)
 
 

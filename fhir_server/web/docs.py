@@ -1,4 +1,4 @@
-"""`/docs`: OpenAPI of the paths that are not FHIR, as a page and as the document itself."""
+"""`/docs`: OpenAPI of the paths that are not FHIR: a page to a browser, else the document."""
 
 from __future__ import annotations
 
@@ -34,16 +34,14 @@ def document(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, 
 
 
 def docs_routes(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[Route]:
-    """Return the routes of the page and of the document."""
+    """Return the route of the page and of the document."""
     openapi = document(paths, schemas)
     encoded = codec.dumps(openapi)
 
-    async def as_json(_request: Request) -> Response:  # noqa: RUF029 - a route's function
-        return Response(encoded, media_type="application/json")
-
-    async def as_page(request: Request) -> Response:
-        if "text/html" not in request.headers.get("accept", ""):
-            return await as_json(request)
+    async def docs(request: Request) -> Response:  # noqa: RUF029 - a route's function
+        accept = request.headers.get("accept", "")
+        if "text/html" not in accept or request.query_params.get("format") == "json":
+            return Response(encoded, media_type="application/json", headers={"Vary": "Accept"})
         calls = [
             (path, method.upper(), call)
             for path, methods in openapi["paths"].items()
@@ -55,4 +53,4 @@ def docs_routes(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[Ro
         ]
         return page(request, "docs.html", info=openapi["info"], sections=sections)
 
-    return [Route("/docs", as_page), Route("/openapi.json", as_json)]
+    return [Route("/docs", docs)]

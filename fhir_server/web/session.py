@@ -178,15 +178,26 @@ class BookSessions:
         return response
 
     async def log_out(self, request: Request) -> Response:
-        """End the session and its grant; the form must carry the session's own `csrf`."""
+        """End the session and its grant, for a form of ours.
+
+        A form carries the session's own `csrf`; without the field, the request must not come
+        from another site (the cookie is SameSite=Lax, so browsers do not send it from there).
+        """
         record = await self._record(request)
         if record is not None:
-            if not await self.csrf_holds(request):
+            is_bare = "csrf" not in await request.form()
+            if not (self._is_same_site(request) if is_bare else await self.csrf_holds(request)):
                 return _refused(status=403)
             await self._forget(request)
         response = _redirect("/book/logged-out")
         self._clear(response, "book")
         return response
+
+    def _is_same_site(self, request: Request) -> bool:
+        """Return whether a browser says that a page of ours sent this, or nobody says anything."""
+        if request.headers.get("origin", self.server.origin) != self.server.origin:
+            return False
+        return request.headers.get("sec-fetch-site", "none") in {"same-origin", "none"}
 
     async def csrf_holds(self, request: Request) -> bool:
         """Return whether a form carries the `csrf` of its browser's session."""

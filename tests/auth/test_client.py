@@ -15,7 +15,7 @@ HOSPITAL: dict[str, Any] = {
     "client_name": "Bệnh viện",
     "kind": "hospital",
     "facility": "12345",
-    "jwks": {"keys": [KEY.as_dict(private=True)]},
+    "jwks": {"keys": [KEY.as_dict(private=False)]},
     "scope": "system/*.rs system/Bundle.c",
 }
 APP = {
@@ -36,12 +36,15 @@ def test_a_registration_file_is_read_and_kept_whole() -> None:
     assert decode(encode(client)) == client
 
 
-def test_the_private_part_of_a_key_is_not_kept() -> None:
-    """A private key that came along by mistake is not stored."""
-    client = parse_client(HOSPITAL)
+def test_a_private_key_is_refused() -> None:
+    """A private key that came along by mistake is no secret any more: refused, never stored."""
+    wrong = HOSPITAL | {"jwks": {"keys": [KEY.as_dict(private=True)]}}
 
-    assert client.jwks is not None
-    assert "d" not in client.jwks["keys"][0]
+    with pytest.raises(BadClient) as refusal:
+        parse_client(wrong)
+
+    assert "private" in str(refusal.value)
+    assert str(KEY.as_dict(private=True)["d"]) not in str(refusal.value)
 
 
 def test_short_names_are_read_too() -> None:

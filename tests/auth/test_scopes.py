@@ -53,6 +53,8 @@ def test_a_scope_of_either_version_is_read(text: str, letters: str) -> None:
         "PATIENT/*.rs",
         "patient/Observation.rs?category=laboratory",
         "patient/.r",
+        "system/Foo.rs",
+        "system/DomainResource.rs",
         "",
     ],
 )

@@ -108,6 +108,8 @@ async def test_a_parameter_that_comes_twice_is_refused(world: World) -> None:
         ({"code_challenge_method": None}, "invalid_request"),
         ({"code_challenge_method": "plain"}, "invalid_request"),
         ({"code_challenge_method": "s256"}, "invalid_request"),
+        ({"aud": None}, "invalid_request"),
+        ({"aud": None, "resource": "http://evil.example/fhir"}, "invalid_request"),
         ({"aud": "http://evil.example/fhir"}, "invalid_request"),
         ({"aud": "http://testserver"}, "invalid_request"),
         ({"aud": "http://testserver/fhir/x"}, "invalid_request"),
@@ -136,10 +138,19 @@ async def test_what_is_wrong_is_told_to_the_app(
     assert (told["error"], told["state"], told["iss"]) == (error, "the-state", world.origin)
 
 
-@pytest.mark.parametrize("aud", [None, "http://testserver/fhir", "http://testserver/fhir/"])
-async def test_aud_is_the_fhir_base(world: World, aud: str | None) -> None:
-    """With or without a slash at its end; an OpenID client that knows no `aud` may leave it out."""
-    answer = await world.http.get("/auth/authorize", params=world.asked(VERIFIER, aud=aud))
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"aud": "http://testserver/fhir"},
+        {"aud": "http://testserver/fhir/"},
+        {"aud": None, "resource": "http://testserver/fhir"},
+        {"aud": None, "scope": "openid fhirUser"},
+    ],
+    ids=str,
+)
+async def test_aud_is_the_fhir_base(world: World, asked: dict[str, str | None]) -> None:
+    """With or without a slash at its end; who asks for no resource may leave it out."""
+    answer = await world.http.get("/auth/authorize", params=world.asked(VERIFIER, **asked))
 
     assert "/vneid/authorize" in answer.headers["location"]
 

@@ -11,6 +11,8 @@ import pytest
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
+from joserfc.jws import JWSRegistry
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from adapters.vneid.keys import JwksCache
 from auth.client import Client
@@ -134,6 +136,30 @@ async def test_an_assertion_with_another_header_is_refused(
     assertion = world.assertion("hospital-01999", key=key, header=header)
 
     assert (await world.backend("", assertion=assertion)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"crit": []}, {"crit": ["exp"]}, {"crit": None}, {"crit": "b64"}, {"b64": False},
+        {"b64": "no"}, {"crit": ["b64"], "b64": True}, {"crit": ["b64"], "b64": False},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_an_assertion_that_asks_for_an_extension_is_refused(
+    world: World, asked: dict[str, Any]
+) -> None:
+    """`crit` names nothing that we know, and may not be empty (RFC 7515, 4.1.11)."""
+    head, payload, _ = world.assertion("hospital-01999").split(".")
+    header = msgspec.json.decode(urlsafe_b64decode(head.encode())) | asked
+    signed = f"{urlsafe_b64encode(msgspec.json.encode(header)).decode()}.{payload}"
+    key = ECKey.import_key(world.key_of("hospital-01999"))
+    signature = JWSRegistry.algorithms["ES384"].sign(signed.encode(), key)
+    assertion = f"{signed}.{urlsafe_b64encode(signature).decode()}"
+
+    answer = await world.backend("", assertion=assertion)
+
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
 async def test_another_clients_key_is_refused(world: World) -> None:
@@ -404,6 +430,18 @@ async def test_a_refresh_may_ask_for_less(world: World) -> None:
     assert less["scope"] == "patient/Patient.r"
     more = await world.refresh(less["refresh_token"], scope="patient/Consent.cud")
     assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.parametrize(
+    "scope", ["patient/*.rs patient/Consent.cud", "patient/*.cruds", "patient/*.rs openid", " "]
+)
+async def test_a_refresh_that_asks_for_more_is_refused(world: World, scope: str) -> None:
+    """One word beyond what was granted, and nothing is given (RFC 6749, 6)."""
+    first = await world.citizen(MOTHER, scope="offline_access patient/*.rs")
+
+    answer = await world.refresh(first["refresh_token"], scope=scope)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
 
 
 async def test_a_refresh_after_the_guardianship_ended_ends_the_grant(world: World) -> None:

@@ -177,7 +177,7 @@ async def test_a_logout_ends_session_and_grant(access: World, browser: httpx2.As
     assert len(families) == 1
 
 
-@pytest.mark.parametrize("form", [{}, {"csrf": ""}, {"csrf": "x"}, {"csrf": "ế"}])
+@pytest.mark.parametrize("form", [{"csrf": ""}, {"csrf": "x"}, {"csrf": "ế"}])
 async def test_a_forged_form_is_refused(
     access: World, browser: httpx2.AsyncClient, form: dict[str, str]
 ) -> None:
@@ -187,6 +187,38 @@ async def test_a_forged_form_is_refused(
     assert (await browser.post("/book/logout", data=form)).status_code == 403
     assert (await browser.post("/book/notes", data=form)).json() == {"holds": False}
     assert (await browser.get("/book")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+    ids=str,
+)
+async def test_a_logout_from_another_site_is_refused(
+    access: World, browser: httpx2.AsyncClient, headers: dict[str, str]
+) -> None:
+    """Where a browser says that the form is another's, it needs the session's own token."""
+    await open_book(access, browser)
+
+    assert (await browser.post("/book/logout", headers=headers)).status_code == 403
+    assert (await browser.get("/book")).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "http://testserver"}], ids=str)
+async def test_a_logout_without_the_field_is_taken(
+    access: World, browser: httpx2.AsyncClient, headers: dict[str, str]
+) -> None:
+    """The cookie is not sent from other sites: a bare POST of the own site ends the session."""
+    await open_book(access, browser)
+
+    assert (await browser.post("/book/logout", headers=headers)).status_code == 303
+    assert (await browser.get("/book")).status_code == 303
+    assert (await browser.post("/book/notes")).json() == {"holds": False}
 
 
 async def test_another_sessions_token_is_no_proof(
