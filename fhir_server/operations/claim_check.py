@@ -10,40 +10,23 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from fhir_server.interactions.context import FhirRequest, FhirResult
-from fhir_server.interactions.narrow import both, visible_version, where_shown
+from fhir_server.interactions.narrow import visible_version
 from fhir_server.interactions.update import update
 from fhir_server.model import codec
-from fhir_server.model.identifiers import MA_LK, code_system, extension
-from fhir_server.model.primitives import format_instant, micros
-from fhir_server.operations.claim_facts import (
-    encounter_reference,
-    facts_of,
-    payers_of,
-    visit_of,
-)
-from fhir_server.operations.claim_rules.facts import ClaimFacts, Evidence, Finding, Visit, plain
+from fhir_server.model.identifiers import code_system, extension
+from fhir_server.model.primitives import format_instant
+from fhir_server.operations.claim_evidence import evidence_of, payers_of, readable
+from fhir_server.operations.claim_facts import encounter_reference, facts_of, unknown_facilities
+from fhir_server.operations.claim_rules.facts import ClaimFacts, Finding, plain
 from fhir_server.operations.claim_rules.table import adjudicate
-from fhir_server.operations.compartment import as_system, every_page, local_name
+from fhir_server.operations.compartment import as_system, local_name
 from fhir_server.operations.elements import objects
+from fhir_server.operations.overlap import facility_codes
 from fhir_server.operations.translation import bilingual, english
-from fhir_server.search.expression import (
-    And,
-    DateIs,
-    Expression,
-    Ids,
-    InPatient,
-    Not,
-    Or,
-    Prefix,
-    RefersTo,
-    Search,
-    TokenIs,
-)
-from fhir_server.search.values import MAX_TIME
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context
-    from fhir_server.store.port import Name, Version
+    from fhir_server.store.port import Version
 
 Resource = dict[str, Any]
 
@@ -51,8 +34,15 @@ FINDING: Final = {"coding": [{"system": code_system("adjudication"), "code": "fi
 _RULE: Final = code_system("rule")
 _ERROR: Final = code_system("claim-error")
 
-MOST_VISITS: Final = 200
-"""Visits of one patient that touch one claim's time; more than a life can hold."""
+_TAKEN_BACK: Final = frozenset({"cancelled", "entered-in-error"})
+_WITHDRAWN: Final = (
+    "Đợt khám chữa bệnh và đề nghị thanh toán đã được thu hồi; không có gì để kiểm tra.",
+    "The visit was withdrawn and its claim with it; there is nothing to check.",
+)
+_CANCELLED: Final = (
+    "Đề nghị thanh toán đã được thu hồi; không có gì để kiểm tra.",
+    "The claim was withdrawn; there is nothing to check.",
+)
 
 
 async def check(ctx: Context, request: FhirRequest) -> FhirResult:
@@ -67,10 +57,16 @@ async def check(ctx: Context, request: FhirRequest) -> FhirResult:
     named = await _named(ctx, claim)
     coverages = {ref: one for ref, one in named.items() if one["resourceType"] == "Coverage"}
     encounter = named.get(str((encounter_reference(claim) or {}).get("reference")))
-    facts = facts_of(claim, encounter, coverages)
-    evidence = await _evidence(ctx, claim, facts, payers_of(claim, coverages.values()))
-    findings = adjudicate(facts, evidence)
-    answer = claim_response(claim, coverages, facts, findings)
+    unknown = unknown_facilities([encounter] if encounter else (), claim.get("provider"))
+    facts = facts_of(claim, encounter, coverages, await facility_codes(ctx, unknown))
+    findings: list[Finding] = []
+    if claim.get("status") == "active":
+        by_coverage, payers = await payers_of(ctx, coverages.values())
+        evidence = await evidence_of(ctx, claim, facts.visit, payers)
+        found = adjudicate(facts, evidence)
+        findings = readable(found, claim, facts.visit, by_coverage, payers)
+    withdrawn = (encounter or {}).get("status") == "entered-in-error"
+    answer = claim_response(claim, coverages, facts, findings, withdrawn=withdrawn)
     return await _store(ctx, answer, frozenset(version.patients))
 
 
@@ -93,107 +89,28 @@ async def _named(ctx: Context, claim: Resource) -> dict[str, Resource]:
     }
 
 
-async def _evidence(
-    ctx: Context, claim: Resource, facts: ClaimFacts, payers: frozenset[str]
-) -> Evidence:
-    """Find the patient's other visits at this time that the same payer was asked to pay for.
-
-    A visit that the payer has no claim of is not its business, and is not counted.
-    """
-    patient = local_name(claim.get("patient"), ctx.base_url)
-    if patient is None or facts.visit.start is None:
-        return Evidence()
-    encounters = await _encounters(ctx, patient, facts.visit)
-    if not encounters:
-        return Evidence()
-    claims = await _claims(ctx, patient, encounters, but_for=claim["id"])
-    coverages = await _coverages(ctx, claims)
-    visits = []
-    for other in claims:
-        element = encounter_reference(other)
-        name = local_name(element, ctx.base_url)
-        if name is None or name not in encounters or other.get("status") != "active":
-            continue
-        if payers & payers_of(other, _own(ctx, other, coverages)):
-            visits.append(visit_of(encounters[name], f"Claim/{other['id']}"))
-    return Evidence(tuple(visits))
-
-
-async def _encounters(ctx: Context, patient: Name, visit: Visit) -> dict[Name, Resource]:
-    start = micros(visit.start) if visit.start else 0
-    end = micros(visit.end) if visit.end else MAX_TIME
-    own = visit.reference.rpartition("/")[2]
-    where = And((
-        InPatient(frozenset({patient[1]})),
-        DateIs("date", Prefix.GE, start, start),
-        DateIs("date", Prefix.LE, end, end),
-        Not(Ids(frozenset({own}))),
-    ))
-    page = await ctx.store.search(Search((("Encounter", where),), count=MOST_VISITS))
-    found = (codec.loads(version.body) for version in page.versions)
-    return {
-        ("Encounter", one["id"]): one
-        for one in found
-        if one.get("status") not in {"entered-in-error", "cancelled"}
-    }
-
-
-async def _claims(
-    ctx: Context, patient: Name, encounters: dict[Name, Resource], *, but_for: str
-) -> list[Resource]:
-    shown = where_shown(ctx, "search-type", "Claim")
-    if shown is None:
-        return []
-    where = And((
-        InPatient(frozenset({patient[1]})),
-        Or(tuple(leaf for name, one in encounters.items() for leaf in _about(name, one))),
-        Not(Ids(frozenset({but_for}))),
-    ))
-    versions = await every_page(ctx, [("Claim", both(where, shown))])
-    return [codec.loads(version.body) for version in versions]
-
-
-def _about(name: Name, encounter: Resource) -> list[Expression]:
-    """What finds the Claims of a visit: their items' Encounter; without items, the visit's key."""
-    keys = [
-        TokenIs("identifier", MA_LK, str(one.get("value", "")))
-        for one in objects(encounter.get("identifier"))
-        if one.get("system") == MA_LK
-    ]
-    return [RefersTo("encounter", "Encounter", name[1]), *keys]
-
-
-async def _coverages(ctx: Context, claims: list[Resource]) -> dict[Name, Resource]:
-    names = sorted({
-        name
-        for claim in claims
-        for one in objects(claim.get("insurance"))
-        if (name := local_name(one.get("coverage"), ctx.base_url)) is not None
-    })
-    versions = await ctx.store.read_many(names) if names else []
-    return {
-        name: codec.loads(version.body)
-        for name, version in zip(names, versions, strict=True)
-        if version is not None and not version.deleted
-    }
-
-
-def _own(ctx: Context, claim: Resource, coverages: dict[Name, Resource]) -> list[Resource]:
-    names = (
-        local_name(one.get("coverage"), ctx.base_url) for one in objects(claim.get("insurance"))
-    )
-    return [coverages[name] for name in names if name in coverages]
-
-
 def response_id(claim_id: str) -> str:
     """Return the id of the one ClaimResponse that a Claim has."""
     return str(uuid5(NAMESPACE_URL, f"{_RULE}/Claim/{claim_id}"))
 
 
 def claim_response(
-    claim: Resource, coverages: dict[str, Resource], facts: ClaimFacts, findings: list[Finding]
+    claim: Resource,
+    coverages: dict[str, Resource],
+    facts: ClaimFacts,
+    findings: list[Finding],
+    *,
+    withdrawn: bool = False,
 ) -> Resource:
-    """Return the ClaimResponse that says the findings; its `created` is the store's to set."""
+    """Return the ClaimResponse that says the findings; its `created` is the store's to set.
+
+    Args:
+        claim: The Claim.
+        coverages: The Coverages that it names.
+        facts: What the rules saw of it.
+        findings: What they found.
+        withdrawn: The Claim's visit was withdrawn.
+    """
     reason = _not_checkable(claim, facts)
     outcome = "error" if reason else "complete"
     answer: Resource = {
@@ -209,7 +126,10 @@ def claim_response(
         answer["requestor"] = claim["provider"]
     answer["request"] = {"reference": f"Claim/{claim['id']}"}
     answer["outcome"] = outcome
-    answer |= _disposition(findings, reason)
+    if claim.get("status") in _TAKEN_BACK:
+        answer |= bilingual("disposition", *(_WITHDRAWN if withdrawn else _CANCELLED))
+    else:
+        answer |= _disposition(findings, reason)
     lines = sorted({one.line for one in findings if one.line is not None})
     if lines:
         answer["item"] = [
@@ -254,6 +174,9 @@ def adjudication(finding: Finding) -> Resource:
 
 
 def _not_checkable(claim: Resource, facts: ClaimFacts) -> tuple[str, str, str] | None:
+    if claim.get("status") in _TAKEN_BACK:
+        # There is nothing left to check, and nobody has to do anything about it.
+        return None
     if claim.get("status") != "active":
         return (
             "not-active",

@@ -6,12 +6,20 @@ The extensions are those of mappings.xml130.claim; a Claim that came as plain FH
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from fhir_server.model.identifiers import BHYT, MA_LK, NS, code_system
+from fhir_server.model.identifiers import BHYT, MA_CSKCB, MA_LK, NS, code_system
 from fhir_server.operations.claim_rules.facts import Card, ClaimFacts, Line, Visit
-from fhir_server.operations.elements import as_object, identifier_of, moment, objects, period_days
+from fhir_server.operations.elements import (
+    as_object,
+    extension_of,
+    identifier_of,
+    moment,
+    objects,
+    period_days,
+)
 
 _PREFIX: Final = f"{NS}/StructureDefinition/"
 _KIND: Final = code_system("ma-loai-kcb")
@@ -20,12 +28,18 @@ _SELF_PAY: Final = "http://terminology.hl7.org/CodeSystem/coverage-selfpay"
 _SCALARS: Final = ("valueDecimal", "valueInteger", "valueUnsignedInt", "valuePositiveInt")
 
 _MOST_DIGITS: Final = 18
+_LASTING: Final = frozenset({"arrived", "triaged", "in-progress", "onleave"})
+_KIND_OF_CLASS: Final = {"IMP": "03", "ACUTE": "03", "NONAC": "03", "SS": "04"}
+NOWHERE: Final[Mapping[str, str]] = {}
 
 Resource = dict[str, Any]
 
 
 def facts_of(
-    claim: Resource, encounter: Resource | None, coverages: Mapping[str, Resource]
+    claim: Resource,
+    encounter: Resource | None,
+    coverages: Mapping[str, Resource],
+    facilities: Mapping[str, str] = NOWHERE,
 ) -> ClaimFacts:
     """Return a Claim as the rules see it.
 
@@ -33,35 +47,46 @@ def facts_of(
         claim: The Claim.
         encounter: The Encounter that it names.
         coverages: The Coverages that it names, by the reference as written.
+        facilities: Codes of facilities, by the reference as written.
     """
     insurances = list(objects(claim.get("insurance")))
     named = [(one, coverages.get(_text(one, "coverage", "reference"))) for one in insurances]
     insured = [(one, found) for one, found in named if not (found and is_self_pay(found))]
     return ClaimFacts(
         reference=f"Claim/{claim['id']}",
-        visit=visit_of(encounter, f"Claim/{claim['id']}") if encounter else _stated_visit(claim),
-        cards=tuple(_card(one, found) for one, found in insured if found is not None),
+        visit=visit_of(encounter, facilities) if encounter else _stated_visit(claim, facilities),
+        cards=tuple(
+            card for one, found in insured if found is not None for card in _cards(one, found)
+        ),
         lines=tuple(_line(item, n) for n, item in enumerate(objects(claim.get("item")), 1)),
         amounts=_sums(claim),
         insured=bool(insured),
     )
 
 
-def visit_of(encounter: Resource, claim: str = "") -> Visit:
-    """Return an Encounter as a visit: facility, form, start and end; nothing clinical."""
+def visit_of(encounter: Resource, facilities: Mapping[str, str] = NOWHERE) -> Visit:
+    """Return an Encounter as a visit: facility, key, form, start and end; nothing clinical.
+
+    Args:
+        encounter: The Encounter.
+        facilities: Codes of facilities, by the reference as written.
+    """
     period = as_object(encounter.get("period"))
+    start, end = moment(period.get("start")), moment(period.get("end"), last=True)
+    code, key = _key(encounter)
     return Visit(
-        reference=f"Encounter/{encounter['id']}",
-        claim=claim,
-        facility=_facility(encounter),
+        facility=code or _provider(encounter.get("serviceProvider"), facilities),
         kind=_kind(encounter),
-        start=moment(period.get("start")),
-        end=moment(period.get("end"), last=True),
+        start=start,
+        # One that is over and does not say when is known to have been there at its start only.
+        end=end if end or encounter.get("status") in _LASTING else start,
+        key=key,
+        reference=f"Encounter/{encounter.get('id', '')}",
     )
 
 
-def encounter_reference(claim: Resource) -> Resource | None:
-    """Return the Reference to the Encounter that a Claim is about: its first item's."""
+def named_encounter(claim: Resource) -> Resource | None:
+    """Return the Reference by which an element of a Claim names the visit: its first item's."""
     for item in objects(claim.get("item")):
         for element in objects(item.get("encounter")):
             return element
@@ -69,28 +94,23 @@ def encounter_reference(claim: Resource) -> Resource | None:
         element = as_object(extra.get("valueReference"))
         if str(element.get("reference", "")).rpartition("/")[0].endswith("Encounter"):
             return element
-    return next(
-        (
-            as_object(extra.get("valueReference"))
-            for extra in objects(claim.get("extension"))
-            if extra.get("url") == f"{_PREFIX}encounter"
-        ),
-        None,
-    )
+    return None
 
 
-def payers_of(claim: Resource, coverages: Iterable[Resource]) -> frozenset[str]:
-    """Return all that names the payer asked: the claim's insurer and its Coverages' payors."""
-    elements = [as_object(claim.get("insurer"))]
-    elements += [payor for one in coverages for payor in objects(one.get("payor"))]
-    names: set[str] = set()
-    for element in elements:
-        identifier = as_object(element.get("identifier"))
-        if identifier.get("value"):
-            names.add(f"{identifier.get('system', '')}|{identifier['value']}")
-        if element.get("reference"):
-            names.add(str(element["reference"]))
-    return frozenset(names)
+def encounter_reference(claim: Resource) -> Resource | None:
+    """Return the Reference to the Encounter that a Claim is about, from an extension at last."""
+    found = as_object(extension_of(claim, "encounter").get("valueReference"))
+    return named_encounter(claim) or found or None
+
+
+def unknown_facilities(encounters: Iterable[Resource], *providers: Any) -> list[Resource]:
+    """Return the References to facilities whose codes are not stated beside them."""
+    elements = [one.get("serviceProvider") for one in encounters if not _key(one)[0]]
+    return [
+        as_object(element)
+        for element in (*elements, *providers)
+        if _text(as_object(element), "reference") and not _provider(element, NOWHERE)
+    ]
 
 
 def is_self_pay(coverage: Resource) -> bool:
@@ -111,12 +131,21 @@ def _text(parent: Resource, *path: str) -> str:
     return node if isinstance(node, str) else ""
 
 
-def _facility(encounter: Resource) -> str:
+def _key(encounter: Resource) -> tuple[str, str]:
+    """MA_CSKCB and MA_LK of a visit; each "" where it is not stated."""
     for identifier in objects(encounter.get("identifier")):
-        if identifier.get("system") == MA_LK and "|" in str(identifier.get("value", "")):
-            return str(identifier["value"]).partition("|")[0]
-    provider = as_object(encounter.get("serviceProvider"))
-    return _text(provider, "identifier", "value") or _text(provider, "reference")
+        if identifier.get("system") == MA_LK and identifier.get("value"):
+            code, bar, key = str(identifier["value"]).partition("|")
+            return (code, key) if bar else ("", code)
+    return "", ""
+
+
+def _provider(element: Any, facilities: Mapping[str, str]) -> str:
+    provider = as_object(element)
+    identifier = as_object(provider.get("identifier"))
+    if identifier.get("system") == MA_CSKCB and identifier.get("value"):
+        return str(identifier["value"])
+    return facilities.get(_text(provider, "reference"), "")
 
 
 def _kind(encounter: Resource) -> str:
@@ -124,31 +153,41 @@ def _kind(encounter: Resource) -> str:
         for coding in objects(concept.get("coding")):
             if coding.get("system") == _KIND:
                 return str(coding.get("code", "")).zfill(2)
-    return "03" if _text(encounter, "class", "code") in {"IMP", "ACUTE", "NONAC"} else "01"
+    return _KIND_OF_CLASS.get(_text(encounter, "class", "code"), "01")
 
 
-def _stated_visit(claim: Resource) -> Visit:
+def _stated_visit(claim: Resource, facilities: Mapping[str, str]) -> Visit:
     period = as_object(claim.get("billablePeriod"))
     return Visit(
-        reference="",
-        claim=f"Claim/{claim['id']}",
-        facility=_text(claim, "provider", "identifier", "value"),
+        facility=_provider(claim.get("provider"), facilities),
         kind="01",
         start=moment(period.get("start")),
         end=moment(period.get("end"), last=True),
     )
 
 
-def _card(insurance: Resource, coverage: Resource) -> Card:
+def _cards(insurance: Resource, coverage: Resource) -> list[Card]:
     # A card is renewed under the same code: what the dossier stated on its day is asked first.
-    stated = next(
-        (one for one in objects(insurance.get("extension")) if one.get("url") == _CARD_PERIOD), None
-    )
-    start, end = period_days(stated.get("valuePeriod") if stated else coverage.get("period"))
-    return Card(f"Coverage/{coverage['id']}", card_code(coverage), start, end)
+    stated = [
+        days
+        for one in objects(insurance.get("extension"))
+        if (days := _stated_days(one)) is not None
+    ]
+    periods = stated or [period_days(coverage.get("period"))]
+    return [
+        Card(f"Coverage/{coverage['id']}", card_code(coverage), start, end)
+        for start, end in periods
+    ]
 
 
-_CARD_PERIOD: Final = f"{_PREFIX}card-period"
+def _stated_days(extension: Resource) -> tuple[date | None, date | None] | None:
+    if extension.get("url") == f"{_PREFIX}card-period":
+        return period_days(extension.get("valuePeriod"))
+    if extension.get("url") == f"{_PREFIX}card-dates":
+        # Dates in the wrong order are no Period; the dossier's two days, as it wrote them.
+        first, _, last = str(extension.get("valueString", "")).partition("/")
+        return period_days({"start": first, "end": last})
+    return None
 
 
 def _line(item: Resource, position: int) -> Line:

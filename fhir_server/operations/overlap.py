@@ -1,91 +1,88 @@
-"""Other visits of the same person at the same time: G01 and G07, as warnings at intake.
+"""Other visits of the same person at the same time: G01 and G07.
 
-Domain file, section 8.3: the same patient, facility and NGAY_VAO under another MA_LK (G01); in two
-places at once (G07). The claim check says the same with its evidence; here the sender hears of it.
+Domain file, section 8.3. Here the visits are read; what they mean together is
+`mappings.xml130.stays`, for the sender's receipt as for the claim's check.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from fhir_server.interactions.context import Context
 from fhir_server.model import codec
-from fhir_server.model.identifiers import MA_LK
-from fhir_server.model.primitives import date_range
-from fhir_server.search.expression import And, DateIs, InPatient, Prefix
+from fhir_server.model.identifiers import MA_CSKCB
+from fhir_server.model.primitives import micros
+from fhir_server.operations.claim_facts import unknown_facilities, visit_of
+from fhir_server.operations.claim_rules.facts import Visit
+from fhir_server.operations.compartment import local_name
+from fhir_server.operations.elements import identifier_of
+from fhir_server.search.expression import And, DateIs, Ids, InPatient, Not, Prefix
 from fhir_server.search.expression import Search as Find
+from fhir_server.search.values import MAX_TIME
 from mappings.xml130.record import RecordIssue
+from mappings.xml130.stays import are_two_places, is_twin
 
 Resource = dict[str, Any]
 
-_MOST: Final = 20
-_STAYS: Final = frozenset({"IMP", "ACUTE", "NONAC", "SS"})
-"""Encounter.class of the visit types 03, 04 and 09."""
+MOST_VISITS: Final = 200
+"""Visits of one patient that touch one visit's time; more than a life can hold."""
+
+_NEVER_WAS: Final = frozenset({"planned", "cancelled", "entered-in-error"})
 
 
 async def overlaps(
-    ctx: Context, patient_id: str, encounter: Resource, encounter_id: str, facility: str
+    ctx: Context, patient_id: str, encounter: Resource, encounter_id: str
 ) -> tuple[RecordIssue, ...]:
-    """Return warnings about other visits of this Patient in the time of this one.
+    """Return warnings about other visits of this Patient in the time of this one."""
+    own = visit_of({**encounter, "id": encounter_id})
+    others = await visits_beside(ctx, patient_id, own)
+    issues: list[RecordIssue] = []
+    if any(is_twin(own, other) for other in others):
+        issues.append(_G01)
+    if any(are_two_places(own, other) for other in others):
+        issues.append(_G07)
+    return tuple(issues)
 
-    At most twenty visits that touch its time are looked at.
+
+async def visits_beside(ctx: Context, patient_id: str, visit: Visit) -> list[Visit]:
+    """Return the Patient's other visits that touch the time of a visit, whoever was asked to pay.
+
+    Withdrawn, cancelled and planned ones are none.
     """
-    span = _span(encounter)
-    if span is None:
-        return ()
-    low, high = span
+    if visit.start is None:
+        return []
+    start = micros(visit.start)
+    end = micros(visit.end) if visit.end else MAX_TIME
     where = And((
         InPatient(frozenset({patient_id})),
-        DateIs("date", Prefix.GE, low, low),
-        DateIs("date", Prefix.LE, high, high),
+        DateIs("date", Prefix.GE, start, start),
+        DateIs("date", Prefix.LE, max(start, end), max(start, end)),
+        Not(Ids(frozenset({visit.reference.rpartition("/")[2]}))),
     ))
-    page = await ctx.store.search(Find((("Encounter", where),), count=_MOST))
-    issues: dict[str, RecordIssue] = {}
-    for version in page.versions:
-        if version.resource_id == encounter_id:
-            continue
-        other: Resource = codec.loads(version.body)
-        if other.get("status") in {"entered-in-error", "cancelled"}:
-            continue
-        if _facility(other) == facility:
-            if (there := _span(other)) and there[0] == low:
-                issues["G01"] = _G01
-        elif _two_places(encounter, other):
-            issues["G07"] = _G07
-    return tuple(issues.values())
+    page = await ctx.store.search(Find((("Encounter", where),), count=MOST_VISITS))
+    found: list[Resource] = [codec.loads_stored(version.body) for version in page.versions]
+    found = [one for one in found if one.get("status") not in _NEVER_WAS]
+    facilities = await facility_codes(ctx, unknown_facilities(found))
+    return [visit_of(one, facilities) for one in found]
 
 
-def _span(encounter: Resource) -> tuple[int, int] | None:
-    period = encounter.get("period") or {}
-    if "start" not in period:
-        return None
-    low = date_range(period["start"])[0]
-    high = date_range(period["end"])[1] if "end" in period else low
-    return low, max(low, high)
-
-
-def _facility(encounter: Resource) -> str:
-    for identifier in encounter.get("identifier", ()):
-        if identifier.get("system") == MA_LK:
-            return str(identifier.get("value", "")).partition("|")[0]
-    provider = encounter.get("serviceProvider", {}).get("identifier", {})
-    return str(provider.get("value", ""))
-
-
-def _is_stay(encounter: Resource) -> bool:
-    return encounter.get("class", {}).get("code") in _STAYS
-
-
-def _two_places(one: Resource, other: Resource) -> bool:
-    """Return whether two visits that touch are both stays, or one lies inside the other's stay."""
-    here, there = _span(one), _span(other)
-    if here is None or there is None or here[0] >= there[1] or there[0] >= here[1]:
-        return False
-    if _is_stay(one) and _is_stay(other):
-        return True
-    inside = there[0] <= here[0] and here[1] <= there[1]
-    around = here[0] <= there[0] and there[1] <= here[1]
-    return (_is_stay(other) and inside) or (_is_stay(one) and around)
+async def facility_codes(ctx: Context, references: Iterable[Resource]) -> dict[str, str]:
+    """Return the codes of the facilities that these References name, by the text as written."""
+    names = {
+        str(one["reference"]): name
+        for one in references
+        if (name := local_name(one, ctx.base_url)) is not None and name[0] == "Organization"
+    }
+    if not names:
+        return {}
+    versions = await ctx.store.read_many(list(names.values()))
+    return {
+        text: code
+        for text, version in zip(names, versions, strict=True)
+        if version is not None and not version.deleted
+        if (code := identifier_of(codec.loads_stored(version.body), MA_CSKCB))
+    }
 
 
 _G01: Final = RecordIssue(

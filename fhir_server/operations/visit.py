@@ -167,9 +167,7 @@ class Visit:
         if self.person.is_new:
             return ()
         (name, encounter), *_ = (one for one in self.own if one[0][0] == "Encounter")
-        return await overlaps(
-            self.ctx, self.person.patient_id, encounter, name[1], self.sending.facility
-        )
+        return await overlaps(self.ctx, self.person.patient_id, encounter, name[1])
 
 
 def _say(node: Any, said: dict[str, str]) -> None:

@@ -10,10 +10,10 @@ from mappings.xml130.condition import diagnosis_keys, key_of
 from mappings.xml130.coverage import (
     SELF_PAY_KEY,
     card_keys,
-    card_periods,
     is_insured,
     payer,
     self_pay,
+    stated_periods,
 )
 from mappings.xml130.draft import (
     Draft,
@@ -105,11 +105,11 @@ def claim(draft: Draft) -> None:
 
 
 def _insurance(draft: Draft, keys: list[str]) -> list[Element]:
-    periods = card_periods(draft.record.xml1)
+    stated = stated_periods(draft.record.xml1)
     return [
         # A card is renewed under the same code: what the dossier said of its day stays here.
         prune({
-            "extension": extensions(own("card-period", "Period", periods.get(key))),
+            "extension": stated.get(key),
             "sequence": n,
             "focal": n == 1,
             "coverage": draft.to(key),

@@ -54,6 +54,22 @@ def card_periods(xml1: Summary) -> dict[str, Element]:
     return periods
 
 
+def stated_periods(xml1: Summary) -> dict[str, list[Element]]:
+    """Return every period that a card is stated with, as extensions, by the key of its Coverage.
+
+    A card renewed during the stay may stand twice under one code.
+    """
+    stated: dict[str, list[Element]] = {}
+    for n, card in enumerate(cards_of(xml1)):
+        start, end = _nth(xml1.gt_the_tu, n), _nth(xml1.gt_the_den, n)
+        turned = _turned(xml1, n)
+        period = None if turned else prune({"start": dated(start), "end": dated(end)})
+        stated.setdefault(f"Coverage/{card}", []).extend(
+            extensions(own("card-period", "Period", period), own("card-dates", "String", turned))
+        )
+    return stated
+
+
 def is_insured(xml1: Summary) -> bool:
     """Whether the visit is one that a card pays for."""
     return bool(card_keys(xml1)) and xml1.ma_doituong_kcb != NOT_INSURED

@@ -14,9 +14,14 @@ from mappings.xml130 import arithmetic
 from mappings.xml130.arithmetic import Line
 from mappings.xml130.messages import say
 from mappings.xml130.record import Drug, Record, RecordIssue, Service
+from mappings.xml130.rules_person import NOT_INSURED, cards_of
 
 SERVICE_RATIOS: Final = frozenset(map(Decimal, (0, 10, 30, 33, 50, 80, 100)))
 OUTSIDE: Final = "2"
+TOTALS: Final = (
+    "T_THUOC", "T_VTYT", "T_TONGCHI_BV", "T_TONGCHI_BH", "T_BNTT", "T_BNCCT", "T_BHTT",
+    "T_NGUONKHAC", "T_BHTT_GDV",
+)  # fmt: skip
 _PLACES: Final = (
     ("SO_LUONG", 3),
     ("DON_GIA", 3),
@@ -68,8 +73,8 @@ def money(record: Record) -> Iterator[RecordIssue]:
     for row in record.lines:
         line = line_of(row)
         figures.append(line)
-        for name in arithmetic.wrong_in_line(line):
-            yield say("line-arithmetic", row.path(name))
+        for wrong in arithmetic.wrong_in_line(line):
+            yield say("line-arithmetic", row.path(wrong.field))
         yield from _scope_and_ratio(row, line)
     yield from _sums(record, figures)
 
@@ -90,10 +95,9 @@ def _scope_and_ratio(row: Drug | Service, line: Line) -> Iterator[RecordIssue]:
 
 def _sums(record: Record, figures: list[Line]) -> Iterator[RecordIssue]:
     xml1 = record.xml1
-    # An uninsured visit may come as its summary alone (letter 4395/BYT-KCB, 13/07/2023).
-    if not figures and not xml1.t_bhtt:
-        return
-    for name, expected in arithmetic.expected_sums(figures).items():
-        given: Decimal | None = getattr(xml1, name.lower())
-        if given is not None and abs(given - expected) > arithmetic.SUM_TOLERANCE:
-            yield say("sum", f"XML1.{name}")
+    stated = {
+        name: amount for name in TOTALS if (amount := getattr(xml1, name.lower())) is not None
+    }
+    cards = () if xml1.ma_doituong_kcb == NOT_INSURED else cards_of(xml1)
+    for wrong in arithmetic.wrong_sums(figures, stated, cards):
+        yield say("sum", f"XML1.{wrong.field}")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from mappings.xml130.card_period import Period, wrong_periods
 from mappings.xml130.code_tables import PROVINCE
 from mappings.xml130.messages import say
 from mappings.xml130.record import RecordIssue, Summary
@@ -21,7 +22,6 @@ CITIZEN: Final = re.compile(r"[0-9]{12}")
 ADULT: Final = 18
 OLDEST: Final = 130
 NEW_BORN: Final = timedelta(days=28)
-GRACE: Final = timedelta(days=15)
 NOT_INSURED: Final = "9"
 # A donor right after donation and a new-born right after birth have no card yet.
 _NO_CARD_YET: Final = frozenset({"1.6", "1.7"})
@@ -106,17 +106,20 @@ def cards(xml1: Summary) -> Iterator[RecordIssue]:
 
 def card_dates(xml1: Summary) -> Iterator[RecordIssue]:
     """G04: GT_THE_TU <= NGAY_VAO, GT_THE_DEN >= NGAY_RA - 15 days (NĐ 188/2025)."""
-    held = cards_of(xml1)
     start, end = xml1.ngay_vao, xml1.ngay_ra
-    if not held or start is None or end is None or xml1.ma_doituong_kcb == NOT_INSURED:
+    if start is None or end is None or xml1.ma_doituong_kcb == NOT_INSURED:
         return
-    day, last = start.date(), end.date() - GRACE
-    starts = [xml1.gt_the_tu[n] if n < len(xml1.gt_the_tu) else None for n in range(len(held))]
-    ends = [xml1.gt_the_den[n] if n < len(xml1.gt_the_den) else None for n in range(len(held))]
-    if all(one is not None and one > day for one in starts):
-        yield say("card-dates", "XML1.GT_THE_TU")
-    if all(one is not None and one < last for one in ends):
-        yield say("card-dates", "XML1.GT_THE_DEN")
+    for name in wrong_periods(card_days(xml1), start.date(), end.date()):
+        yield say("card-dates", f"XML1.{name}")
+
+
+def card_days(xml1: Summary) -> tuple[Period, ...]:
+    """Return GT_THE_TU and GT_THE_DEN of each card, in their order."""
+    starts, ends = xml1.gt_the_tu, xml1.gt_the_den
+    return tuple(
+        (starts[n] if n < len(starts) else None, ends[n] if n < len(ends) else None)
+        for n in range(len(cards_of(xml1)))
+    )
 
 
 def insured(xml1: Summary) -> Iterator[RecordIssue]:

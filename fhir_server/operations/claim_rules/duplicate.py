@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_server.operations.claim_rules.facts import ClaimFacts, Evidence, Finding
+from fhir_server.operations.claim_rules.facts import ClaimFacts, Evidence, Finding, references
+from mappings.xml130.stays import is_twin
 
 LAW: Final = "TT 12/2026/TT-BTC, Điều 10 khoản 1 (10)"
 
 
 def duplicate(claim: ClaimFacts, evidence: Evidence) -> list[Finding]:
     """Find other dossiers of this patient, at this facility, with this time of arrival."""
-    visit = claim.visit
-    twins = [
-        other
-        for other in evidence.visits
-        if other.reference != visit.reference
-        and other.facility == visit.facility
-        and visit.start is not None
-        and other.start == visit.start
-    ]
-    if not twins or not visit.facility:
+    twins = [other for other in evidence.visits if is_twin(claim.visit, other)]
+    if not twins:
         return []
     return [
         Finding(
@@ -31,11 +24,6 @@ def duplicate(claim: ClaimFacts, evidence: Evidence) -> list[Finding]:
             text_en="Duplicate: another dossier, with another key, has the same patient, facility"
             " and time of arrival.",
             amount=claim.asked,
-            evidence=tuple(
-                reference
-                for other in twins
-                for reference in (other.claim, other.reference)
-                if reference
-            ),
+            evidence=(claim.visit.reference, *references(twins)),
         )
     ]

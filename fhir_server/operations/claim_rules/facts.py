@@ -5,35 +5,32 @@ The names of amounts are the decree's (T_BHTT, THANH_TIEN_BV): QĐ 4750/QĐ-BYT,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
-from typing import Final, Literal
+from datetime import date
+from decimal import Decimal
+from typing import Literal
 
-ZERO: Final = Decimal(0)
-CENT: Final = Decimal("0.01")
-HUNDRED: Final = Decimal(100)
+from mappings.xml130.arithmetic import ZERO
+from mappings.xml130.stays import Stay
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Stay):
     """An Encounter, as far as a rule may know it: where, when and in which form.
 
     Attributes:
-        reference: `Encounter/…`.
+        reference: `Encounter/…`; "" of a visit of which no more than the fact may be told.
         claim: `Claim/…` that asks money for it; "" where there is none.
-        facility: The facility's code.
-        kind: MA_LOAI_KCB, two digits.
-        end: None while it lasts.
     """
 
-    reference: str
-    claim: str
-    facility: str
-    kind: str
-    start: datetime | None
-    end: datetime | None
+    reference: str = ""
+    claim: str = ""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a finding may say more of this visit than that there is one."""
+        return bool(self.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +92,16 @@ class ClaimFacts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is beside the claim: the same patient's other claimed visits that touch its time."""
+    """What is beside the claim: the same patient's other visits that touch its time."""
 
     visits: tuple[Visit, ...] = ()
+
+
+def references(visits: Iterable[Visit]) -> tuple[str, ...]:
+    """Return the references of the visits that may be shown, and of the claims for them."""
+    return tuple(
+        name for one in visits if one.is_shown for name in (one.claim, one.reference) if name
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +126,6 @@ class Finding:
     line: int | None = None
     field: str = ""
     severity: Literal["error", "warning"] = "error"
-
-
-def rounded(amount: Decimal) -> Decimal:
-    """Return an amount to two decimals, halves up: as the decree's tables round."""
-    return amount.quantize(CENT, ROUND_HALF_UP)
 
 
 def plain(amount: Decimal) -> Decimal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Context, localcontext
+from decimal import localcontext
 from typing import Final
 
 from fhir_server.operations.claim_rules.card import card
@@ -12,9 +12,7 @@ from fhir_server.operations.claim_rules.facts import ClaimFacts, Evidence, Findi
 from fhir_server.operations.claim_rules.line_arithmetic import line_arithmetic
 from fhir_server.operations.claim_rules.sums import sums
 from fhir_server.operations.claim_rules.two_places import two_places
-
-EXACT: Final = Context(prec=100)
-"""Digits enough for any product of two amounts and three ratios: nothing is rounded unasked."""
+from mappings.xml130.arithmetic import EXACT
 
 Rule = Callable[[ClaimFacts, Evidence], list[Finding]]
 

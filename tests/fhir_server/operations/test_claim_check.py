@@ -171,11 +171,11 @@ async def test_two_places_at_once_says_nothing_clinical(world: World) -> None:
     assert "Condition/" not in text
 
 
-@pytest.mark.parametrize("why", ["no claim", "another payer", "cancelled", "withdrawn"])
-async def test_a_visit_that_is_not_the_payers_business_is_no_evidence(
+@pytest.mark.parametrize("why", ["no claim", "another payer", "cancelled"])
+async def test_of_a_visit_that_is_not_the_payers_business_the_fact_alone_is_told(
     world: World, why: str
 ) -> None:
-    """What was not claimed from this payer, or was withdrawn, is neither counted nor named."""
+    """G07 is true whoever paid; facility, visit and claim of what others paid are not told."""
     other = record.claim("stay")
     if why == "another payer":
         await put_all(
@@ -184,17 +184,81 @@ async def test_a_visit_that_is_not_the_payers_business_is_no_evidence(
         other = record.claim("stay", "theirs", insurer=record.payer("PRIVATE-01"))
     if why == "cancelled":
         other["status"] = "cancelled"
-    there = stay()
-    if why == "withdrawn":
-        there[0]["status"] = "entered-in-error"
-    await put_all(world, *record.people(), *record.visit(), record.claim(), *there)
+    await put_all(world, *record.people(), *record.visit(), record.claim(), *stay())
     if why != "no claim":
         await put_all(world, other)
 
     for principal in (SYSTEM, BHXH):
         response = await check(world, "claim-v1", principal)
-        assert findings(response) == []
-        assert "stay" not in codec.dumps(response).decode()
+        assert findings(response) == [("G07", None, Decimal(8000))]
+        text = codec.dumps(response).decode()
+        assert evidence(response) == {"Encounter/v1"}
+        assert "stay" not in text
+        assert "79999" not in text
+
+
+@pytest.mark.parametrize("status", ["entered-in-error", "cancelled", "planned"])
+async def test_a_visit_that_never_was_is_no_evidence(world: World, status: str) -> None:
+    """What was withdrawn, called off or only planned puts nobody in two places."""
+    there = stay()
+    there[0]["status"] = status
+    await put_all(
+        world, *record.people(), *record.visit(), record.claim(), *there, record.claim("stay")
+    )
+
+    assert findings(await check(world, "claim-v1", BHXH)) == []
+
+
+def evidence(response: Resource) -> set[str]:
+    """Return every reference that a finding rests on."""
+    return {
+        part["valueReference"]["reference"]
+        for one in response.get("adjudication", [])
+        for part in one["extension"][0]["extension"]
+        if part["url"] == "evidence"
+    }
+
+
+async def test_all_evidence_can_be_read_by_the_payer(world: World) -> None:
+    """Two cards of two payers: what one of them may not read is not named to both."""
+    theirs = record.coverage(
+        "theirs",
+        payor=[record.payer("PRIVATE-01")],
+        period={"start": "2020-01-01", "end": "2020-12-31"},
+    )
+    ours = record.coverage(period={"start": "2020-01-01", "end": "2020-12-31"})
+    both = record.claim()
+    both["insurance"].append({
+        "sequence": 2,
+        "focal": False,
+        "coverage": {"reference": "Coverage/theirs"},
+    })
+    await put_all(world, *record.people(), theirs, ours, *record.visit(), both)
+    await put_all(world, *stay(), record.claim("stay"))
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert [rule for rule, _, _ in findings(response)] == ["G04", "G07"]
+    assert evidence(response) == {"Encounter/v1"}
+
+
+async def test_a_check_in_at_the_same_facility_is_neither_twin_nor_elsewhere(world: World) -> None:
+    """A stay that names its facility by the Organization alone is at the same place."""
+    checked_in = record.encounter(
+        "in",
+        "2023-11-20T08:15:00+07:00",
+        None,
+        status="in-progress",
+        identifier=[],
+        type=[],
+    ) | {"class": {"code": "IMP"}}
+    del checked_in["identifier"], checked_in["type"]
+    await put_all(world, *record.people(), *record.visit(), record.claim(), checked_in)
+
+    assert findings(await check(world, "claim-v1", BHXH)) == []
+
+    await put_all(world, checked_in | {"serviceProvider": {"reference": "Organization/org-79999"}})
+    assert [rule for rule, _, _ in findings(await check(world, "claim-v1", BHXH))] == ["G07"]
 
 
 async def test_another_payers_claim_is_not_there(world: World) -> None:
@@ -210,13 +274,36 @@ async def test_another_payers_claim_is_not_there(world: World) -> None:
     assert texts[0] == texts[1]
 
 
-async def test_a_cancelled_claim_is_an_error(world: World) -> None:
-    """A claim that cannot be checked has the outcome error, and says why."""
-    await put_all(world, *record.people(), *record.visit(), record.claim(status="cancelled"))
+@pytest.mark.parametrize("withdrawn", [True, False], ids=["visit withdrawn", "claim alone"])
+async def test_a_cancelled_claim_has_no_finding_and_says_why(
+    world: World, *, withdrawn: bool
+) -> None:
+    """Withdrawn, there is nothing to find: complete, and a disposition in both languages."""
+    claim = change(record.claim(status="cancelled"), "t-bhtt", "9000")
+    there = record.visit()
+    if withdrawn:
+        there[0]["status"] = "entered-in-error"
+    twin = (*record.visit("v2"), record.claim("v2"))
+    await put_all(world, *record.people(), *there, claim, *twin)
 
     response = await check(world, "claim-v1")
 
-    assert response["outcome"] == "error"
+    assert (response["outcome"], findings(response)) == ("complete", [])
+    assert "thu hồi" in response["disposition"]
+    assert "đợt khám" in response["disposition"].lower() or not withdrawn
+    translation = response["_disposition"]["extension"][0]["extension"]
+    assert any("withdrawn" in one.get("valueString", "") for one in translation)
+    assert "error" not in response
+    assert [i for i in validate(response) if i.severity == "error"] == []
+
+
+async def test_a_draft_cannot_be_checked(world: World) -> None:
+    """A claim that is not made yet has the outcome error, and says why."""
+    await put_all(world, *record.people(), *record.visit(), record.claim(status="draft"))
+
+    response = await check(world, "claim-v1")
+
+    assert (response["outcome"], findings(response)) == ("error", [])
     assert response["error"][0]["code"]["coding"][0]["code"] == "not-active"
     assert [i for i in validate(response) if i.severity == "error"] == []
 

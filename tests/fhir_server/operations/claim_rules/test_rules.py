@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,12 +22,12 @@ from fhir_server.operations.claim_rules.facts import (
     Visit,
     dong,
     plain,
-    rounded,
 )
-from fhir_server.operations.claim_rules.line_arithmetic import check, line_arithmetic, splits
+from fhir_server.operations.claim_rules.line_arithmetic import figures, line_arithmetic
 from fhir_server.operations.claim_rules.sums import sums
 from fhir_server.operations.claim_rules.table import RULES, adjudicate
 from fhir_server.operations.claim_rules.two_places import two_places
+from mappings.xml130.arithmetic import rounded, splits, wrong_in_line
 
 
 def at(text: str | None) -> datetime | None:
@@ -42,7 +43,9 @@ def visit(
     kind: str = "01",
 ) -> Visit:
     """A visit."""
-    return Visit(f"Encounter/{name}", f"Claim/{name}", facility, kind, at(start), at(end))
+    return Visit(
+        facility, kind, at(start), at(end), f"LK-{name}", f"Encounter/{name}", f"Claim/{name}"
+    )
 
 
 def amounts(**values: str | int) -> dict[str, Decimal]:
@@ -72,8 +75,9 @@ def rules(found: list[Any]) -> list[tuple[str, Decimal]]:
         (visit("v1"), False),
         (visit("v2", start="11-20 08:16"), False),
         (visit("v2", facility="79999"), False),
+        (replace(visit("v2"), key=""), False),
     ],
-    ids=["same arrival", "other end", "itself", "a minute later", "another facility"],
+    ids=["same arrival", "other end", "itself", "a minute later", "another facility", "no key"],
 )
 def test_g01_finds_the_same_arrival_at_the_same_facility(other: Visit, *, found: bool) -> None:
     """Patient, facility and arrival equal under another key is a duplicate."""
@@ -105,7 +109,9 @@ INSIDE = visit(start="11-10 08:00", end="11-10 09:00")
         ([days("2026-01-01", "2026-12-31")], visit(), False),
         ([days("2026-11-20", "2026-11-20")], visit(), False),
         ([days("2026-11-21", "2026-12-31")], visit(), True),
-        ([days("2025-01-01", "2026-11-19")], visit(), True),
+        ([days("2025-01-01", "2026-11-19")], visit(), False),
+        ([days("2025-01-01", "2026-11-05")], visit(), False),
+        ([days("2025-01-01", "2026-11-04")], visit(), True),
         ([days(None, None)], visit(), False),
         ([days("2026-01-01", "9999-12-31")], visit(), False),
         ([days("2026-01-01", "2026-11-05")], STAY, False),
@@ -120,6 +126,8 @@ INSIDE = visit(start="11-10 08:00", end="11-10 09:00")
         "that day alone",
         "from tomorrow",
         "to yesterday",
+        "to 15 days before",
+        "to 16 days before",
         "no dates stated",
         "without end",
         "ends 15 days before discharge",
@@ -133,7 +141,7 @@ INSIDE = visit(start="11-10 08:00", end="11-10 09:00")
 def test_g04_asks_the_arrival_and_fifteen_days_more(
     cards: list[Card], own: Visit, *, found: bool
 ) -> None:
-    """A card holds on the arrival; if it ends during the stay, 15 days more are paid."""
+    """GT_THE_TU <= date(NGAY_VAO) and GT_THE_DEN >= date(NGAY_RA) - 15 days."""
     findings = card(claim(own, cards=tuple(cards)), Evidence())
 
     assert rules(findings) == ([("G04", Decimal(8000))] if found else [])
@@ -155,6 +163,9 @@ def test_g04_is_not_for_those_who_pay_themselves() -> None:
         (STAY, visit("o", "11-10 08:00", "11-12 08:00", "79999", "03"), True),
         (STAY, visit("o", "11-20 10:00", "11-25 08:00", "79999", "03"), False),
         (STAY, visit("o", "11-20 09:59", "11-25 08:00", "79999", "09"), True),
+        (STAY, visit("o", "11-10 08:00", "11-12 08:00", "", "03"), False),
+        (visit(start="11-01 08:00"), visit("o", "11-20 09:50", None, "79999", "04"), False),
+        (visit(kind="02"), visit("o", "11-20 08:15", None, "79999", "04"), False),
         (STAY, visit("o", "11-10 08:00", "11-10 09:00", "79999", "01"), True),
         (INSIDE, visit("o", "11-01 08:00", None, "79999", "03"), True),
         (STAY, visit("o", "11-01 07:00", "11-01 08:30", "79999", "01"), False),
@@ -168,6 +179,9 @@ def test_g04_is_not_for_those_who_pay_themselves() -> None:
         "two stays",
         "a transfer",
         "stays that overlap by a minute",
+        "a place that is not known",
+        "admitted when the visit ended",
+        "drugs fetched at the minute of admission",
         "an out-patient visit inside the stay",
         "inside a stay that still lasts",
         "begun before the stay",
@@ -185,6 +199,18 @@ def test_g07_finds_two_places_at_once(own: Visit, other: Visit, *, found: bool) 
     assert rules(findings) == ([("G07", Decimal(8000))] if found else [])
     assert all(reference.partition("/")[0] in {"Claim", "Encounter"}
                for one in findings for reference in one.evidence)  # fmt: skip
+
+
+def test_g07_says_no_more_than_the_fact_of_what_may_not_be_shown() -> None:
+    """A visit without a reference is counted; neither its place nor its name is told."""
+    hidden = replace(
+        visit("o", "11-10 08:00", "11-12 08:00", "79999", "03"), reference="", claim=""
+    )
+
+    (finding,) = two_places(claim(STAY), Evidence((hidden,)))
+
+    assert finding.evidence == ("Encounter/v1",)
+    assert "79999" not in finding.text_vi + finding.text_en
 
 
 # G18
@@ -221,7 +247,7 @@ def test_g18_the_annexs_worked_example() -> None:
         ),
     )  # fmt: skip
 
-    assert check(example) == {}
+    assert wrong_in_line(figures(example)) == ()
     (_, case_b) = splits(Decimal(10000000), Decimal(3500000), Decimal(80), Decimal(3000000))
     assert (case_b.fund, case_b.copayment, case_b.patient) == (2800000, 700000, 3500000)
 
@@ -310,7 +336,7 @@ def test_g18_a_line_reckoned_by_the_formulas_is_right(
         },
     )
 
-    assert check(line) == {}
+    assert wrong_in_line(figures(line)) == ()
     assert split.patient + split.copayment + split.fund + aid == total
 
 
