@@ -1,3 +1,3 @@
 """What holds for every run of the tests, wherever it starts: the rule of skips, and the data."""
 
-pytest_plugins = ("tests.data", "tests.skips")
+pytest_plugins = ("tests.data", "tests.skips", "tests.sizes")

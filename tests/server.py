@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,10 +20,19 @@ COMMAND = (sys.executable, "-m", "fhir_server")
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of loopback that nobody listens on now.
+
+    It is below the ports that Linux gives to clients (from 32768): a client that calls a killed
+    server's port could be given that very port, be connected to itself, and keep the server out.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass(slots=True)
@@ -61,6 +72,8 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
+        # A test that fails may not come to its `stop`; no server outlives the tests.
+        atexit.register(self.process.kill)
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -26,6 +26,7 @@ from tests.contracts.making import (
     put,
     turned,
 )
+from tests.sizes import seeds
 
 KEYS = [
     (kind, Sort(one.param, one.kind, descending=descending))
@@ -33,7 +34,7 @@ KEYS = [
     for one in (*SORTS[kind], *EVERYWHERE)
     for descending in (False, True)
 ]
-SEEDS = range(10)
+SEEDS = seeds(10)
 
 
 def _named(case: object) -> str | None:

@@ -27,6 +27,7 @@ from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
 from tests.contracts.making import START, made, patient, put, walk
 from tests.contracts.test_store_agree import _batch, _committed, _found
+from tests.sizes import seeds
 
 
 def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +53,7 @@ def _gathers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("way", [_walks, _falls_back, _gathers])
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("seed", seeds(4, 100))
 async def test_every_way_finds_the_same(
     seed: int, way: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
