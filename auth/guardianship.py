@@ -53,10 +53,7 @@ def today(now: datetime) -> date:
 
 def _has_number(related_person: Mapping[str, Any], number: str) -> bool:
     return any(
-        identifiers.DRAFT_SYSTEMS.get(item.get("system", ""), item.get("system"))
-        == identifiers.CCCD
-        and item.get("value") == number
-        and item.get("use") != "old"
+        identifiers.identified(item) == (identifiers.CCCD, number) and item.get("use") != "old"
         for item in related_person.get("identifier") or ()
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, Final
 
 SID: Final = "http://fhir.hl7.org.vn/core/sid"
 
@@ -45,7 +48,8 @@ _NAMED_ALIKE: Final = (
 DRAFT_SYSTEMS: Final[dict[str, str]] = {
     # Contract 7: the draft's systems are accepted, so every name of ours under its base too.
     **{DRAFT + system.removeprefix(SID): system for system in _NAMED_ALIKE},
-    # The draft's "citizen_id" is the old identity card, its "national_id" the 12-digit number.
+    # The draft's "citizen_id" is the old identity card, its "national_id" the 12-digit number;
+    # they are taken for one another, so that a value's shape decides (`meanings`).
     f"{DRAFT}/citizen_id": CMND,
     f"{DRAFT}/national_id": CCCD,
     f"{DRAFT}/insurance_number": BHYT,
@@ -54,6 +58,43 @@ DRAFT_SYSTEMS: Final[dict[str, str]] = {
     f"{DRAFT}/provider-medical-license-number": CCHN,
 }
 """The Ministry draft's systems, accepted on input as the ones they mean."""
+
+_CARDS: Final = frozenset({f"{DRAFT}/citizen_id", f"{DRAFT}/national_id"})
+_CCCD_SHAPE: Final = re.compile(r"\d{12}", re.ASCII).fullmatch
+_CMND_SHAPE: Final = re.compile(r"\d{9}", re.ASCII).fullmatch
+
+
+def plain(system: str, value: str) -> str:
+    """Return a value as it is compared: blanks or wide digits make no other citizen's number."""
+    if system != CCCD or (value.isascii() and value.isalnum()):
+        return value
+    return unicodedata.normalize("NFKC", value).strip()
+
+
+def meanings(system: str, value: str = "") -> tuple[str, ...]:
+    """Return the systems of ours that a system may mean for a value.
+
+    Of the draft's two cards the value's shape says which it is: 12 digits S/cccd, 9 digits
+    S/cmnd; of another shape it may be either, first the one that its name means.
+    """
+    meant = DRAFT_SYSTEMS.get(system, system)
+    if system not in _CARDS:
+        return (meant,)
+    shape = plain(CCCD, value)
+    if _CCCD_SHAPE(shape):
+        return (CCCD,)
+    if _CMND_SHAPE(shape):
+        return (CMND,)
+    return (meant, CMND if meant == CCCD else CCCD)
+
+
+def identified(identifier: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the system and value of an Identifier as they are compared: "" where absent."""
+    system, value = identifier.get("system"), identifier.get("value")
+    text = value if isinstance(value, str) else ""
+    meant = meanings(system, text)[0] if isinstance(system, str) else ""
+    return meant, plain(meant, text)
+
 
 NS: Final = "https://fhir-server.example/fhir"
 """The project's own namespace, until an authority assigns one."""

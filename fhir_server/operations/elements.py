@@ -7,7 +7,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from fhir_server.model.identifiers import MA_CSKCB, extension
+from fhir_server.model.identifiers import MA_CSKCB, extension, identified
 from fhir_server.model.primitives import date_range, from_micros
 from fhir_server.operations.book.values import Coded
 
@@ -68,8 +68,9 @@ def name_of(person: Resource) -> str:
 def identifier_of(resource: Resource, system: str) -> str:
     """Return the value of a resource's identifier in a system, or ""; old ones do not count."""
     for one in objects(resource.get("identifier")):
-        if one.get("system") == system and one.get("use") != "old":
-            return str(one.get("value", ""))
+        named, value = identified(one)
+        if named == system and one.get("use") != "old":
+            return value
     return ""
 
 

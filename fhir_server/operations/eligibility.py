@@ -14,7 +14,7 @@ from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.narrow import both, where_shown
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
-from fhir_server.model.identifiers import BHYT, CCCD, DRAFT_SYSTEMS, code_system
+from fhir_server.model.identifiers import BHYT, CCCD, code_system, identified
 from fhir_server.model.outcome import Invalid, InvalidValue, MissingRequired
 from fhir_server.model.primitives import VIETNAM, format_instant
 from fhir_server.operations.claim_facts import card_code
@@ -151,8 +151,7 @@ async def _coverages(ctx: Context, element: Resource) -> list[Resource]:
 
 
 def _system(identifier: Resource) -> str:
-    system = str(identifier.get("system", ""))
-    return DRAFT_SYSTEMS.get(system, system)
+    return identified(identifier)[0]
 
 
 async def _is_of(ctx: Context, coverage: Resource, patient: Resource) -> bool:
@@ -168,9 +167,7 @@ async def _is_of(ctx: Context, coverage: Resource, patient: Resource) -> bool:
     if version is None or version.deleted:
         return False
     numbers = objects(codec.loads(version.body).get("identifier"))
-    return any(
-        one.get("system") == CCCD and one.get("value") == identifier.get("value") for one in numbers
-    )
+    return identified(identifier) in map(identified, numbers)
 
 
 def _in_force(coverage: Resource, day: date) -> bool:

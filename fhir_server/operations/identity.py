@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fhir_server.model import identifiers
-from fhir_server.model.identifiers import BHYT, CCCD, DRAFT_SYSTEMS, NS, code_system
+from fhir_server.model.identifiers import BHYT, CCCD, NS, code_system, identified
 from fhir_server.search.fold import fold
 
 Resource = dict[str, Any]
@@ -61,17 +61,16 @@ def folded_name(text: str) -> str:
 
 def system_of(identifier: Resource) -> str:
     """Return an identifier's system, a Ministry draft's as the one it means."""
-    system = identifier.get("system")
-    return DRAFT_SYSTEMS.get(system, system) if isinstance(system, str) else ""
+    return identified(identifier)[0]
 
 
 def identity_of(patient: Resource) -> Identity:
     """Return what a Patient says of who it is."""
     by_system: dict[str, list[str]] = {}
     for identifier in patient.get("identifier", ()):
-        value = identifier.get("value")
-        if isinstance(value, str):
-            by_system.setdefault(system_of(identifier), []).append(value)
+        system, value = identified(identifier)
+        if value:
+            by_system.setdefault(system, []).append(value)
     numbers = by_system.get(CCCD, [])
     return Identity(
         number=numbers[0] if numbers else "",
@@ -122,11 +121,8 @@ def differs_in_sex(one: Identity, other: Identity) -> bool:
 
 def numbers_of(patient: Resource) -> tuple[str, ...]:
     """Return the citizen numbers that a Patient carries."""
-    return tuple(
-        str(identifier["value"])
-        for identifier in patient.get("identifier", ())
-        if system_of(identifier) == CCCD and "value" in identifier
-    )
+    found = map(identified, patient.get("identifier", ()))
+    return tuple(value for system, value in found if system == CCCD and value)
 
 
 def without_number(patient: Resource, number: str) -> Resource:
@@ -134,7 +130,7 @@ def without_number(patient: Resource, number: str) -> Resource:
     left = [
         identifier
         for identifier in patient.get("identifier", ())
-        if not (system_of(identifier) == CCCD and identifier.get("value") == number)
+        if identified(identifier) != (CCCD, number)
     ]
     return _put(patient, "identifier", left)
 
@@ -215,9 +211,8 @@ _WHO: Final = frozenset({"name", "birthDate", "_birthDate", "gender", "active"})
 
 
 def _union_of_identifiers(existing: list[Resource], incoming: list[Resource]) -> list[Resource]:
-    known = {(system_of(identifier), identifier.get("value")) for identifier in existing}
-    new = [i for i in incoming if (system_of(i), i.get("value")) not in known]
-    return [*existing, *new]
+    known = set(map(identified, existing))
+    return [*existing, *(one for one in incoming if identified(one) not in known)]
 
 
 def _who_completed(existing: Resource, incoming: Resource) -> Resource:

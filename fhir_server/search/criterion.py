@@ -15,7 +15,7 @@ from typing import Final
 
 from fhir_server.model import primitives
 from fhir_server.model.definitions import RESOURCE_TYPES
-from fhir_server.model.identifiers import DRAFT_SYSTEMS, MA_LK
+from fhir_server.model.identifiers import MA_LK, meanings, plain
 from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
 from fhir_server.search.expression import (
     EVERYTHING,
@@ -168,11 +168,6 @@ def _id(asked: Asked, value: str) -> Expression:
 # --- token, string, uri ------------------------------------------------------------------
 
 
-def _system(text: str) -> str:
-    system = unescaped(text)
-    return DRAFT_SYSTEMS.get(system, system)
-
-
 def _token(asked: Asked, value: str) -> Expression:
     _modifier_is_among(asked, "not", "text", "of-type")
     if asked.modifier == "text":
@@ -182,18 +177,24 @@ def _token(asked: Asked, value: str) -> Expression:
     return token(asked, asked.parameter.code, value)
 
 
-def token(asked: Asked, code: str, value: str) -> TokenIs:
+def token(asked: Asked, code: str, value: str) -> TokenIs | Or:
     """Return what a token's value asks: `system|code`, `|code`, `code` or `system|`."""
     head, *rest = split(value, "|", 1)
     if not rest:
         return TokenIs(code, None, _plain(asked, unescaped(head)))
-    system, tail = _system(head), rest[0]
+    tail = rest[0]
+    wanted = unescaped(tail)
+    systems = meanings(unescaped(head), wanted)
     # Contract, section 7: the value of S/ma-lk has a bar of its own.
-    if system != MA_LK and len(split(tail, "|")) > 1:
+    if systems[0] != MA_LK and len(split(tail, "|")) > 1:
         raise asked.refused("system|code; a bar within a code is written \\|")
-    if not (system or tail):
+    codes = [exact(plain(system, wanted)) for system in systems]
+    if not all(codes) and (tail or not head):
         raise asked.refused("system|code")
-    return TokenIs(code, system, exact(unescaped(tail)) if tail else None)
+    found = tuple(
+        TokenIs(code, system, one or None) for system, one in zip(systems, codes, strict=True)
+    )
+    return found[0] if len(found) == 1 else Or(found)
 
 
 def _plain(asked: Asked, code: str) -> str:

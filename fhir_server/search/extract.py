@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from fhir_server.model.identifiers import CCCD, CCHN, DRAFT_SYSTEMS, MA_CSKCB, MA_LK
+from fhir_server.model.identifiers import CCCD, CCHN, MA_CSKCB, MA_LK, identified
 from fhir_server.search.compile import compiled
 from fhir_server.search.sink import Sink
 from fhir_server.search.values import IndexValues
@@ -37,16 +37,16 @@ def unique_keys(resource: dict[str, Any]) -> tuple[str, ...]:
     return unique(resource) if unique else ()
 
 
-def _numbers(resource: dict[str, Any], system: str) -> Iterator[dict[str, Any]]:
+def _numbers(resource: dict[str, Any], wanted: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for identifier in resource.get("identifier", ()):
-        given = identifier.get("system", "")
-        if DRAFT_SYSTEMS.get(given, given) == system and identifier.get("value"):
-            yield identifier
+        system, value = identified(identifier)
+        if system == wanted and value:
+            yield value, identifier
 
 
 def _held(system: str) -> Callable[[dict[str, Any]], tuple[str, ...]]:
     def keys(resource: dict[str, Any]) -> tuple[str, ...]:
-        found = (f"{system}|{item['value']}" for item in _numbers(resource, system))
+        found = (f"{system}|{value}" for value, _ in _numbers(resource, system))
         return tuple(dict.fromkeys(found))
 
     return keys
@@ -56,7 +56,7 @@ def _of_patient(resource: dict[str, Any]) -> tuple[str, ...]:
     # Contract, section 6: at most one active Patient holds a citizen's number.
     if resource.get("active") is False:
         return ()
-    numbers = (item["value"] for item in _numbers(resource, CCCD) if item.get("use") != "old")
+    numbers = (value for value, item in _numbers(resource, CCCD) if item.get("use") != "old")
     return tuple(dict.fromkeys(f"{CCCD}|{number}" for number in numbers))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fhir_server.model import definitions
-from fhir_server.model.identifiers import DRAFT_SYSTEMS
+from fhir_server.model.identifiers import identified
 from fhir_server.search import ranges
 from fhir_server.search.fold import exact, fold
 from fhir_server.search.place import located, type_named, versioned
@@ -58,16 +58,14 @@ def _identifier(param: str) -> Extract:
     typed = of_type(param)
 
     def extract(value: Any, out: Sink) -> None:
-        number = value.get("value")
-        system = value.get("system", "")
-        system = DRAFT_SYSTEMS.get(system, system)
+        system, number = identified(value)
         kind = value.get("type")
         if kind is None:
-            if number is not None or system:
-                out.append(TokenValue(param, system, exact(number or "")))
+            if number or system:
+                out.append(TokenValue(param, system, exact(number)))
             return
         text = fold(kind.get("text", ""))
-        out.append(TokenValue(param, system, exact(number or ""), text))
+        out.append(TokenValue(param, system, exact(number), text))
         for coding in kind.get("coding", ()):
             code = f"{coding.get('code', '')}|{number}"
             out.append(TokenValue(typed, coding.get("system", ""), code))

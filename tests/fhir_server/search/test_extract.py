@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fhir_server.model.definitions import RESOURCE_TYPES
-from fhir_server.model.identifiers import BHYT, CCCD, CCHN, DRAFT, MA_CSKCB, MA_LK
+from fhir_server.model.identifiers import BHYT, CCCD, CCHN, CMND, DRAFT, MA_CSKCB, MA_LK
 from fhir_server.search.compile import compiled
 from fhir_server.search.extract import index_values, unique_keys
 from fhir_server.search.values import (
@@ -30,6 +30,10 @@ BASE_URL = "http://127.0.0.1:8080/fhir"
 DAY = 86_400_000_000
 MAY_DAY = 1714496400000000
 """2024-05-01T00:00:00+07:00."""
+
+N12 = "032655908430"
+WIDE = "".join(chr(ord(digit) + 0xFEE0) for digit in N12)
+"""A citizen's number, and the same in full-width digits."""
 
 LINK = [{"other": {"reference": "Patient/q"}, "type": "seealso"}]
 
@@ -84,6 +88,26 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
         {"identifier": [{"system": f"{DRAFT}/national_id", "value": "001"}]},
         "identifier",
         [T("identifier", CCCD, "001")],
+    ),
+    (
+        "Patient",
+        {
+            "identifier": [
+                {"system": f"{DRAFT}/citizen_id", "value": N12},
+                {"system": f"{DRAFT}/national_id", "value": "123456789"},
+                {"system": f"{DRAFT}/citizen_id", "value": "B1"},
+                {"system": CCCD, "value": f"{WIDE} "},
+                {"system": BHYT, "value": f"{N12} "},
+            ]
+        },
+        "identifier",
+        [
+            T("identifier", CCCD, N12),
+            T("identifier", CMND, "123456789"),
+            T("identifier", CMND, "B1"),
+            T("identifier", CCCD, N12),
+            T("identifier", BHYT, f"{N12} "),
+        ],
     ),
     (
         "Patient",
@@ -498,6 +522,12 @@ def _holding(resource_type: str, *identifiers: dict[str, str], **more: Any) -> d
         (_holding("Patient", {"system": BHYT, "value": "1"}), []),
         (_holding("Patient", {"system": f"{DRAFT}/national_id", "value": "1"}), [f"{CCCD}|1"]),
         (_holding("Patient", {"system": f"{DRAFT}/citizen_id", "value": "1"}), []),
+        (_holding("Patient", {"system": f"{DRAFT}/citizen_id", "value": N12}), [f"{CCCD}|{N12}"]),
+        (_holding("Patient", {"system": f"{DRAFT}/national_id", "value": "123456789"}), []),
+        (_holding("Patient", {"system": CCCD, "value": f" {N12} "}), [f"{CCCD}|{N12}"]),
+        (_holding("Patient", {"system": CCCD, "value": WIDE}), [f"{CCCD}|{N12}"]),
+        (_holding("Patient", {"system": CCCD, "value": " "}), []),
+        (_holding("Organization", {"system": MA_CSKCB, "value": WIDE}), [f"{MA_CSKCB}|{WIDE}"]),
         (
             _holding("Patient", *[{"system": CCCD, "value": one} for one in "112"]),
             [f"{CCCD}|1", f"{CCCD}|2"],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.model.definitions import RESOURCE_TYPES
-from fhir_server.model.identifiers import CCCD, DRAFT, MA_LK, PAYER
+from fhir_server.model.identifiers import BHYT, CCCD, CMND, DRAFT, MA_LK, PAYER
 from fhir_server.model.outcome import FhirError, InvalidValue, TooCostly, UnsupportedParameter
 from fhir_server.model.primitives import date_range, micros
 from fhir_server.search.expression import (
@@ -40,6 +40,10 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.parameters import parameters
 from fhir_server.search.query import Include, Query, parse, parse_criteria
+
+NINE, TWELVE = "123456789", "032655908430"
+WIDE = "".join(chr(ord(digit) + 0xFEE0) for digit in TWELVE)
+"""The same number in full-width digits."""
 
 BASE_URL = "http://127.0.0.1:8080/fhir"
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -90,7 +94,24 @@ ASKED: list[tuple[str, str, Expression]] = [
     ("Patient", "gender=a&gender=b", And((_token("gender", "a"), _token("gender", "b")))),
     ("Patient", "gender:missing=true", _missing("gender")),
     ("Patient", "active=true", _token("active", "true")),
-    ("Patient", f"identifier={DRAFT}/national_id|1", _token("identifier", "1", CCCD)),
+    ("Patient", f"identifier={DRAFT}/national_id|{NINE}", _token("identifier", NINE, CMND)),
+    ("Patient", f"identifier={DRAFT}/citizen_id|{NINE}", _token("identifier", NINE, CMND)),
+    ("Patient", f"identifier={DRAFT}/national_id|{TWELVE}", _token("identifier", TWELVE, CCCD)),
+    ("Patient", f"identifier={DRAFT}/citizen_id|{TWELVE}", _token("identifier", TWELVE, CCCD)),
+    (
+        "Patient",
+        f"identifier={DRAFT}/citizen_id|1",
+        Or((_token("identifier", "1", CMND), _token("identifier", "1", CCCD))),
+    ),
+    (
+        "Patient",
+        f"identifier={DRAFT}/national_id|",
+        Or((_token("identifier", None, CCCD), _token("identifier", None, CMND))),
+    ),
+    ("Patient", f"identifier={CCCD}| {TWELVE} ", _token("identifier", TWELVE, CCCD)),
+    ("Patient", f"identifier={CCCD}|{WIDE}", _token("identifier", TWELVE, CCCD)),
+    ("Patient", f"identifier={DRAFT}/citizen_id|{WIDE}", _token("identifier", TWELVE, CCCD)),
+    ("Patient", f"identifier={BHYT}|{WIDE}", _token("identifier", WIDE, BHYT)),
     ("Patient", "identifier=Nguye\u0302\u0303n", _token("identifier", "Nguyễn")),
     ("Patient", "identifier:of-type=s|MR|1", _token("identifier:of-type", "MR|1", "s")),
     ("Encounter", f"identifier={MA_LK}|01|L|1", _token("identifier", "01|L|1", MA_LK)),
