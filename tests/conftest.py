@@ -22,7 +22,7 @@ from fhir_server.model.outcome import LoginRequired
 from fhir_server.rest.routes import fhir_app
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Store
-from fhir_server.store.sqlite.store import SqliteStore
+from tests.contracts.conftest import STORES
 
 BASE = "http://testserver/fhir"
 FACILITY = Principal(
@@ -138,10 +138,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """The store in memory, or the one that the variable STORE names."""
-    if os.environ.get("STORE", "memory") == "sqlite":
-        engine: Store = await SqliteStore.open(tmp_path / "fhir.db")
-    else:
-        engine = MemoryStore()
+    engine = await STORES[os.environ.get("STORE", "memory")](tmp_path)
     yield engine
     await engine.close()
 
