@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from mappings.xml130.messages import say
+from mappings.xml130.misdecoded import is_misdecoded
 from mappings.xml130.old_text import is_old_text
 from mappings.xml130.read import BY_FORM, LONGEST, READERS, Flaw, Read, clean, plain_number
 from mappings.xml130.record import (
@@ -82,7 +83,8 @@ def build_row(table: str, n: int, raw: Mapping[str, str]) -> Row:
         what = ""
         if read is None:
             values[attribute] = text
-            if not text.isascii() and is_old_text(text):
+            # As sent: a control character or a no-break space that is cleaned away tells too.
+            if not sent.isascii() and (is_misdecoded(sent) or is_old_text(text)):
                 what = "code-page"
         else:
             values[attribute], what = read(text)

@@ -1,8 +1,8 @@
 """Know text of an old Vietnamese code page (TCVN3, VNI) that came dressed as Unicode.
 
 Trap (e) of domain section 10: such text is refused, never guessed. A word counts as old text where
-it is no Vietnamese syllable as it stands, and is one when its signs are read as TCVN3 or VNI; and
-text decoded twice is known by being UTF-8 once more. Words of other languages pass.
+it is no Vietnamese syllable as it stands, and is one when its signs are read as TCVN3 or VNI.
+Words of other languages pass. UTF-8 read as another code page is `misdecoded`'s.
 """
 
 from __future__ import annotations
@@ -57,34 +57,22 @@ _VNI: Final[dict[str, str]] = {
 
 
 def is_old_text(text: str) -> bool:
-    """Whether the text holds words of TCVN3 or VNI, or UTF-8 that was decoded as Windows-1252."""
+    """Whether the text holds words of TCVN3 or VNI."""
     if text.isascii() or _MODERN.search(text):
         return False
-    if _is_decoded_twice(text):
-        return True
     words = (found[0] for found in _WORD.finditer(text) if not found[0].isascii())
     return any(
         _is_old_word(word) for word in islice(words, _MOST_WORDS) if len(word) <= _LONGEST_WORD
     )
 
 
-def _is_decoded_twice(text: str) -> bool:
-    for code_page in ("cp1252", "latin-1"):
-        try:
-            text.encode(code_page).decode("utf-8")
-        except (UnicodeEncodeError, UnicodeDecodeError):
-            continue
-        return True
-    return False
-
-
 @lru_cache(maxsize=4096)
 def _is_old_word(word: str) -> bool:
     lower = word.lower()
-    if (not lower[:1].isalpha() and lower[:1] not in "®§") or _is_syllable(lower):
+    if (not lower[:1].isalpha() and lower[:1] not in "®§") or is_syllable(lower):
         return False
     read = {_vni(lower), word.translate(_TCVN3).lower(), lower.translate(_TCVN3)}
-    return any(_is_syllable(candidate) for candidate in read)
+    return any(is_syllable(candidate) for candidate in read)
 
 
 def _vni(word: str) -> str:
@@ -98,7 +86,7 @@ def _vni(word: str) -> str:
     return "".join(letters)
 
 
-def _is_syllable(word: str) -> bool:
+def is_syllable(word: str) -> bool:
     """Whether a lower-case word is built as a Vietnamese syllable with at most one tone."""
     split = unicodedata.normalize("NFD", word)
     if sum(ord(sign) in _TONES for sign in split) > 1:

@@ -30,7 +30,8 @@ class Flaw(NamedTuple):
     Attributes:
         field: The decree's name of the field.
         what: "shape" (fails its form), "length", "changed" (trimmed or put in capitals),
-            "comma" (decimal comma), "code-page" (TCVN3, VNI), "unknown" (no such field).
+            "comma" (decimal comma), "code-page" (TCVN3, VNI, misread UTF-8),
+            "unknown" (no such field).
         kind: The kind of field, which chooses the sentence.
     """
 

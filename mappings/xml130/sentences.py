@@ -162,8 +162,8 @@ FORMS: Final[_Rows] = {
     ),
     "code-page": (
         "E", "ENCODING",
-        "{f} holds text of an old code page (TCVN3, VNI) or text decoded twice.",
-        "Trường {f} chứa văn bản theo bảng mã cũ (TCVN3, VNI) hoặc bị giải mã sai.",
+        "{f} holds text of an old code page (TCVN3, VNI), or UTF-8 read as another encoding.",
+        "Trường {f} chứa văn bản theo bảng mã cũ (TCVN3, VNI), hoặc UTF-8 bị đọc sai bảng mã.",
     ),
     "same-row": (
         "W", "FORMAT",
