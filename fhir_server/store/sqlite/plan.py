@@ -54,6 +54,9 @@ LINKED: Final = 1_000
 
 NONE: Final = Source((), ordered=True)
 
+Best = tuple[Source, int, Expression]
+"""The source that drives, how many rows it has (MANY: or more), and what is left to be asked."""
+
 Inner = Callable[[str, Expression, int], list[int] | None]
 """The rids of a type that match, or None where there are more than so many."""
 
@@ -80,7 +83,7 @@ class Sources:
         count: Callable[[Sql, int], int],
         *,
         newest: bool = False,
-    ) -> tuple[Source, int, Expression] | None:
+    ) -> Best | None:
         """Return the source with the fewest rows, how many (MANY: or more), and what is left.
 
         `count(arm, most)` counts an arm's rows up to `most`. With `newest` a lone source that
@@ -100,11 +103,7 @@ class Sources:
         if newest and len(found) == 1:
             levels = () if source.mergeable else LEVELS if source.costly else LEVELS[:1]
         for most in levels:
-            counted = [
-                (_count(source, count, most), not source.ordered, n)
-                for n, (source, _) in enumerate(found)
-            ]
-            rows, _, n = min(counted)
+            rows, n = _fewest([source for source, _ in found], count, most)
             source, at = found[n]
             if rows < most:
                 break
@@ -279,6 +278,18 @@ def flat(where: Expression) -> list[Expression]:
     if isinstance(where, Or) and len(where.operands) == 1:
         return flat(where.operands[0])
     return [where]
+
+
+def _fewest(sources: list[Source], count: Callable[[Sql, int], int], most: int) -> tuple[int, int]:
+    """Return how many rows, up to `most`, the source with the fewest has, and which it is."""
+    best: tuple[int, bool, int] | None = None
+    for n, source in enumerate(sources):
+        # Whether it has more than the best so far is all that is asked of the others.
+        bound = most if best is None else min(most, best[0] + 1)
+        counted = (_count(source, count, bound), not source.ordered, n)
+        if best is None or counted < best:
+            best = counted
+    return (0, 0) if best is None else (best[0], best[2])
 
 
 def _count(source: Source, count: Callable[[Sql, int], int], most: int) -> int:

@@ -26,7 +26,7 @@ from fhir_server.store.sqlite.cursor import Cursors
 from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Sources
+from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Best, Sources
 from fhir_server.store.sqlite.search_sql import Predicates, Sql
 from fhir_server.store.sqlite.sorting import Sorting
 
@@ -136,6 +136,11 @@ class Searcher:
         if where == Or(()):
             return []
         best = self._sources.best(where, resource_type, self._some, newest=True)
+        return self._newest_by(best, resource_type, where, before, limit)
+
+    def _newest_by(
+        self, best: Best | None, resource_type: str, where: Expression, before: int, limit: int
+    ) -> list[int]:
         walk = self._sources.walk(resource_type)
         if best is None:
             return self._stream(walk, where, resource_type, before, limit)
@@ -276,7 +281,7 @@ class Searcher:
                 walked = None  # what matches lies far along: gather it
             if walked is not None:
                 return walked
-        rids = self.newest(resource_type, where, snapshot + 1, LATEST_RID)
+        rids = self._newest_by(best, resource_type, where, snapshot + 1, LATEST_RID)
         if len(search.sort) == 1 and search.sort[0].kind == "date":
             return self._sorting.by_date(search.sort, resource_type, rids, after, limit)
         keyed = ((key, rid) for key, rid in self._sorting.keyed(search.sort, resource_type, rids))

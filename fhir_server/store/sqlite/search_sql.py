@@ -66,6 +66,13 @@ def joined(word: str, parts: list[Sql]) -> Sql:
     return Sql(f"({text})", tuple(bind for part in parts for bind in part.binds))
 
 
+def among(values: list[int]) -> Sql:
+    """Return what stands behind a column that is one of these: bound, so that texts repeat."""
+    if len(values) == 1:
+        return Sql("= ?", (values[0],))
+    return Sql(f"IN {numbers(values)}")
+
+
 def numbers(values: tuple[int, ...] | list[int]) -> str:
     """Return numbers of our own as an SQL list."""
     return "(" + ",".join(map(str, values)) + ")"
@@ -204,11 +211,11 @@ class Predicates:
                     f"EXISTS (SELECT 1 FROM version WHERE rid = {rid} AND {text})", part.binds
                 )
             case InPatient(patients):
-                nrs = numbers(self.patient_numbers(patients))
+                nrs = among(self.patient_numbers(patients))
                 return Sql(
-                    f"EXISTS (SELECT 1 FROM compartment WHERE patient IN {nrs} AND type = ? "
+                    f"EXISTS (SELECT 1 FROM compartment WHERE patient {nrs.text} AND type = ? "
                     f"AND rid = {rid})",
-                    (type_nr,),
+                    (*nrs.binds, type_nr),
                 )
             case Tagged(tag):
                 return Sql(
@@ -286,9 +293,11 @@ class Predicates:
                 f"AND text = ? AND exact = '' AND rid = {rid})",
                 (leaf.url,),
             )
+        targets = among(self.resource_numbers(leaf))
         return Sql(
-            f"EXISTS (SELECT 1 FROM ref WHERE target IN {numbers(self.resource_numbers(leaf))} "
-            f"AND param IN {numbers(params)} AND rid = {rid})"
+            f"EXISTS (SELECT 1 FROM ref WHERE target {targets.text} "
+            f"AND param IN {numbers(params)} AND rid = {rid})",
+            targets.binds,
         )
 
     def _by_entry(self, leaf: Expression, resource_type: str, rid: str) -> Sql:
