@@ -303,12 +303,12 @@ def test_bombs_end_soon():
     )
     quadratic = "<TONG_HOP " + "a" * 2_000_000 + "='x'/>"
     spaces = " " * 4_000_000 + "<TONG_HOP/>"
-    started = time.monotonic()
+    started = time.process_time()
 
     for content in (f"{laughs}]><TONG_HOP>&u;</TONG_HOP>", quadratic, spaces):
         summary(content.encode())
 
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @settings(max_examples=150, deadline=None)

@@ -99,7 +99,7 @@ def test_a_row_is_judged_as_it_was_sent() -> None:
 
 def test_long_text_costs_little() -> None:
     """The look is linear, whatever is sent."""
-    started = time.monotonic()
+    started = time.process_time()
 
     for text in (
         "Ã" * 900_000,
@@ -109,4 +109,4 @@ def test_long_text_costs_little() -> None:
         "«á»" * 300_000,
     ):
         is_misdecoded(text)
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3

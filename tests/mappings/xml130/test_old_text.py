@@ -102,8 +102,8 @@ def test_vietnamese_words_pass_alone_and_together(words):
 
 def test_long_text_costs_little():
     """Words without end and texts of millions of foreign words are no work."""
-    started = time.monotonic()
+    started = time.process_time()
 
     assert not is_old_text("é" * 3_000_000)
     assert not is_old_text(" ".join(f"zé{n}" for n in range(300_000)))
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
