@@ -25,6 +25,10 @@ _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _CONTROL: Final = dict.fromkeys([*(c for c in range(0x20) if c not in {9, 10, 13}), 0x7F])
 _NAMES: Final = TABLES["XML1"].fields
 
+# The library ends a cell at 128 KiB, and with it the whole file; a cell that is longer than its
+# field is its own record's fault, and the body's limit bounds them all.
+csv.field_size_limit(2**31 - 1)
+
 
 def parse_json(body: bytes) -> Envelope:
     """Return the dossiers of one JSON object or an array of them.
@@ -88,8 +92,8 @@ def _csv_lines(text: str) -> list[list[str]]:
         return [line for line in reader if line]
     except csv.Error:
         raise Malformed(
-            "The CSV has a quote that does not end, or a cell that is too long.",
-            text_vi="CSV có dấu nháy không đóng hoặc ô quá dài.",
+            "The CSV has a quote that does not end, or text after a closing quote.",
+            text_vi="CSV có dấu nháy không đóng, hoặc có chữ sau dấu nháy đóng.",
         ) from None
 
 

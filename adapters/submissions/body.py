@@ -58,7 +58,10 @@ async def body_of(request: Request, *, limit: int = LIMIT) -> bytes:
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:
-        raise UnsupportedMediaType("The Content-Encoding must be gzip, or none.")
+        raise UnsupportedMediaType(
+            "The Content-Encoding must be gzip, or none.",
+            text_vi="Content-Encoding phải là gzip, hoặc không có.",
+        )
     _refuse_announced(request.headers.get("content-length"), limit)
     if "gzip" in encoding:
         return await _unzipped(request, limit)
@@ -76,7 +79,9 @@ def _refuse_announced(length: str | None, limit: int) -> None:
     if length is None:
         return
     if not (length.isascii() and length.isdecimal()):
-        raise InvalidValue("The Content-Length is not a number.")
+        raise InvalidValue(
+            "The Content-Length is not a number.", text_vi="Content-Length không phải là số."
+        )
     if int(length) > limit:
         raise _too_large(limit)
 

@@ -25,7 +25,8 @@ def problem(refusal: FhirError) -> Response:
 def failure() -> Response:
     """Return the answer to a request that failed by a fault of ours."""
     text = "The server failed; quote the request id."
-    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, text, None, {})
+    text_vi = "Máy chủ gặp lỗi; hãy báo lại mã yêu cầu (X-Request-Id)."
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, text, text_vi, {})
 
 
 def _answer(status: int, text: str, text_vi: str | None, headers: dict[str, str]) -> Response:

@@ -27,6 +27,7 @@ from fhir_server.model.outcome import FhirError, InvalidValue, UnknownResource, 
 log = structlog.get_logger()
 
 JSON: Final = "application/json"
+DRY_RUN: Final = "dry-run"
 _PRIVATE: Final = {"Cache-Control": "no-store"}
 _CURSOR: Final = re.compile(r"[0-9a-f]{16}\|[A-Za-z0-9\-.]{1,64}").fullmatch
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
@@ -67,10 +68,15 @@ class _Path:
             return await handler(ctx, request)
         if self._handlers:
             allowed = ", ".join(sorted(self._handlers))
-            text = f"This path answers {allowed}."
-            refusal: FhirError = UnsupportedMethod(text, headers={"Allow": allowed})
+            refusal: FhirError = UnsupportedMethod(
+                f"This path answers {allowed}.",
+                text_vi=f"Đường dẫn này chỉ nhận {allowed}.",
+                headers={"Allow": allowed},
+            )
         else:
-            refusal = UnknownResource("There is nothing at this path.")
+            refusal = UnknownResource(
+                "There is nothing at this path.", text_vi="Không có gì ở đường dẫn này."
+            )
         asked = FhirRequest("submission-read", method=request.method, url=request.url.path)
         await refused(ctx, asked, refusal)
         raise refusal
@@ -104,7 +110,7 @@ def submissions_routes(
 
 async def _post(ctx: Context, request: Request, verify: Verify | None) -> Response:
     async def sent() -> Submission:
-        dry_run = _is_true(request, "dry-run")
+        dry_run = _is_dry_run(request)
         media_type = request.headers.get("content-type", "")
         form = form_of(media_type)
         return Submission(await body_of(request), form, media_type, dry_run, verify)
@@ -200,10 +206,16 @@ def _unknown() -> UnknownResource:
 def _wanted(request: Request, facility: str) -> listing.Wanted:
     status = _only(request, "status")
     if status is not None and status not in STATUSES:
-        raise InvalidValue(f"The parameter status must be one of {', '.join(STATUSES)}.")
+        raise InvalidValue(
+            f"The parameter status must be one of {', '.join(STATUSES)}.",
+            text_vi=f"Tham số status phải là một trong {', '.join(STATUSES)}.",
+        )
     cursor = _only(request, "_cursor")
     if cursor is not None and not _CURSOR(cursor):
-        raise InvalidValue("The parameter _cursor is not one of this server's.")
+        raise InvalidValue(
+            "The parameter _cursor is not one of this server's.",
+            text_vi="Tham số _cursor không phải của máy chủ này.",
+        )
     return listing.Wanted(
         facility=facility,
         status=status,
@@ -219,7 +231,10 @@ def _only(request: Request, name: str) -> str | None:
     """Return a parameter's value; None where it is absent or empty."""
     values = [value for value in request.query_params.getlist(name) if value]
     if len(values) > 1:
-        raise InvalidValue(f"The parameter {name} may be given once.")
+        raise InvalidValue(
+            f"The parameter {name} may be given once.",
+            text_vi=f"Tham số {name} chỉ được ghi một lần.",
+        )
     return values[0] if values else None
 
 
@@ -232,7 +247,10 @@ def _day(request: Request, name: str) -> date | None:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise InvalidValue(f"The parameter {name} must be a date, such as 2026-11-20.")
+    raise InvalidValue(
+        f"The parameter {name} must be a date, such as 2026-11-20.",
+        text_vi=f"Tham số {name} phải là ngày, ví dụ 2026-11-20.",
+    )
 
 
 def _count(request: Request) -> int:
@@ -240,12 +258,20 @@ def _count(request: Request) -> int:
     if text is None:
         return 20
     if not (text.isascii() and text.isdecimal() and len(text) < 10) or int(text) == 0:  # noqa: PLR2004
-        raise InvalidValue("The parameter _count must be a whole number from 1.")
+        raise InvalidValue(
+            "The parameter _count must be a whole number from 1.",
+            text_vi="Tham số _count phải là số nguyên từ 1.",
+        )
     return min(int(text), _MOST)
 
 
-def _is_true(request: Request, name: str) -> bool:
-    text = _only(request, name)
-    if text not in {None, "true", "false"}:
-        raise InvalidValue(f"The parameter {name} must be true or false.")
-    return text == "true"
+def _is_dry_run(request: Request) -> bool:
+    """Return whether nothing is to be stored; what might have meant that is never a real run."""
+    unknown = [name for name in request.query_params if name != DRY_RUN]
+    values = request.query_params.getlist(DRY_RUN)
+    if unknown or len(values) > 1 or not set(values) <= {"true", "false"}:
+        raise InvalidValue(
+            f"The one parameter known here is {DRY_RUN}, once, with the value true or false.",
+            text_vi=f"Ở đây chỉ có tham số {DRY_RUN}, ghi một lần, giá trị true hoặc false.",
+        )
+    return values == ["true"]

@@ -7,7 +7,7 @@ read, chain, `_has`, include and count is narrowed by.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
 from fhir_server.interactions.redact import askable
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, FhirRequest
     from fhir_server.search.expression import Expression
     from fhir_server.store.port import Version
+
+
+_NOT_FHIR: Final = {
+    "submit": (
+        "This client may not submit dossiers.",
+        "Ứng dụng này không được phép gửi hồ sơ.",
+    ),
+    "submission-read": (
+        "This client may not read submissions.",
+        "Ứng dụng này không được phép xem các lần gửi hồ sơ.",
+    ),
+}
+"""What is refused of the paths that are not FHIR: their interactions have no name out there."""
 
 
 @lru_cache(maxsize=8192)
@@ -62,6 +75,9 @@ def require_type(ctx: Context, interaction: str, resource_type: str | None) -> N
         Forbidden: The policy does not grant it.
     """
     if ctx.policy.narrow(interaction, resource_type) is None:
+        if interaction in _NOT_FHIR:
+            english, vietnamese = _NOT_FHIR[interaction]
+            raise Forbidden(english, text_vi=vietnamese)
         of = f" on {resource_type}" if resource_type else ""
         of_vi = f" trên {resource_type}" if resource_type else ""
         raise Forbidden(

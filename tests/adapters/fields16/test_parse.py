@@ -243,6 +243,25 @@ def test_a_line_in_an_old_code_page_is_refused_alone():
     assert ("error", "ENCODING", "XML1.HO_TEN") in rules(of_json(HO_TEN="NGUYÔN THÞ MÉU"))
 
 
+def test_a_long_cell_concerns_its_own_line_alone():
+    """A cell of any length is read: LY_DO_VV has no limit but FHIR's own, HO_TEN has one."""
+    long = "ho khan " * 25_000
+    lines = [
+        RECORD,
+        {**RECORD, "MA_LK": "B", "LY_DO_VV": long},
+        {**RECORD, "MA_LK": "C", "HO_TEN": long},
+        {**RECORD, "MA_LK": "D", "LY_DO_VV": long * 6},
+    ]
+
+    first, second, third, fourth = of_csv(table(*lines).encode())
+
+    assert rules(first) == rules(second) == []
+    assert second.record is not None
+    assert second.record.xml1.ly_do_vv == long.strip()
+    assert rules(third) == [("error", "FORMAT", "XML1.HO_TEN")]
+    assert rules(fourth) == [("error", "FORMAT", "XML1.LY_DO_VV")]
+
+
 def test_the_sixteen_make_no_claim():
     """A record of the sixteen makes Patient, Coverage, Encounter, Condition; no Claim."""
     record = of_json(T_TONGCHI_BV="100").record

@@ -187,6 +187,34 @@ async def test_a_dry_run_checks_and_stores_nothing(client_of: Clients, world: Wo
     assert len(await world.store.audit()) == 2
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "dry-run", "dry-run=", "dry-run=yes", "dry-run=TRUE", "dry-run=true&dry-run=true",
+        "dryrun=true", "dry_run=true", "dry-run=true&x=1", "Dry-Run=true", "?dry-run=true",
+    ],
+)  # fmt: skip
+async def test_what_might_have_meant_a_dry_run_is_no_real_one(
+    client_of: Clients, world: World, query: str
+) -> None:
+    """An empty value, another name, anything unknown: 400 that says what is known."""
+    answer = await push(client_of(), body_of(), path=f"/submissions?{query}")
+
+    assert_problem(answer, 400)
+    assert "dry-run" in answer.json()["detail"]
+    assert "dry-run" in answer.json()["detail_vi"]
+    assert await world.store.count("Encounter") == 0
+    assert await world.store.scan("submission") == []
+
+
+async def test_dry_run_false_is_a_real_run(client_of: Clients, world: World) -> None:
+    """`dry-run=false` says what its absence says."""
+    answer = await push(client_of(), body_of(), path="/submissions?dry-run=false")
+
+    assert answer.json()["id"] is not None
+    assert await world.store.count("Encounter") == 1
+
+
 # What is no submission
 
 
@@ -262,6 +290,11 @@ def assert_problem(answer: httpx.Response, status: int) -> None:
     problem = answer.json()
     assert problem["status"] == status
     assert problem["type"] == "about:blank"
+    for sentence in (problem["detail"], problem["detail_vi"]):
+        assert sentence[0].isupper()
+        assert sentence.endswith((".", ")"))
+        assert "granted" not in sentence
+    assert problem["detail"] != problem["detail_vi"]
     assert "Traceback" not in answer.text
 
 
