@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from auth import writes
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
+from auth.needs import Needs
 from auth.principal import Principal
 from auth.scopes import Letter, Level, allows
-from auth.writes import COMPARTMENT, FACILITY_WRITES, Needs
+from auth.writes import COMPARTMENT, FACILITY_WRITES
 from fhir_server.model import identifiers
 
 NOTHING: Final = AnyOf(())
@@ -122,7 +123,13 @@ class AccessPolicy:
         return _RIGHTS[principal.kind](self, interaction, resource_type)
 
     def check_write(
-        self, interaction: str, resource: Mapping[str, Any], *, conditional: bool = False
+        self,
+        interaction: str,
+        resource: Mapping[str, Any],
+        *,
+        conditional: bool = False,
+        before: Mapping[str, Any] | None = None,
+        base_url: str = "",
     ) -> tuple[Needs, ...]:
         """Return what else must be so for the caller to write this content.
 
@@ -130,11 +137,20 @@ class AccessPolicy:
             interaction: create, update or patch.
             resource: The resource as it would be.
             conditional: A create with If-None-Exist or `ifNoneExist`.
+            before: The resource as it is; None where it is made.
+            base_url: The FHIR base: absolute references below it are our own resources.
 
         Raises:
             Forbidden: The content alone is not this caller's to write.
         """
-        return writes.check(self.principal, interaction, resource, conditional=conditional)
+        return writes.check(
+            self.principal,
+            interaction,
+            resource,
+            conditional=conditional,
+            before=before,
+            base_url=base_url,
+        )
 
     def may_change(self, resource_type: str, tags: frozenset[str]) -> bool:
         """Return whether the caller may change a resource that `narrow` shows for update.
@@ -149,6 +165,11 @@ class AccessPolicy:
     def chooses_ids(self) -> bool:
         """Whether an update of an id never used makes the resource."""
         return self.principal.kind == "system"
+
+    @property
+    def shares(self) -> bool:
+        """Whether the caller makes what others need too (`auth.facility.SHARED`), but no twice."""
+        return bool(self.principal.tag)
 
     @property
     def masks(self) -> frozenset[str]:

@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions.narrow import both, is_shown, narrowed, where_shown
-from fhir_server.model.identifiers import BHYT, CCCD, MA_CSKCB, MA_LK
+from fhir_server.model.identifiers import (
+    BHYT,
+    CCCD,
+    IDENTITY_TAGS,
+    KEPT_APART,
+    MA_CSKCB,
+    MA_LK,
+)
 from fhir_server.model.outcome import InvalidValue, MultipleMatches, TooCostly
 from fhir_server.search import expression as ex
-from fhir_server.search.expression import Search
+from fhir_server.search.expression import Expression, Search
 from fhir_server.search.query import parse_criteria
-from fhir_server.store.port import Matches
+from fhir_server.store.port import Matches, Unchanged
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context
-    from fhir_server.search.expression import Expression
-    from fhir_server.store.port import Version
+    from fhir_server.store.port import Condition, Version
 
 WHOLE_STORE: Final = frozenset({CCCD, BHYT, MA_LK, MA_CSKCB})
 """Identifier systems whose conditions look at the whole store, so that no duplicate is made."""
@@ -29,14 +35,22 @@ MOST_MATCHES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a condition matches now: at most two versions, unless all were asked for."""
+    """What a condition matches now: at most two versions, unless all were asked for.
+
+    Attributes:
+        is_holder: The one version is the holder of a number that only one may hold.
+    """
 
     resource_type: str
     where: Expression
     versions: tuple[Version, ...]
+    is_holder: bool = False
 
-    def held(self) -> Matches:
+    def held(self) -> Condition:
         """Return the precondition that it still matches exactly these when it is committed."""
+        if self.is_holder:
+            (holder,) = self.versions
+            return Unchanged(self.resource_type, holder.resource_id, holder.version_id)
         return Matches(
             self.resource_type, self.where, frozenset(v.resource_id for v in self.versions)
         )
@@ -70,13 +84,18 @@ def criteria_of(resource_type: str, query: str) -> Expression:
 
 def is_whole_store(where: Expression) -> bool:
     """Return whether a condition is on one of the identifiers that are looked up everywhere."""
+    return _number(where) is not None
+
+
+def _number(where: Expression) -> ex.TokenIs | None:
+    """Return the one identifier that a condition asks for, if it is of WHOLE_STORE."""
     match where:
         case ex.And((only,)) | ex.Or((only,)):
-            return is_whole_store(only)
-        case ex.TokenIs("identifier", system, code):
-            return system in WHOLE_STORE and bool(code)
+            return _number(only)
+        case ex.TokenIs("identifier", system, code) if system in WHOLE_STORE and code:
+            return where
         case _:
-            return False
+            return None
 
 
 async def find(
@@ -92,12 +111,42 @@ async def find(
         every: Find all matches, not only whether there are none, one or several.
     """
     where = criteria_of(resource_type, query)
-    if not (anywhere and is_whole_store(where)):
-        shown = where_shown(ctx, "read", resource_type)
-        if shown is None:
-            shown = where_shown(ctx, "search-type", resource_type)
-        where = ex.NOTHING if shown is None else both(narrowed(ctx, where, resource_type), shown)
+    number = _number(where) if anywhere else None
+    if number is not None:
+        return await _everywhere(ctx, resource_type, where, number)
+    shown = where_shown(ctx, "read", resource_type)
+    if shown is None:
+        shown = where_shown(ctx, "search-type", resource_type)
+    where = ex.NOTHING if shown is None else both(narrowed(ctx, where, resource_type), shown)
     return Found(resource_type, where, await _versions(ctx, resource_type, where, every=every))
+
+
+async def _everywhere(
+    ctx: Context, resource_type: str, where: Expression, number: ex.TokenIs
+) -> Found:
+    """Return what an identifier of WHOLE_STORE names in the whole store."""
+    if (resource_type, number.system) == ("Patient", CCCD):
+        # Contract 6: at most one active Patient holds a number, whoever had it before.
+        name = await ctx.store.holder(f"{CCCD}|{number.code}")
+        holder = await ctx.store.read(*name) if name else None
+        if holder is not None and not holder.deleted:
+            return Found(resource_type, where, (holder,), is_holder=True)
+    found = Found(resource_type, where, await _versions(ctx, resource_type, where, every=False))
+    of_whom = _KEPT_APART.get(resource_type) if number.system == BHYT else None
+    if of_whom is None or len(found.versions) < 2:  # noqa: PLR2004 - several
+        return found
+    # A card that came under another's number too is the card of the one it agrees with.
+    where = both(where, ex.Not(of_whom))
+    versions = await _versions(ctx, resource_type, where, every=False)
+    return Found(resource_type, where, versions) if versions else found
+
+
+_IS_APART: Final = ex.TokenIs("_tag", IDENTITY_TAGS, KEPT_APART)
+_KEPT_APART: Final[dict[str, Expression]] = {
+    "Coverage": ex.Chain("beneficiary", "Patient", _IS_APART),
+    "Patient": _IS_APART,
+}
+"""What says that a card came with a Patient who is kept apart."""
 
 
 async def _versions(

@@ -16,12 +16,13 @@ from fhir_server.interactions.asked import Ask, at
 from fhir_server.interactions.audit import is_chained
 from fhir_server.interactions.audit_event import is_recorded
 from fhir_server.interactions.condition import Found, criteria_of, find
+from fhir_server.interactions.draft_systems import in_our_systems
 from fhir_server.interactions.label import labelled
 from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
+from fhir_server.interactions.written import check_written
 from fhir_server.model.outcome import (
-    Forbidden,
     Invalid,
     InvalidValue,
     Issue,
@@ -32,7 +33,6 @@ from fhir_server.store.port import Condition, Name, Tag, Version, Write
 from fhir_server.validation.structure import validate
 
 if TYPE_CHECKING:
-    from auth.writes import Needs
     from fhir_server.interactions.context import Context, Resource
     from fhir_server.interactions.linking import Links
 
@@ -103,7 +103,7 @@ class Plan:
                 await self._draft(step)
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-        await self._check_needs()
+        self.conditions += await check_written(self.ctx, self.steps)
         self._tag_found()
         return self
 
@@ -273,6 +273,7 @@ class Plan:
         number = current.version_id + 1 if current else 1
         moment = moment_of(self.ctx.now(), after=current.last_updated if current else 0)
         made, body = labelled(self.ctx, stamped(resource, identity, number, moment), current)
+        made, body = in_our_systems(made, body)
         step.issues = valid(made)
         is_new = current is None or current.deleted
         if current is not None and not is_new and is_same(current.body, made):
@@ -312,37 +313,6 @@ class Plan:
             tags = await ctx.store.tags((current.resource_type, current.resource_id))
             if not ctx.policy.may_change(ask.resource_type, tags):
                 raise refusals.not_changeable(_text(step.name))
-
-    async def _check_needs(self) -> None:
-        if self.ctx.principal.kind == "system":
-            return
-        made = {
-            step.name for step in self.steps if step.write is not None and step.ask.method == "POST"
-        }
-        for step in self.steps:
-            if step.ask.method == "DELETE" or step.is_settled:
-                continue
-            with at(step.ask.place):
-                for needs in self._needs(step):
-                    if needs.name not in made and not await self._is_met(needs):
-                        raise Forbidden("What the resource refers to is not this client's own.")
-
-    def _needs(self, step: Step) -> tuple[Needs, ...]:
-        resource = (step.ask.resource or {}) | {"id": step.name[1] if step.name else ""}
-        is_new = step.status == 201  # noqa: PLR2004 - HTTP's Created
-        return self.ctx.policy.check_write(
-            "create" if is_new else step.ask.interaction,
-            resource,
-            conditional=step.ask.condition is not None,
-        )
-
-    async def _is_met(self, needs: Needs) -> bool:
-        (version,) = await self.ctx.store.read_many([needs.name])
-        return (
-            version is not None
-            and not version.deleted
-            and await matches_criteria(self.ctx, needs.criteria, version)
-        )
 
     def _tag_found(self) -> None:
         if not self.tag_all:

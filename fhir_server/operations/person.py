@@ -43,7 +43,7 @@ APART_OF: Final = "apart-of"
 APART_FACILITY: Final = "apart-facility"
 """`number|Patient id|facility`: this facility sent visits that are kept apart there."""
 SETTLED: Final = "settled"
-"""A Patient of whom a level-2 login said name and birth date -> who said so."""
+"""A Patient of whom a level-2 login said name and birth date -> the number of that login."""
 
 _ON_FILE: Final = 50
 _APART: Final = 20

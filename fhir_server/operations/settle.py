@@ -35,9 +35,11 @@ from fhir_server.operations.identity import (
     agree,
     as_claimed,
     identity_of,
+    numbers_of,
     set_apart,
     set_free,
     with_number,
+    without_number,
 )
 from fhir_server.operations.person import (
     APART,
@@ -54,10 +56,23 @@ from fhir_server.operations.person import (
 )
 from fhir_server.search.expression import And, InPatient, Tagged, TokenIs
 from fhir_server.search.expression import Search as Find
-from fhir_server.store.port import CommitRefused, Condition, Put, Store, Unchanged, Version
+from fhir_server.store.port import (
+    CommitRefused,
+    Condition,
+    Put,
+    Store,
+    Tag,
+    Unchanged,
+    Version,
+)
 
 REFUSED = (CommitRefused, Duplicate, Conflict, PreconditionFailed)
 """What a commit raises where somebody was quicker: it is planned again from what is there now."""
+_VNEID = "author/vneid"
+BY_VNEID = replace(
+    SYSTEM, display="Máy chủ, theo lần đăng nhập VNeID / the server, for a VNeID login"
+)
+"""The server itself, as the history of a book names it where a log-in settles a number."""
 _TRIES = 60
 _PAGE = 100
 _PAGES = 20
@@ -76,6 +91,7 @@ class _Move:
     entries: tuple[Resource, ...] = ()
     puts: tuple[Put, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    tags: tuple[Tag, ...] = ()
 
 
 async def settle(ctx: Context, claims: Claims) -> Settled:
@@ -99,14 +115,14 @@ async def settle(ctx: Context, claims: Claims) -> Settled:
         return FhirResult(patients=frozenset({patient_id}))
 
     request = FhirRequest("update", "Patient", method="POST", url="$settle")
-    await perform_with(replace(ctx, trail=AuditTrail()), request, run)
+    await perform_with(replace(ctx, principal=BY_VNEID, trail=AuditTrail()), request, run)
     return Settled(settled[0], await kept_apart(ctx.store, number))
 
 
 async def _settled(ctx: Context, claims: Claims) -> str:
     for attempt in range(_TRIES):
         move = await _planned(ctx, claims)
-        if not (move.entries or move.puts):
+        if not (move.entries or move.puts or move.tags):
             return move.patient_id
         bundle = {
             "resourceType": "Bundle",
@@ -115,7 +131,12 @@ async def _settled(ctx: Context, claims: Claims) -> str:
         }
         try:
             await run_transaction(
-                ctx, bundle, puts=move.puts, conditions=move.conditions, audit=True
+                ctx,
+                bundle,
+                puts=move.puts,
+                conditions=move.conditions,
+                tags=move.tags,
+                audit=True,
             )
         except REFUSED:
             await pause(attempt)
@@ -129,10 +150,13 @@ async def _planned(ctx: Context, claims: Claims) -> _Move:
     holder = holder_of(await ctx.store.read(*name)) if name else None
     if holder is None:
         return await _given(ctx, claims, None)
-    settled = await ctx.store.get(SETTLED, holder.patient_id) is not None
+    by = await ctx.store.get(SETTLED, holder.patient_id)
+    # A Patient may carry two numbers: a login with one of them settles nothing of the other.
+    settled = by == claims.number.encode()
     if settled or agree(holder.identity, identity_of(_claimed(claims, {}))):
-        return _stays(holder, claims, settled=settled)
-    return await _given(ctx, claims, holder)
+        return await _stays(ctx.store, holder, claims, is_new=by is None)
+    only = numbers_of(holder.patient) == (claims.number,)
+    return await _given(ctx, claims, holder, apart=only and by is None)
 
 
 def _claimed(claims: Claims, patient: Resource) -> Resource:
@@ -140,20 +164,41 @@ def _claimed(claims: Claims, patient: Resource) -> Resource:
     return {"resourceType": "Patient", **described}
 
 
-def _stays(holder: Holder, claims: Claims, *, settled: bool) -> _Move:
+async def _stays(store: Store, holder: Holder, claims: Claims, *, is_new: bool) -> _Move:
     """The holder keeps the number, and says what VNeID says."""
     wanted = _claimed(claims, holder.patient)
-    puts = () if settled else (Put(SETTLED, holder.patient_id, b"vneid"),)
+    puts = (Put(SETTLED, holder.patient_id, claims.number.encode()),) if is_new else ()
     version_id = holder.version.version_id
     if wanted == holder.patient:
         held = Unchanged("Patient", holder.patient_id, version_id)
-        return _Move(holder.patient_id, puts=puts, conditions=(held,))
+        tags = await _spoken_for(store, holder.patient_id)
+        return _Move(holder.patient_id, puts=puts, conditions=(held,), tags=tags)
     entry = put_entry("Patient", holder.patient_id, wanted, version_id)
     return _Move(holder.patient_id, (entry,), puts)
 
 
-async def _given(ctx: Context, claims: Claims, former: Holder | None) -> _Move:
-    """The number goes to the Patient kept apart that agrees with VNeID, else to a new one."""
+async def _spoken_for(store: Store, patient_id: str) -> tuple[Tag, ...]:
+    """From a login on VNeID is one who wrote the Patient, though it made no version.
+
+    No facility is then the only one who did, and none may change it over REST.
+    """
+    name = ("Patient", patient_id)
+    if await store.tags(name) & {_VNEID, SYSTEM.author}:
+        return ()
+    return (Tag(*name, frozenset({_VNEID})),)
+
+
+async def _given(
+    ctx: Context, claims: Claims, former: Holder | None, *, apart: bool = True
+) -> _Move:
+    """The number goes to the Patient kept apart that agrees with VNeID, else to a new one.
+
+    Args:
+        ctx: A system Context.
+        claims: What VNeID says of the person.
+        former: Who holds the number so far.
+        apart: The former holder is kept apart; else it only loses the number: it has another.
+    """
     who = replace(identity_of(_claimed(claims, {})), number=claims.number)
     known = await apart_patient(ctx.store, who)
     found = holder_of(await ctx.store.read("Patient", known[1])) if known else None
@@ -166,12 +211,14 @@ async def _given(ctx: Context, claims: Claims, former: Holder | None) -> _Move:
         puts = ()
     patient = with_number(_claimed(claims, patient), claims.number)
     entries = [put_entry("Patient", patient_id, patient, version_id)]
-    puts = (*puts, Put(SETTLED, patient_id, b"vneid"))
+    puts = (*puts, Put(SETTLED, patient_id, claims.number.encode()))
     if former:
-        apart = set_apart(former.patient, claims.number, patient_id)
+        left = without_number(former.patient, claims.number)
+        if apart:
+            left = set_apart(former.patient, claims.number, patient_id)
+            puts = (*puts, *await _now_apart(ctx.store, claims.number, former))
         # First the former holder, so that the number is free for its holder.
-        entries.insert(0, put_entry("Patient", former.patient_id, apart, former.version.version_id))
-        puts = (*puts, *await _now_apart(ctx.store, claims.number, former))
+        entries.insert(0, put_entry("Patient", former.patient_id, left, former.version.version_id))
     return _Move(patient_id, tuple(entries), puts)
 
 

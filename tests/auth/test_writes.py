@@ -8,9 +8,10 @@ import pytest
 
 from auth.criteria import Matching, Tagged
 from auth.guardianship import VERIFIED
+from auth.needs import Needs
 from auth.policy import policy_for
 from auth.principal import SYSTEM, Principal
-from auth.writes import FACILITY_WRITES, Needs
+from auth.writes import FACILITY_WRITES
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.identifiers import MA_CSKCB, MA_LK, extension
 from fhir_server.model.outcome import Forbidden
