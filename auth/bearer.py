@@ -159,9 +159,10 @@ def access_for(
         client_id=client.client_id,
         patient_id=patient_id,
         fhir_user=f"Patient/{family.own_patient}",
-        display=client.name,
+        display=family.name or client.name,
         scopes=scopes,
         level=family.level,
+        app=client.name if family.name else "",
     )
     # A token for a child sees the child only: no links to the guardian's other children.
     links = tuple(child.link_id for child in children) if is_own else ()

@@ -44,6 +44,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         own_patient: The Patient of the person who logged in.
         patient: The Patient the tokens stand for: the own one, or a child's.
         number: The 12-digit number that the login proved; never in a token.
+        name: The person's name that the login proved, for the AuditEvent; never in a token.
         refresh: Hash of the one refresh token that is good now; "" for none.
         until: Seconds since 1970 at which everything of it has ended.
         kept_apart: Facilities whose visits under the number are kept apart, to be told.
@@ -60,6 +61,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refresh: str = ""
     revoked: bool = False
     kept_apart: tuple[str, ...] = ()
+    name: str = ""
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -245,6 +247,7 @@ def new_family(
     scopes: Sequence[str],
     now: float,
     kept_apart: tuple[str, ...] = (),
+    name: str = "",
 ) -> Family:
     """Return a new grant of a level-2 login."""
     lasting = "offline_access" in scopes
@@ -258,6 +261,7 @@ def new_family(
         scopes=tuple(scopes),
         until=int(now) + (REFRESH_LIFETIME if lasting else SESSION_LIFETIME),
         kept_apart=kept_apart,
+        name=name,
     )
 
 

@@ -19,7 +19,9 @@ class Principal:
         patient_id: The id of the one Patient a citizen's token stands for; else "".
         fhir_user: `Patient/…` or `Practitioner/…` of the person; for a citizen acting for a
             child, the guardian's Patient; else "".
-        display: What an AuditEvent says of the caller; never a patient's name.
+        display: What an AuditEvent says of the caller: the person's name as the login proved it,
+            or the client's. It goes nowhere else.
+        app: The client's name, where it acts for a person; else "".
         scopes: The SMART scopes that the token holds, as granted.
         level: The authentication level of a citizen's login, 2 for the book; else 0.
         private: A payer that is not the social insurer.
@@ -34,6 +36,7 @@ class Principal:
     scopes: tuple[str, ...] = ()
     level: int = 0
     private: bool = False
+    app: str = ""
 
     @property
     def tag(self) -> str:

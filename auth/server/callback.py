@@ -82,6 +82,7 @@ async def _identified(server: AuthorizationServer, login: Login, identity: Ident
         login,
         own_patient=settled.patient_id,
         number=claims.number,
+        name=claims.name,
         kept_apart=settled.kept_apart,
     )
     if "launch/patient" in login.scopes:
@@ -120,6 +121,7 @@ async def _finish(server: AuthorizationServer, login: Login, patient: str) -> Re
         scopes=login.scopes,
         now=server.time(),
         kept_apart=login.kept_apart,
+        name=login.name,
     )
     await server.grants.open_family(family)
     code = Code(

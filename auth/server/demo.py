@@ -26,10 +26,10 @@ INSURER_SCOPES: Final = ("system/*.rs", "system/Claim.c", "system/CoverageEligib
 
 CONFIDENTIAL: Final[tuple[tuple[str, str, ClientKind, str, tuple[str, ...]], ...]] = (
     ("system", "Administrator", "system", "", EVERYTHING),
-    ("hospital-01999", "Bệnh viện Mẫu 01999", "hospital", "01999", EVERYTHING),
-    ("hospital-79999", "Bệnh viện Mẫu 79999", "hospital", "79999", EVERYTHING),
-    ("clinic-01998", "Phòng khám Mẫu 01998", "hospital", "01998", EVERYTHING),
-    ("insurer-bhxh", "Bảo hiểm xã hội (mẫu)", "insurer", "BHXH", INSURER_SCOPES),
+    ("hospital-01999", "Bệnh viện Đa khoa Mẫu Hà Nội", "hospital", "01999", EVERYTHING),
+    ("hospital-79999", "Bệnh viện Mẫu Thành phố Hồ Chí Minh", "hospital", "79999", EVERYTHING),
+    ("clinic-01998", "Phòng khám Đa khoa Mẫu", "hospital", "01998", EVERYTHING),
+    ("insurer-bhxh", "Bảo hiểm xã hội Việt Nam (mẫu)", "insurer", "BHXH", INSURER_SCOPES),
     ("insurer-private-01", "Bảo hiểm tư nhân 01 (mẫu)", "insurer", "PRIVATE-01", INSURER_SCOPES),
     ("auditor", "Kiểm toán viên (mẫu)", "auditor", "", ("system/AuditEvent.rs",)),
 )

@@ -69,6 +69,7 @@ async def citizen_token(
         scopes=client.scopes,
         now=server.time(),
         kept_apart=settled.kept_apart,
+        name=claims.name,
     )
     await server.grants.open_family(family)
     return issue_for_family(server, family, family.scopes)

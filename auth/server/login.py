@@ -38,6 +38,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider_verifier: str = ""
     own_patient: str = ""
     number: str = ""
+    name: str = ""
     kept_apart: tuple[str, ...] = ()
 
 

@@ -18,11 +18,12 @@ from fhir_server.store.port import AuditRecord, Batch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fhir_server.interactions.context import Context, FhirRequest
+    from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 
 AUDIT_EVENT: Final = "AuditEvent"
 PATIENT: Final = "Patient"
 _CHAINED: Final = re.compile(r"audit-(0|[1-9][0-9]{0,17})").fullmatch
+_PATIENT: Final = re.compile(r"(?:.*/)?Patient/([A-Za-z0-9.-]{1,64})(?![^/?])").match
 
 MOST_PATIENTS: Final = 1000
 """Patients named by one record; an answer that shows more is a page, and pages are shorter."""
@@ -34,7 +35,10 @@ class Access(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         status: The HTTP status that the request was answered with, as the interaction knew it.
         path: Path below the base; never a query, which may hold a name.
-        names: Patient ids that the record is about, those beyond the store's index included.
+        display: The person, or the client that acts for itself.
+        app: The client by which a person acts; "" where it acts for itself.
+        refusals: How many entries of a batch were refused.
+        denied: Ids of the Patients that refused entries of a batch named, and no other did.
     """
 
     interaction: str
@@ -50,6 +54,9 @@ class Access(msgspec.Struct, frozen=True, array_like=True):
     source: str
     purpose: str
     request_id: str
+    app: str = ""
+    refusals: int = 0
+    denied: tuple[str, ...] = ()
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -72,11 +79,27 @@ def seq_of(resource_id: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def record(ctx: Context, request: FhirRequest, status: int, patients: Iterable[str]) -> AuditRecord:
-    """Return the record of one access."""
+def record(
+    ctx: Context,
+    request: FhirRequest,
+    status: int,
+    patients: Iterable[str],
+    result: FhirResult | None = None,
+) -> AuditRecord:
+    """Return the record of one access.
+
+    Args:
+        ctx: Who asked.
+        request: What was asked.
+        status: What it was answered with.
+        patients: Whom it shows or wrote, or, refused, names.
+        result: What a batch came to: what of it was refused stands there.
+    """
     principal = ctx.principal
+    named = tuple(patients)[:MOST_PATIENTS]
+    denied = sorted(result.denied.difference(named))[:MOST_PATIENTS] if result else []
     access = Access(
-        interaction=request.operation or request.interaction,
+        interaction=request.operation or _interaction(request),
         method=request.method,
         path=request.url.partition("?")[0][:256],
         resource_type=request.resource_type or "",
@@ -89,8 +112,18 @@ def record(ctx: Context, request: FhirRequest, status: int, patients: Iterable[s
         source=ctx.source,
         purpose=request.purpose[:1000],
         request_id=ctx.trail.request_id or ctx.request_id,
+        app=principal.app,
+        refusals=result.refusals if result else 0,
+        denied=tuple(denied),
     )
-    return AuditRecord(micros(ctx.now()), _ENCODE(access), tuple(patients)[:MOST_PATIENTS])
+    return AuditRecord(micros(ctx.now()), _ENCODE(access), (*named, *denied))
+
+
+def _interaction(request: FhirRequest) -> str:
+    """The code of the interaction: a Bundle to be done says itself whether it is a batch."""
+    if request.interaction == "transaction" and (request.resource or {}).get("type") == "batch":
+        return "batch"
+    return request.interaction
 
 
 def begin(ctx: Context, request: FhirRequest) -> None:
@@ -103,7 +136,11 @@ def begin(ctx: Context, request: FhirRequest) -> None:
 
 
 async def leave(
-    ctx: Context, request: FhirRequest, status: int, patients: Iterable[str] = ()
+    ctx: Context,
+    request: FhirRequest,
+    status: int,
+    patients: Iterable[str] = (),
+    result: FhirResult | None = None,
 ) -> None:
     """Commit the record of a request, if no write took it along.
 
@@ -112,7 +149,7 @@ async def leave(
     """
     if ctx.trail.written:
         return
-    entry = record(ctx, request, status, patients)
+    entry = record(ctx, request, status, patients, result)
     try:
         await ctx.store.commit(Batch(audit=(entry,)))
     except FhirError:
@@ -123,7 +160,21 @@ async def leave(
 
 
 def named_by_path(request: FhirRequest) -> tuple[str, ...]:
-    """Return the Patient that a refused request names in its path."""
+    """Return the Patients that a refused request names in its path, or in those of its entries."""
     if request.resource_type == PATIENT and request.resource_id:
         return (request.resource_id,)
-    return ()
+    if request.interaction not in {"transaction", "batch"}:
+        return ()
+    entries = (request.resource or {}).get("entry")
+    if not isinstance(entries, list):
+        return ()
+    named = (one for entry in entries for one in named_by_entry(entry))
+    return tuple(dict.fromkeys(named))[:MOST_PATIENTS]
+
+
+def named_by_entry(entry: object) -> tuple[str, ...]:
+    """Return the Patient that an entry of a Bundle, read or not yet, names in its path."""
+    asked = entry.get("request") if isinstance(entry, dict) else None
+    url = asked.get("url") if isinstance(asked, dict) else None
+    found = _PATIENT(url) if isinstance(url, str) else None
+    return (found[1],) if found else ()

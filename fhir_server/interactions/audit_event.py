@@ -20,7 +20,7 @@ from fhir_server.model.primitives import format_instant, from_micros
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fhir_server.store.port import AuditEntry
+    from fhir_server.store.port import AuditEntry, Store
 
 _REST: Final = {
     "system": "http://terminology.hl7.org/CodeSystem/audit-event-type",
@@ -65,6 +65,10 @@ _PERSON: Final = {
         "display": "Patient",
     },
 }
+_APPLICATION: Final = {
+    "coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110150"}],
+    "text": "Application",
+}
 _OK: Final = 400
 
 
@@ -95,9 +99,43 @@ def sight_of(criteria: Criteria | None) -> Sight:
             return Sight(frozenset())
 
 
-def audit_event(entry: AuditEntry, sight: Sight) -> Resource:
-    """Return the AuditEvent of one entry, naming no Patient that the caller does not see."""
+class Facilities:
+    """The names of facilities, as their Organizations have them; each is read once.
+
+    Args:
+        store: Where the Organizations are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names: dict[str, str] = {}
+
+    async def name_of(self, entry: AuditEntry) -> str:
+        """Return the name of the facility whose system asked; "" where none did, or none knows."""
+        access = access_of(entry.body)
+        return await self.name(access.code) if access.kind == "facility" else ""
+
+    async def name(self, code: str) -> str:
+        """Return the name of the Organization that has this facility code; "" where none has."""
+        if code not in self._names:
+            holder = await self._store.holder(f"{MA_CSKCB}|{code}")
+            version = await self._store.read(*holder) if holder else None
+            known = version is not None and not version.deleted
+            found = codec.loads_stored(version.body).get("name") if version and known else None
+            self._names[code] = found or ""
+        return self._names[code]
+
+
+def audit_event(entry: AuditEntry, sight: Sight, facility: str = "") -> Resource:
+    """Return the AuditEvent of one entry, naming no Patient that the caller does not see.
+
+    Args:
+        entry: The entry of the chain.
+        sight: Which Patients the caller sees.
+        facility: The name of the facility whose system asked.
+    """
     access = access_of(entry.body)
+    named = [p for p in entry.patients if sight.patients is None or p in sight.patients]
     recorded = format_instant(from_micros(entry.recorded))
     event: Resource = {
         "resourceType": AUDIT_EVENT,
@@ -107,15 +145,32 @@ def audit_event(entry: AuditEntry, sight: Sight) -> Resource:
         "subtype": [_subtype(access.interaction)],
         "action": _action(access),
         "recorded": recorded,
-        "outcome": "0" if access.status < _OK else "4",
+        "outcome": _outcome(access, named),
         "purposeOfEvent": [_purpose(access)],
-        "agent": [_agent(access)],
+        "agent": _agents(access, facility),
         "source": {"observer": {"display": "fhir-server"}},
     }
-    named = [p for p in entry.patients if sight.patients is None or p in sight.patients]
     if named:
-        event["entity"] = [{"what": {"reference": f"Patient/{one}"}, **_PERSON} for one in named]
+        event["entity"] = [_entity(access, one) for one in named]
     return event
+
+
+def _outcome(access: Access, named: list[str]) -> str:
+    """Return 4 where the request was refused, or, of a batch, what of it the caller sees."""
+    if access.status >= _OK:
+        return "4"
+    if not access.refusals:
+        return "0"
+    is_theirs = not named or any(one in access.denied for one in named)
+    return "4" if is_theirs else "0"
+
+
+def _entity(access: Access, patient_id: str) -> dict[str, Any]:
+    entity: dict[str, Any] = {"what": {"reference": f"Patient/{patient_id}"}, **_PERSON}
+    if patient_id in access.denied:
+        # Of a batch this much was refused, while the rest was done.
+        entity["detail"] = [{"type": "outcome", "valueString": "4"}]
+    return entity
 
 
 def _subtype(interaction: str) -> dict[str, str]:
@@ -138,15 +193,23 @@ def _purpose(access: Access) -> dict[str, Any]:
     return concept | {"text": access.purpose} if access.purpose else concept
 
 
-def _agent(access: Access) -> dict[str, Any]:
+def _agents(access: Access, facility: str) -> list[dict[str, Any]]:
+    """Return who asked first, then the app by which a person did."""
+    if not access.app:
+        return [_agent(access, facility) | {"altId": access.client_id}]
+    app = {"type": _APPLICATION, "who": {"display": access.app}, "altId": access.client_id}
+    return [_agent(access, facility), app | {"requestor": False}]
+
+
+def _agent(access: Access, facility: str) -> dict[str, Any]:
     who: dict[str, Any] = {}
     # Of a person only staff is referred to: a guardian is nobody's Patient but the own book's.
     if access.fhir_user.startswith("Practitioner/"):
         who["reference"] = access.fhir_user
     if access.kind in _SYSTEMS and access.code:
         who["identifier"] = {"system": _SYSTEMS[access.kind], "value": access.code}
-    who["display"] = access.display or access.client_id
-    agent: dict[str, Any] = {"who": who, "altId": access.client_id, "requestor": True}
+    who["display"] = facility or access.display or access.client_id
+    agent: dict[str, Any] = {"who": who, "requestor": True}
     if access.source:
         agent["network"] = {"address": access.source, "type": "2"}
     return agent
@@ -165,7 +228,8 @@ async def read_audit_event(ctx: Context, resource_id: str) -> FhirResult | None:
     entry = await ctx.store.audit_entry(seq)
     if entry is None or not sight.shows(entry):
         raise unknown(AUDIT_EVENT, resource_id)
-    body = codec.dumps(audit_event(entry, sight))
+    facility = await Facilities(ctx.store).name_of(entry)
+    body = codec.dumps(audit_event(entry, sight, facility))
     return FhirResult(body=body, headers=(("ETag", 'W/"1"'),), patients=_seen(entry, sight))
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from fhir_server.interactions.answer import dumps, links
 from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT, seq_of
-from fhir_server.interactions.audit_event import Sight, audit_event, sight_of
+from fhir_server.interactions.audit_event import Facilities, Sight, audit_event, sight_of
 from fhir_server.interactions.context import Context, FhirResult
 from fhir_server.interactions.narrow import both, narrowed, where_shown
 from fhir_server.model import bundle, codec
@@ -133,9 +133,10 @@ async def _chained(
     """Give matching entries of the chain, newest first, at most `wanted`."""
     sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
     bounds = _bounds(where)
+    facilities = Facilities(ctx.store)
     found = 0
     async for entry in _looked_at(ctx, bounds, sight, before):
-        event = audit_event(entry, sight)
+        event = audit_event(entry, sight, await facilities.name_of(entry))
         index = index_values(event, base_url=ctx.base_url)
         name = (AUDIT_EVENT, event["id"])
         if matches(where, name, entry.recorded, index, frozenset(), _no_target):

@@ -74,6 +74,8 @@ class FhirResult:
         location: `Type/id/_history/v` for create and update.
         issues: Findings that go along (warnings), for `Prefer: return=OperationOutcome`.
         patients: Ids of the Patients shown or written, for the AuditEvent.
+        refusals: How many entries of a batch were refused.
+        denied: Ids of the Patients whom refused entries named, for the AuditEvent.
         hidden: The answer must have no body, only a Location (contract 6: a hidden match).
     """
 
@@ -84,6 +86,8 @@ class FhirResult:
     location: str | None = None
     issues: tuple[Issue, ...] = ()
     patients: frozenset[str] = frozenset()
+    refusals: int = 0
+    denied: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
     hidden: bool = False
 

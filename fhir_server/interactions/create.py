@@ -28,7 +28,9 @@ def result_of(step: Step, patients: frozenset[str]) -> FhirResult:
     version = step.version
     if step.hidden and version is not None:
         place = f"{version.resource_type}/{version.resource_id}"
-        return FhirResult(200, location=place, hidden=True)
+        # It is not shown, but that somebody knew of it is for the person to see.
+        named = patients | frozenset(version.patients)
+        return FhirResult(200, location=place, hidden=True, patients=named)
     location = None
     if version is not None and (step.status == 201 or step.ask.condition is not None):  # noqa: PLR2004 - HTTP's Created
         location = location_of(version.resource_type, version.resource_id, version.version_id)

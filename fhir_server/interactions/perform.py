@@ -54,7 +54,7 @@ async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> 
     except Exception:
         await audit.leave(ctx, request, _FAILED, audit.named_by_path(request))
         raise
-    await audit.leave(ctx, request, result.status, result.patients)
+    await audit.leave(ctx, request, result.status, result.patients, result)
     return result
 
 

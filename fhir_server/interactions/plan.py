@@ -329,10 +329,10 @@ class Plan:
         return (*self.removals.writes(self.ctx, self._own_tags()), *made)
 
     def patients(self) -> frozenset[str]:
-        """Return the ids of all Patients concerned that the caller may know of."""
+        """Return the ids of all Patients concerned, hidden matches of conditions too."""
         concerned: set[str] = set(self.removals.patients())
         for step in self.steps:
-            if step.version is not None and not step.hidden:
+            if step.version is not None:
                 concerned.update(step.version.patients)
         return frozenset(concerned)
 

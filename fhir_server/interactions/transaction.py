@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fhir_server.interactions.answer import dumps, etag
+from fhir_server.interactions.answer import STORED, dumps, etag
 from fhir_server.interactions.asked import at
+from fhir_server.interactions.audit import named_by_entry
 from fhir_server.interactions.commit import write
 from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult, Resource
 from fhir_server.interactions.create import result_of
@@ -205,17 +206,26 @@ def _entry_result(step: Step, plan: Plan) -> EntryResult:
 async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any]]) -> FhirResult:
     answers: list[dict[str, Any]] = []
     patients: set[str] = set()
+    denied: set[str] = set()
+    refusals = 0
     for number, entry in enumerate(entries):
         try:
             result = await _one(ctx, entry, number)
         except FhirError as refusal:
             answers.append(_refused(refusal))
+            denied.update(named_by_entry(entry))
+            refusals += 1
             continue
         patients |= result.patients
         prefer = request.prefer if result.location else "representation"
         answers.append(_answer(ctx, result, prefer))
     body = dumps(bundle.batch_response(answers))
-    return FhirResult(body=body, patients=frozenset(patients))
+    return FhirResult(
+        body=body,
+        patients=frozenset(patients),
+        refusals=refusals,
+        denied=frozenset(denied - patients),
+    )
 
 
 async def _one(ctx: Context, asked: dict[str, Any], number: int) -> FhirResult:

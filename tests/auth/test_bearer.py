@@ -52,6 +52,9 @@ async def test_a_citizens_token_stands_for_one_patient(world: World) -> None:
     assert (child.principal.patient_id, child.principal.fhir_user) == ("bao", "Patient/mother")
     assert child.policy.links == ()
     assert own.principal.level == child.principal.level == 2
+    for one in (own.principal, child.principal):
+        # Who saw a book is the person, by the name that VNeID said; the app stands beside.
+        assert (one.display, one.app) == ("NGUYỄN THỊ MẪU", "Ứng dụng VNeID (mẫu)")
 
 
 @pytest.mark.parametrize("header", [None, ""])

@@ -9,6 +9,7 @@ import pytest
 
 from auth.server.demo import make_demo_clients, web_book
 from auth.server.hand_out import NotHandedOut, citizen_token, client_token
+from fhir_server.demo import FACILITIES
 from mappings.vneid.claims import Claims
 from tests.auth.world import MOTHER, World
 
@@ -38,6 +39,13 @@ def test_the_demo_has_the_contracts_clients(tmp_path: Path) -> None:
         assert key["kid"]
         assert "d" in key
     assert all("d" not in c.jwks["keys"][0] for c in clients if c.jwks)
+
+
+def test_the_demos_facilities_have_the_names_of_their_organizations(tmp_path: Path) -> None:
+    """The history of a book names a hospital as the book does."""
+    clients = make_demo_clients(tmp_path, "http://127.0.0.1:8080")
+
+    assert {c.code: c.name for c in clients if c.kind == "hospital"} == FACILITIES
 
 
 def test_the_apps_are_as_the_contract_says(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from auth.principal import Principal
+from fhir_server.interactions.audit import named_by_entry
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
+from fhir_server.model.identifiers import CCCD, MA_CSKCB
 from fhir_server.model.outcome import (
     Conflict,
     Forbidden,
@@ -244,3 +246,111 @@ async def test_the_servers_own_audit_events_are_not_changed(people: World) -> No
     result = await people.perform("delete", resource_type="AuditEvent", resource_id=never)
     assert result.status == 204
     assert await people.store.audit_entry(record.seq) == record
+
+
+def asked_for(*patients: str, kind: str = "batch") -> dict[str, Any]:
+    """Return a Bundle that reads Patients."""
+    reads = [{"request": {"method": "GET", "url": f"Patient/{one}"}} for one in patients]
+    return {"resourceType": "Bundle", "type": kind, "entry": reads}
+
+
+async def test_a_batch_says_what_of_it_was_refused(people: World) -> None:
+    """The one event of a batch names whom a refused entry named; each sees the own outcome."""
+    await people.perform("transaction", ANA, resource=asked_for("ana", "bo"), method="POST")
+
+    (event, *_) = await events(people)
+    (anas,) = await events(people, ANA, ("_id", event["id"]))
+    (bos,) = await events(people, BO, ("_id", event["id"]))
+
+    assert event["subtype"][0]["code"] == "batch"
+    assert event["outcome"] == "4"
+    refused = [one["what"]["reference"] for one in event["entity"] if "detail" in one]
+    assert refused == ["Patient/bo"]
+    assert len(event["entity"]) == 2
+    assert (anas["outcome"], bos["outcome"]) == ("0", "4")
+    assert [one["what"]["reference"] for one in bos["entity"]] == ["Patient/bo"]
+    assert all(validate(one) == [] for one in (event, anas, bos))
+
+
+async def test_a_refused_transaction_names_whom_its_entries_name(people: World) -> None:
+    """A look at a hidden Patient by way of a transaction is in that Patient's history."""
+    with pytest.raises(UnknownResource):
+        await people.perform(
+            "transaction", ANA, resource=asked_for("bo", kind="transaction"), method="POST"
+        )
+
+    (event, *_) = await events(people, BO, ("patient", "Patient/bo"))
+
+    assert (event["outcome"], event["subtype"][0]["code"]) == ("4", "transaction")
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("Patient/a", ("a",)),
+        ("http://testserver/fhir/Patient/a?_summary=true", ("a",)),
+        ("Patient/a/_history/1", ("a",)),
+        ("Patient?_id=a", ()),
+        ("Patient/a_b", ()),
+        ("Observation/a", ()),
+        (None, ()),
+    ],
+)
+def test_an_entry_names_the_patient_of_its_path(url: object, named: tuple[str, ...]) -> None:
+    """Whatever form the path has; what cannot be read names nobody."""
+    assert named_by_entry({"request": {"url": url}}) == named
+    assert named_by_entry({"request": url}) == named_by_entry(url) == ()
+
+
+async def test_a_hidden_match_names_its_patient(people: World) -> None:
+    """Whoever asks for a person by a number that others brought leaves a trace there."""
+    number = [{"system": CCCD, "value": "001195012345"}]
+    await people.put(patient("1", identifier=number) | {"id": "ana"})
+
+    await people.perform(
+        "create", FACILITY, resource_type="Patient", method="POST",
+        resource={"resourceType": "Patient", "identifier": number},
+        if_none_exist=f"identifier={CCCD}|001195012345",
+    )  # fmt: skip
+
+    (event, *_) = await events(people, ANA, ("patient", "Patient/ana"))
+    assert event["subtype"][0]["code"] == "create"
+    assert event["agent"][0]["who"]["identifier"]["value"] == "01999"
+
+
+async def test_a_person_is_named_and_the_app_beside(people: World) -> None:
+    """`agent[0].who` is the citizen by name; the app is a second agent."""
+    mother = replace(ANA, display="NGUYỄN THỊ MẪU", app="Ứng dụng VNeID (mẫu)")
+
+    await people.perform("read", mother, resource_type="Patient", resource_id="ana")
+
+    (event, *_) = await events(people)
+    person, app = event["agent"]
+    assert person["who"] == {"display": "NGUYỄN THỊ MẪU"}
+    assert person["requestor"]
+    assert app["who"] == {"display": "Ứng dụng VNeID (mẫu)"}
+    assert (app["altId"], app["requestor"]) == ("vneid-app", False)
+    assert validate(event) == []
+
+
+async def test_a_facility_has_the_name_of_its_organization(people: World) -> None:
+    """Where an Organization has the facility's code, the history names it as the book does."""
+    organization = {
+        "resourceType": "Organization",
+        "id": "o",
+        "identifier": [{"system": MA_CSKCB, "value": "01999"}],
+        "name": "Bệnh viện Đa khoa Mẫu Hà Nội",
+    }
+    await people.put(organization)
+    await people.perform("search-type", FACILITY, resource_type="Observation")
+
+    (event, *_) = await events(people)
+    read = await people.perform(
+        "read", AUDITOR, resource_type="AuditEvent", resource_id=event["id"]
+    )
+    await people.perform("delete", resource_type="Organization", resource_id="o")
+    (after,) = await events(people, AUDITOR, ("_id", event["id"]))
+
+    assert event["agent"][0]["who"]["display"] == "Bệnh viện Đa khoa Mẫu Hà Nội"
+    assert codec.loads(read.body or b"") == event
+    assert after["agent"][0]["who"]["display"] == "Hospital 01999"

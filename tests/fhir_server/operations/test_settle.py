@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from fhir_server.interactions.audit import access_of
 from fhir_server.interactions.context import Context
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model.identifiers import CCCD
@@ -208,6 +209,7 @@ async def test_a_login_leaves_one_audit_event(ctx: Context) -> None:
 
     entries = await ctx.store.audit(patient=settled.patient_id)
     assert len(entries) == 1
+    assert "VNeID" in access_of(entries[0].body).display
 
 
 async def test_children_are_those_of_verified_links(world: World) -> None:
