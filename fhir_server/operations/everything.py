@@ -5,8 +5,10 @@ https://hl7.org/fhir/R4/patient-operation-everything.html
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.answer import dumps, links, match_entry
 from fhir_server.interactions.context import FhirRequest, FhirResult
@@ -15,7 +17,7 @@ from fhir_server.model import bundle
 from fhir_server.model.definitions import RESOURCE_TYPES, compartment_parameters
 from fhir_server.model.outcome import InvalidValue
 from fhir_server.operations.arguments import MOST_ON_A_PAGE, arguments, page_size, time_of
-from fhir_server.operations.compartment import names_in, shown_by_name
+from fhir_server.operations.compartment import every_page, names_in, shown_by_name
 from fhir_server.search.expression import (
     And,
     DateIs,
@@ -30,12 +32,12 @@ from fhir_server.search.expression import (
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context
-    from fhir_server.store.port import Version
+    from fhir_server.store.port import Page, Version
 
 BESIDE: Final = frozenset({
     "Location", "Medication", "Organization", "Practitioner", "PractitionerRole",
 })  # fmt: skip
-"""What the page's resources refer to outside the compartment, that goes along with them."""
+"""What a record's resources refer to outside the compartment, that goes along with them."""
 
 CARE_DATE: Final = {
     "Appointment": "date",
@@ -50,10 +52,34 @@ CARE_DATE: Final = {
 """The search parameter that `start` and `end` ask; of other types, all are given."""
 
 _USED: Final = frozenset({"_count", "_type", "_since", "start", "end"})
+_NARROWING: Final = _USED - {"_count"}
+
+_BEGIN: Final = "record"
+"""Cursor of the page after a first one that the Patient alone fills."""
+_AFTER: Final = re.compile(r"beside(?:\.([A-Z][A-Za-z]+)\.([A-Za-z0-9.-]{1,64}))?")
+"""Cursor of what goes along with the record: after which of it, in the order of names."""
+
+
+@dataclass(slots=True)
+class _Page:
+    """One page in the making: the record's own resources, and what goes along with them."""
+
+    count: int
+    matches: list[Version]
+    beside: list[Version]
+    next: str | None = None
+    total: int | None = None
+
+    @property
+    def room(self) -> int:
+        return self.count - len(self.matches)
 
 
 async def everything(ctx: Context, request: FhirRequest) -> FhirResult:
-    """Return one page of a Patient's compartment, the Patient first.
+    """Return one page of a Patient's record: the Patient, its compartment, what they refer to.
+
+    A page has at most `_count` resources, and each comes on one page: what lies outside the
+    compartment comes after all that lies in it. `_type` is meant strictly.
 
     Raises:
         UnknownResource: There is no such Patient, or the caller may not see it.
@@ -63,20 +89,108 @@ async def everything(ctx: Context, request: FhirRequest) -> FhirResult:
     patient_id = request.resource_id or ""
     patient = await visible_version(ctx, "Patient", patient_id, "$everything")
     given = arguments(request)
-    count = page_size(given, MOST_ON_A_PAGE)
     cursor = next((value for name, value in given if name == "_cursor"), None)
-    types = _types(given)
-    by_type = _asked(ctx, patient_id, types - {"Patient"}, given)
-    found = await ctx.store.search(Search(tuple(by_type), count=count, cursor=cursor))
-    first = [patient] if cursor is None and "Patient" in types else []
-    matches = [*first, *found.versions]
-    beside = await _beside(ctx, matches)
-    entries = [match_entry(ctx.base_url, one, "match") for one in matches]
-    entries += [match_entry(ctx.base_url, one, "include") for one in beside]
+    page = await _page(ctx, patient, given, cursor)
+    entries = [match_entry(ctx.base_url, one, "match") for one in page.matches]
+    entries += [match_entry(ctx.base_url, one, "include") for one in page.beside]
     used = [(name, value) for name, value in given if name in _USED]
     path = f"Patient/{patient_id}/$everything"
-    answer = bundle.searchset(entries, links=links(ctx.base_url, path, used, found.next))
+    answer = bundle.searchset(
+        entries, links=links(ctx.base_url, path, used, page.next), total=page.total
+    )
     return FhirResult(body=dumps(answer), patients=frozenset({patient_id}))
+
+
+async def _page(
+    ctx: Context, patient: Version, given: list[tuple[str, str]], cursor: str | None
+) -> _Page:
+    types = _types(given)
+    page = _Page(page_size(given, MOST_ON_A_PAGE), [], [])
+    if page.count == 0:
+        found = await _search(ctx, patient, types, given, count=0)
+        page.total = (found.total or 0) + ("Patient" in types)
+        return page
+    after = _AFTER.fullmatch(cursor or "")
+    if after is None and not await _record(ctx, patient, types, given, page, cursor):
+        return page
+    wanted = BESIDE & types
+    if wanted:
+        whole = cursor is None and wanted == BESIDE and types >= compartment_types()
+        record = page.matches if whole else await _whole(ctx, patient, given)
+        await _beside(ctx, record, wanted, page, after.groups() if after else (None, None))
+    return page
+
+
+async def _record(
+    ctx: Context,
+    patient: Version,
+    types: frozenset[str],
+    given: list[tuple[str, str]],
+    page: _Page,
+    cursor: str | None,
+) -> bool:
+    """Fill the page with the record's own; return whether that was the last of it."""
+    page.matches = [patient] if cursor is None and "Patient" in types else []
+    begin = None if cursor == _BEGIN else cursor
+    found = await _search(ctx, patient, types, given, count=page.room or 1, cursor=begin)
+    if page.room == 0:
+        # Only looked whether there is more.
+        page.next = _BEGIN if found.versions else None
+        page.total = None if found.versions else 1
+        return not found.versions
+    page.matches += found.versions
+    page.next = found.next
+    if cursor is None and found.next is None:
+        page.total = len(page.matches)
+    return found.next is None
+
+
+async def _search(
+    ctx: Context,
+    patient: Version,
+    types: frozenset[str],
+    given: list[tuple[str, str]],
+    *,
+    count: int,
+    cursor: str | None = None,
+) -> Page:
+    narrowing = [f"{name}={value}" for name, value in given if name in _NARROWING]
+    return await ctx.store.search(
+        Search(
+            tuple(_asked(ctx, patient.resource_id, types, given)),
+            count=count,
+            total="none" if count else "accurate",
+            cursor=cursor,
+            asked="&".join(sorted(narrowing)).encode(),
+        )
+    )
+
+
+async def _whole(ctx: Context, patient: Version, given: list[tuple[str, str]]) -> list[Version]:
+    """Return all of the record that the dates asked for leave, whatever its types."""
+    by_type = _asked(ctx, patient.resource_id, compartment_types(), given)
+    return [patient, *await every_page(ctx, by_type)]
+
+
+async def _beside(
+    ctx: Context,
+    record: list[Version],
+    wanted: frozenset[str],
+    page: _Page,
+    after: tuple[str | Any, ...],
+) -> None:
+    """Fill the room that is left with what the record refers to, in the order of names."""
+    names = {name for name in names_in(record, ctx.base_url) if name[0] in wanted}
+    if after[0] is not None:
+        names = {name for name in names if name > after}
+    shown = sorted(
+        await shown_by_name(ctx, sorted(names)),
+        key=lambda one: (one.resource_type, one.resource_id),
+    )
+    page.beside = shown[: page.room]
+    if len(shown) > len(page.beside):
+        last = page.beside[-1] if page.beside else None
+        page.next = f"beside.{last.resource_type}.{last.resource_id}" if last else "beside"
 
 
 @cache
@@ -87,11 +201,12 @@ def compartment_types() -> frozenset[str]:
 
 
 def _types(given: list[tuple[str, str]]) -> frozenset[str]:
+    """Return the types that are given: those asked for, else all of the record and beside it."""
     asked = {part for name, value in given if name == "_type" for part in value.split(",")}
-    unknown = sorted(asked - RESOURCE_TYPES)
-    if unknown:
+    if asked - RESOURCE_TYPES:
         raise InvalidValue("The parameter _type names what is no resource type.")
-    return compartment_types() & asked if asked else compartment_types()
+    known = compartment_types() | BESIDE
+    return known & asked if asked else known
 
 
 def _asked(
@@ -102,7 +217,7 @@ def _asked(
     if since:
         inside.append(LastUpdated(Prefix.GE, *since))
     by_type: list[tuple[str, Expression]] = []
-    for kind in sorted(types):
+    for kind in sorted(types & compartment_types() - {"Patient"}):
         shown = where_shown(ctx, "search-type", kind)
         if shown is None:
             continue
@@ -119,11 +234,3 @@ def _asked(
 def _cared_for(param: str, prefix: Prefix, bound: tuple[int, int]) -> Expression:
     # What bears no date may be of the time asked for: it is not left out.
     return Or((DateIs(param, prefix, *bound), Missing(param, missing=True)))
-
-
-async def _beside(ctx: Context, versions: list[Version]) -> list[Version]:
-    known = {(one.resource_type, one.resource_id) for one in versions}
-    wanted = {
-        name for name in names_in(versions, ctx.base_url) if name not in known and name[0] in BESIDE
-    }
-    return await shown_by_name(ctx, sorted(wanted))

@@ -21,14 +21,15 @@ def medications(draft: Draft) -> None:
     """Add the drugs ordered at the visit."""
     rows = draft.record.xml2
     for key, row in zip(row_keys(rows), rows, strict=True):
-        draft.add(key, draft.labelled(_request(draft, row)))
+        draft.add(key, draft.labelled(_request(draft, key, row)))
 
 
-def _request(draft: Draft, row: Drug) -> Element:
+def _request(draft: Draft, key: str, row: Drug) -> Element:
     requesters = draft.practitioners(row.ma_bac_si)
     return prune({
         "resourceType": "MedicationRequest",
         "extension": extensions(
+            own("line", "String", key),
             own("strength", "String", row.ham_luong),
             own("dose-form", "String", row.dang_bao_che),
             own("registration-number", "String", row.so_dang_ky),

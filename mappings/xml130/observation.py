@@ -7,7 +7,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 from mappings.xml130 import code_tables
-from mappings.xml130.draft import Draft, Element, concept, dated, prune, row_keys
+from mappings.xml130.draft import (
+    Draft,
+    Element,
+    concept,
+    dated,
+    extensions,
+    own,
+    prune,
+    row_keys,
+)
 from mappings.xml130.record import Course, Result
 
 LOINC: Final = "http://loinc.org"
@@ -28,16 +37,19 @@ def observations(draft: Draft) -> None:
     for key, result in zip(row_keys(results), results, strict=True):
         if result.gia_tri or result.ket_luan or result.mo_ta:
             category = _LABORATORY.get(groups.get(result.ma_dich_vu, ""), "laboratory")
-            draft.add(key, draft.labelled(_result(draft, result, category)))
+            draft.add(key, draft.labelled(_result(draft, key, result, category)))
     notes = draft.record.xml5
     for key, note in zip(row_keys(notes), notes, strict=True):
-        draft.add(key, draft.labelled(_note(draft, note)))
+        draft.add(key, draft.labelled(_note(draft, key, note)))
     _of_summary(draft)
 
 
-def _observation(draft: Draft, category: str, code: Element, effective: str | None) -> Element:
+def _observation(
+    draft: Draft, category: str, code: Element, effective: str | None, key: str | None = None
+) -> Element:
     return {
         "resourceType": "Observation",
+        "extension": extensions(own("line", "String", key)),
         "status": "final",
         "category": [_CATEGORY_OF[category]],
         "code": code,
@@ -47,7 +59,7 @@ def _observation(draft: Draft, category: str, code: Element, effective: str | No
     }
 
 
-def _result(draft: Draft, row: Result, category: str) -> Element:
+def _result(draft: Draft, key: str, row: Result, category: str) -> Element:
     moment = dated(row.ngay_kq or draft.record.xml1.ngay_ra)
     code = concept("ma-chi-so", row.ma_chi_so, row.ten_chi_so)
     if row.ma_dich_vu:
@@ -59,7 +71,7 @@ def _result(draft: Draft, row: Result, category: str) -> Element:
         value = {"valueString": said or described}
         said, described = "", described if said else ""
     return prune({
-        **_observation(draft, category, code, moment),
+        **_observation(draft, category, code, moment, key),
         "performer": draft.practitioners(row.ma_bs_doc_kq) or [draft.organization],
         **value,
         "interpretation": [{"text": said}] if said else None,
@@ -84,7 +96,7 @@ def _value(row: Result) -> dict[str, Any]:
     return {"valueQuantity": quantity}
 
 
-def _note(draft: Draft, row: Course) -> Element:
+def _note(draft: Draft, key: str, row: Course) -> Element:
     code = {
         "coding": [{"system": LOINC, "code": "11506-3", "display": "Progress note"}],
         "text": "Diễn biến lâm sàng",
@@ -95,7 +107,7 @@ def _note(draft: Draft, row: Course) -> Element:
         ("Phẫu thuật", row.phau_thuat),
     )
     return prune({
-        **_observation(draft, "exam", code, dated(row.thoi_diem_dbls)),
+        **_observation(draft, "exam", code, dated(row.thoi_diem_dbls), key),
         "performer": draft.practitioners(row.nguoi_thuc_hien),
         "valueString": row.dien_bien_ls,
         "component": [

@@ -36,10 +36,10 @@ def procedures(draft: Draft) -> None:
     rows = draft.record.xml3
     for key, row in zip(row_keys(rows), rows, strict=True):
         if is_procedure(row):
-            draft.add(key, draft.labelled(_procedure(draft, row)))
+            draft.add(key, draft.labelled(_procedure(draft, key, row)))
 
 
-def _procedure(draft: Draft, row: Service) -> Element:
+def _procedure(draft: Draft, key: str, row: Service) -> Element:
     group = code_tables.COST_GROUP.coding(row.ma_nhom.lstrip("0"))
     code = concept("ma-dich-vu", row.ma_dich_vu, row.ten_dich_vu)
     more = [{"system": ICD9, "code": part} for part in code_list(row.ma_pttt_qt)]
@@ -56,6 +56,7 @@ def _procedure(draft: Draft, row: Service) -> Element:
     return prune({
         "resourceType": "Procedure",
         "extension": extensions(
+            own("line", "String", key),
             own("ordered", "DateTime", dated(row.ngay_yl)),
             own("anaesthesia", "Coding", anaesthesia),
         ),

@@ -377,14 +377,16 @@ def _newest(visit: Visit) -> tuple[float, str]:
     return _order(visit.start), visit.id
 
 
-def _as_ordered(resource: Resource) -> tuple[float, int, str]:
-    """By time, then by the row's number where the source gave one, then by name."""
-    number = 1 << 30
-    for one in objects(resource.get("identifier")):
-        tail = str(one.get("value", "")).rpartition("/")[2]
-        if tail.isascii() and tail.isdigit():
-            number = int(tail[:9])
-    return _effective(resource), number, coded(resource.get("code")).text
+def _as_ordered(resource: Resource) -> tuple[float, tuple[int, int], str]:
+    """By time, then by the row of the dossier that it came from, then by name."""
+    # NS/StructureDefinition/line: table/STT, and a count where rows share one: XML2/3, XML2/3.2
+    number, _, again = _extension_text(resource, "line").rpartition("/")[2].partition(".")
+    row = (_row(number), _row(again, 1))
+    return _effective(resource), row, coded(resource.get("code")).text
+
+
+def _row(digits: str, otherwise: int = 1 << 30) -> int:
+    return int(digits[:9]) if digits.isascii() and digits.isdigit() else otherwise
 
 
 def _integer(value: Any, default: int) -> int:

@@ -176,3 +176,16 @@ def test_odd_shapes_are_as_if_absent() -> None:
     assert (book.person.name, book.person.born) == ("", None)
     assert book.visits[0].main is None
     assert book.visits[0].start is not None
+
+
+def test_drugs_of_one_time_come_in_the_dossiers_lines() -> None:
+    """By STT, 2 before 10; rows that share one STT as they came; what has no line is last."""
+    lines = {"A": None, "B": "XML2/10", "C": "XML2/2.2", "D": "XML2/2", "E": "XML2/1"}
+    drugs = [
+        record.drug("v1", name)
+        | {"id": name}
+        | ({"extension": [{"url": extension("line"), "valueString": line}]} if line else {})
+        for name, line in lines.items()
+    ]
+
+    assert [one.name for one in one_visit(*drugs).drugs] == ["E", "D", "C", "B", "A"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -69,24 +70,85 @@ async def test_everything_is_the_compartment_and_what_it_names(filled: World) ->
     }  # fmt: skip
 
 
-async def test_everything_comes_in_pages_each_resource_once(filled: World) -> None:
-    """The next links lead through the compartment; nothing twice, nothing left out."""
-    whole = set(names(await call(filled, "$everything")))
-    seen: list[str] = []
-    query: tuple[tuple[str, str], ...] = (("_count", "3"),)
-
-    for _ in range(10):
-        answer = await call(filled, "$everything", query=query)
-        seen += names(answer)
-        following = [one["url"] for one in answer["link"] if one["relation"] == "next"]
+async def pages(world: World, *query: tuple[str, str]) -> list[Resource]:
+    """Return all pages of `$everything`, by their next links."""
+    found: list[Resource] = []
+    more: tuple[tuple[str, str], ...] = ()
+    for _ in range(30):
+        found.append(await call(world, "$everything", query=(*query, *more)))
+        following = [one["url"] for one in found[-1]["link"] if one["relation"] == "next"]
         if not following:
-            break
+            return found
         assert following[0].startswith("http://testserver/fhir/Patient/mother/$everything?")
-        cursor = following[0].rpartition("_cursor=")[2]
-        query = (("_count", "3"), ("_cursor", cursor))
+        more = (("_cursor", unquote(following[0].rpartition("_cursor=")[2])),)
+    raise AssertionError("The pages have no end.")
 
-    assert len(seen) == len(set(seen))
-    assert set(seen) == whole
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 10, 11, 12, 13, 14])
+async def test_everything_comes_in_pages_each_resource_once(filled: World, count: int) -> None:
+    """At most `_count` on a page; nothing twice, nothing left out, what goes along at the end."""
+    (whole,) = await pages(filled)
+
+    found = await pages(filled, ("_count", str(count)))
+
+    assert all(len(page["entry"]) <= count for page in found)
+    matches = [name for page in found for name in names(page)]
+    along = [name for page in found for name in names(page, "include")]
+    assert len(matches) == len(set(matches))
+    assert set(matches) == set(names(whole))
+    assert matches[0] == "Patient/mother"
+    assert along == names(whole, "include")
+    first = next(n for n, page in enumerate(found) if names(page, "include"))
+    assert not any(names(page) for page in found[first + 1 :])
+    assert not any("total" in page for page in found[1:])
+
+
+async def test_a_page_that_holds_the_record_says_its_total(filled: World) -> None:
+    """The total counts the record's own resources; `_count=0` asks for it alone."""
+    (whole,) = await pages(filled)
+    (enough,) = await pages(filled, ("_count", "13"))
+    first, *_ = await pages(filled, ("_count", "9"))
+    nothing = await call(filled, "$everything", query=(("_count", "0"),))
+
+    assert whole["total"] == enough["total"] == len(names(whole)) == 10
+    assert "total" not in first
+    assert (nothing["total"], nothing.get("entry")) == (10, None)
+
+
+@pytest.mark.parametrize(
+    ("types", "matches", "along"),
+    [
+        ("Observation", {"Observation/new-glucose", "Observation/old-glucose"}, set()),
+        ("Organization", set(), {"Organization/org-01999", "Organization/org-BHXH"}),
+        (
+            "Observation,Practitioner",
+            {"Observation/new-glucose", "Observation/old-glucose"},
+            {"Practitioner/doctor"},
+        ),
+        ("Patient", {"Patient/mother"}, set()),
+        ("ValueSet", set(), set()),
+    ],
+)
+@pytest.mark.parametrize("count", ["1", "1000"])
+async def test_types_are_meant_strictly(
+    filled: World, types: str, matches: set[str], along: set[str], count: str
+) -> None:
+    """`_type` gives these types of the whole answer, and nothing beside them."""
+    found = await pages(filled, ("_type", types), ("_count", count))
+
+    assert {name for page in found for name in names(page)} == matches
+    assert {name for page in found for name in names(page, "include")} == along
+
+
+async def test_a_patient_without_a_record_is_one_page(filled: World) -> None:
+    """`_count=1` and nothing but the Patient: no next link."""
+    await filled.put(record.patient("alone", identifier=[{"system": "urn:x", "value": "4"}]))
+
+    answer = await call(filled, "$everything", resource_id="alone", query=(("_count", "1"),))
+
+    assert names(answer) == ["Patient/alone"]
+    assert answer["total"] == 1
+    assert [one["relation"] for one in answer["link"]] == ["self"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +179,8 @@ async def test_everything_can_be_narrowed(
 
 @pytest.mark.parametrize(
     "query", [("_count", "-1"), ("_count", "x"), ("_since", "soon"), ("_type", "Nothing"),
-              ("start", "2023-13-01"), ("_cursor", "made-up")],
+              ("start", "2023-13-01"), ("_cursor", "made-up"),
+              ("_cursor", "beside.x.y")],
 )  # fmt: skip
 async def test_what_cannot_be_parsed_is_refused(filled: World, query: tuple[str, str]) -> None:
     """A wrong value is never a wider answer."""

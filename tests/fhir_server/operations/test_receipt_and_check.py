@@ -15,10 +15,11 @@ from fhir_server.model import codec
 from fhir_server.operations.dossier import commit_dossier
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.operations.visit import Sending
-from fhir_server.search.expression import EVERYTHING, RefersTo, Search
+from fhir_server.search.expression import EVERYTHING, Search
 from fhir_server.validation.structure import validate
 from mappings.xml130.rules import check as check_record
 from tests.conftest import FACILITY, OTHER, World
+from tests.fhir_server.operations.test_claim_check import BHXH
 from tests.fhir_server.operations.test_dossier import sending
 from tests.xml130 import costs, rows
 
@@ -307,11 +308,37 @@ async def test_a_withdrawn_dossier_has_nothing_to_find(world: World) -> None:
     assert "thu hồi" in response["disposition"]
 
 
-async def test_the_claims_encounter_is_found_by_the_payers_own_parameter(world: World) -> None:
-    """The Encounter of a dossier's Claim is one that the Claim names."""
-    await receipt(world, dossier())
-    page = await world.store.search(Search((("Encounter", EVERYTHING),), count=2))
-    (encounter,) = page.versions
+async def test_the_payer_can_read_all_that_a_finding_rests_on(world: World) -> None:
+    """Claims, visits and cards that are named answer the social insurer's read; no other visit."""
+    ended = {"GT_THE_DEN": "20261001"}
+    await receipt(
+        world, dossier(line={"NGAY_YL": "202611020800"}, **ended, **{**LONG, **IN_PATIENT})
+    )
+    await receipt(world, elsewhere("202611100800", "202611100900", "01"))
+    private = {"MA_DOITUONG_KCB": "9", "T_BHTT": "0", "MA_LK": "LK-3", **NO_CARD}
+    await receipt(world, dossier(**{**LONG, **IN_PATIENT, **private}))
 
-    named = RefersTo("names", "Encounter", encounter.resource_id)
-    assert len((await world.store.search(Search((("Claim", named),), count=2))).versions) == 1
+    response = await checked(world, "LK-1")
+
+    named = {
+        part["valueReference"]["reference"]
+        for one in response["adjudication"]
+        for part in one["extension"][0]["extension"]
+        if part["url"] == "evidence"
+    }
+    assert {name.partition("/")[0] for name in named} == {"Claim", "Coverage", "Encounter"}
+    assert {rule for rule, _ in said(response)} >= {"G01", "G04", "G07"}
+    for name in named:
+        kind, _, identity = name.partition("/")
+        read = FhirRequest("read", resource_type=kind, resource_id=identity)
+        assert (await perform(world.context(BHXH), read)).status == 200
+
+
+@pytest.mark.parametrize("kind", ["01", "03"])
+async def test_the_money_in_doubt_of_a_whole_claim_is_its_t_bhtt(world: World, kind: str) -> None:
+    """In-patient or out-patient: G04 puts all that is asked of the fund in doubt."""
+    await receipt(world, dossier(GT_THE_DEN="20261001", MA_LOAI_KCB=kind, T_BHTT="8001"))
+
+    (found,) = (await checked(world, "LK-1"))["adjudication"]
+
+    assert found["amount"] == {"value": 8001, "currency": "VND"}

@@ -329,6 +329,20 @@ def test_trap_k_a_key_is_never_part_of_a_url_raw():
     assert "a/b" not in entry["fullUrl"]
 
 
+def test_each_row_says_its_line():
+    """Drugs, services, results and notes keep their table and STT, so that they can be ordered."""
+    found = resources(
+        visit(**costs(1, 1)),
+        xml2=rows("XML2", 1, STT="07"),
+        xml3=rows("XML3", 1),
+        xml4=rows("XML4", 1),
+        xml5=rows("XML5", 1),
+    )
+
+    for key in ("XML2/7", "XML3/1", "XML4/1", "XML5/1"):
+        assert extensions(found[key])["line"] == key
+
+
 def test_a_drug():
     """XML2: code and name, dose and use in words, route, quantity, order time and prescriber."""
     found = resources(visit(), xml2=rows("XML2", 1, SO_LUONG="10.500"))
