@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, F
 from fhir_server.interactions.perform import perform_with
 from fhir_server.model.outcome import FhirError
 from fhir_server.model.primitives import from_micros, micros
-from fhir_server.operations.dossier import commit_dossier
+from fhir_server.operations.dossier import Foreseen, commit_dossier
 from fhir_server.operations.visit import Outcome, Sending
 from fhir_server.store.port import Batch, Put
 from mappings.xml130.record import Dossier, Envelope, Kind, RecordIssue
@@ -139,6 +139,7 @@ class _Intake:
     submission: Submission
     received: int
     late: bool = False
+    foreseen: Foreseen = field(default_factory=dict)
 
     async def read(self) -> Envelope:
         """Read the bytes; a dossier in them that cannot be read does not stop the others."""
@@ -178,7 +179,9 @@ class _Intake:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(_AT_ONCE, len(envelope.dossiers))):
+                # A dry run remembers what came before, so its dossiers come one by one.
+                at_once = 1 if self.submission.dry_run else _AT_ONCE
+                for _ in range(min(at_once, len(envelope.dossiers))):
                     group.create_task(work())
         except ExceptionGroup as failed:
             # What one could not store is nobody's fault: the mark stays, and it is finished later.
@@ -228,7 +231,7 @@ class _Intake:
                 self.ctx,
                 sending,
                 puts,
-                dry_run=self.submission.dry_run,
+                dry_run=self.foreseen if self.submission.dry_run else None,
                 audit=receipt is not None,
             )
         except (FhirError, ArithmeticError, LookupError, TypeError, ValueError) as fault:

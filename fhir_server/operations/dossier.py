@@ -21,7 +21,8 @@ from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_LK
 from fhir_server.model.outcome import Unavailable
-from fhir_server.operations.person import APART_OF, moved_away, put_entry
+from fhir_server.operations.identity import Identity, agree, identity_of
+from fhir_server.operations.person import APART_OF, kept_apart_finding, moved_away, put_entry
 from fhir_server.operations.settle import REFUSED, pause
 from fhir_server.operations.visit import Kept, Outcome, Sending, Visit
 from fhir_server.operations.withdrawal import CLINICAL, withdrawn
@@ -38,6 +39,10 @@ _VISIT_MOST: Final = 500
 
 Receipt = Callable[[Outcome], Sequence[Put]]
 """Ledger records that are to be committed with a dossier, given what becomes of it."""
+
+
+Foreseen = dict[str, Identity]
+"""Whose each citizen number would be after the dossiers of a dry run that came before."""
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ async def commit_dossier(
     sending: Sending,
     receipt: Receipt = lambda _outcome: (),
     *,
-    dry_run: bool = False,
+    dry_run: Foreseen | None = None,
     audit: bool = False,
 ) -> Outcome:
     """Take one dossier: created, updated, unchanged, withdrawn, or (unknown visit) rejected.
@@ -69,7 +74,7 @@ async def commit_dossier(
         ctx: The sender's Context; who writes is taken from it, what may be seen is not.
         sending: The dossier.
         receipt: Records to commit in the same step.
-        dry_run: Say what would become of it, and store nothing.
+        dry_run: Say what would become of it after those that this holds, and store nothing.
         audit: The dossier is all of its request: its AuditEvent goes into the same commit.
 
     Raises:
@@ -80,8 +85,8 @@ async def commit_dossier(
     softly = False
     for attempt in range(_TRIES):
         plan = await _planned(within, sending, softly=softly)
-        if dry_run:
-            return plan.outcome
+        if dry_run is not None:
+            return _foreseen(plan, dry_run)
         try:
             await _commit(within, sending, plan, receipt(plan.outcome), audit=audit)
         except REFUSED as refused:
@@ -91,6 +96,19 @@ async def commit_dossier(
             continue
         return plan.outcome
     raise Unavailable("The visit is being changed by others; send it again.")
+
+
+def _foreseen(plan: _Plan, numbers: Foreseen) -> Outcome:
+    """Return the outcome as if the dossiers before it had been stored."""
+    for entry in plan.entries:
+        patient = entry.get("resource", {})
+        if patient.get("resourceType") != "Patient":
+            continue
+        who = identity_of(patient)
+        if who.number and not agree(numbers.setdefault(who.number, who), who):
+            issues = (*plan.outcome.issues, kept_apart_finding())
+            return replace(plan.outcome, issues=issues)
+    return plan.outcome
 
 
 async def _commit(

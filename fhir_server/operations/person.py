@@ -249,7 +249,7 @@ async def _kept_apart(
                 plan.entries,
                 puts,
                 plan.conditions,
-                (_kept_apart_finding(), *plan.findings),
+                (kept_apart_finding(), *plan.findings),
             )
     patient_id = ctx.new_id()
     apart = set_apart(patient, who.number, holder)
@@ -259,7 +259,7 @@ async def _kept_apart(
         *await _sender(ctx.store, key, patient_id, facility),
     )
     entry = put_entry("Patient", patient_id, apart, 0)
-    return PersonPlan(patient_id, (entry,), puts, (), (_kept_apart_finding(),), is_new=True)
+    return PersonPlan(patient_id, (entry,), puts, (), (kept_apart_finding(),), is_new=True)
 
 
 async def apart_patient(store: Store, who: Identity) -> tuple[ApartKey, str] | None:
@@ -313,7 +313,8 @@ def put_entry(
     return {"resource": {**resource, "id": resource_id}, "request": request}
 
 
-def _kept_apart_finding() -> RecordIssue:
+def kept_apart_finding() -> RecordIssue:
+    """Return what a receipt says of a visit that is kept apart (rule IDENTITY)."""
     return RecordIssue(
         "warning",
         "IDENTITY",

@@ -207,6 +207,24 @@ async def test_what_might_have_meant_a_dry_run_is_no_real_one(
     assert await world.store.scan("submission") == []
 
 
+async def test_a_dry_run_foresees_its_own_submission(client_of: Clients) -> None:
+    """The same number under two names in one submission: IDENTITY for the second, as it will be."""
+    names = ("Nguyễn Thị Mẫu", "Lê Văn Lạ", "NGUYEN THI MAU")
+    body = envelope([dossier(visit(MA_LK=f"LK-{n}", HO_TEN=name)) for n, name in enumerate(names)])
+    client = client_of()
+
+    dry = (await push(client, body, path="/submissions?dry-run=true")).json()
+    real = (await push(client, body)).json()
+    again = (await push(client, body, path="/submissions?dry-run=true")).json()
+
+    def identity(receipt: dict[str, Any]) -> list[bool]:
+        return ["IDENTITY" in {i["rule"] for i in d["issues"]} for d in receipt["dossiers"]]
+
+    assert identity(dry) == [False, True, False]
+    assert sum(identity(real)) in {1, 2}
+    assert identity(again) == identity(real)
+
+
 async def test_dry_run_false_is_a_real_run(client_of: Clients, world: World) -> None:
     """`dry-run=false` says what its absence says."""
     answer = await push(client_of(), body_of(), path="/submissions?dry-run=false")
