@@ -15,7 +15,7 @@ from fhir_server.model.definitions import RESOURCE_TYPES, search_parameters
 from fhir_server.model.outcome import TooCostly
 from fhir_server.search.expression import Ids, Or, RefersTo, Search
 from fhir_server.search.extract import index_values
-from fhir_server.search.values import ReferenceValue
+from fhir_server.search.values import ELSEWHERE, ReferenceValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +75,11 @@ class Inclusion:
                 continue
             resource = codec.loads(version.body)
             for value in index_values(resource, base_url=self.ctx.base_url).values:
-                if isinstance(value, ReferenceValue) and value.resource_id:
+                if (
+                    isinstance(value, ReferenceValue)
+                    and value.resource_id
+                    and value.param != ELSEWHERE
+                ):
                     name = (value.resource_type, value.resource_id)
                     if name not in self.seen and any(_wants(i, value) for i in wanted):
                         names[name] = None

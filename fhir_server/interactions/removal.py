@@ -6,14 +6,11 @@ https://hl7.org/fhir/R4/http.html#delete
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions.narrow import is_shown, matches_criteria
 from fhir_server.interactions.stamp import moment_of
-from fhir_server.model.definitions import RESOURCE_TYPES, search_parameters
 from fhir_server.model.outcome import Conflict, Forbidden, TooCostly
-from fhir_server.search.expression import Or, RefersTo, Search
 from fhir_server.store.port import Name, Unreferenced, Version, Write
 
 if TYPE_CHECKING:
@@ -110,31 +107,7 @@ async def _is_deletable(ctx: Context, version: Version) -> bool:
 
 
 async def _referrers(ctx: Context, version: Version) -> list[Version]:
-    by_type = tuple(
-        (kind, Or(tuple(RefersTo(p, version.resource_type, version.resource_id) for p in params)))
-        for kind, params in _referring(version.resource_type)
-    )
-    found: list[Version] = []
-    cursor: str | None = None
-    while True:
-        page = await ctx.store.search(Search(by_type, count=1000, cursor=cursor))
-        found += page.versions
-        cursor = page.next
-        if cursor is None or len(found) > MOST_CASCADED:
-            return found
-
-
-@lru_cache(maxsize=256)
-def _referring(target: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the types whose reference parameters may name the target, with these parameters."""
-    rows = []
-    for kind in sorted(RESOURCE_TYPES):
-        params = tuple(
-            code
-            for code, parameter in search_parameters(kind).items()
-            if parameter.type == "reference"
-            and (not parameter.target or target in parameter.target)
-        )
-        if params:
-            rows.append((kind, params))
-    return tuple(rows)
+    name = (version.resource_type, version.resource_id)
+    names = await ctx.store.referrers(name, limit=MOST_CASCADED + 1)
+    versions = await ctx.store.read_many(names)
+    return [one for one in versions if one is not None and not one.deleted]

@@ -10,8 +10,12 @@ from typing import Any, Final
 
 from fhir_server.model.identifiers import CCCD, CCHN, MA_CSKCB, MA_LK, identified
 from fhir_server.search.compile import compiled
+from fhir_server.search.place import located
 from fhir_server.search.sink import Sink
-from fhir_server.search.values import IndexValues
+from fhir_server.search.values import ELSEWHERE, IndexValues, ReferenceValue
+
+_ENTRIES: Final = "entry"
+"""A Bundle's resources are its own copies: they refer to one another, not to what is here."""
 
 
 def index_values(resource: dict[str, Any], *, base_url: str = "") -> IndexValues:
@@ -24,11 +28,49 @@ def index_values(resource: dict[str, Any], *, base_url: str = "") -> IndexValues
     resource_type = resource["resourceType"]
     out = Sink(resource, base_url)
     compiled(resource_type)(resource, out)
+    _refer_elsewhere(resource, out)
     patients = tuple(dict.fromkeys(out.patients)) if out.patients else ()
     if resource_type == "Patient" and "id" in resource:
         patients = (resource["id"],)
     unique = _UNIQUE.get(resource_type)
     return IndexValues(tuple(out), patients, unique(resource) if unique else ())
+
+
+def _refer_elsewhere(resource: dict[str, Any], out: Sink) -> None:
+    """Index the literal references that no search parameter of the type has found."""
+    said: list[str] = []
+    closed = _ENTRIES if resource["resourceType"] == "Bundle" else ""
+    for name, value in resource.items():
+        if type(value) is dict:
+            _said(value, said)
+        elif type(value) is list and name != closed:
+            for item in value:
+                if type(item) is dict:
+                    _said(item, said)
+    if not said:
+        return
+    known = {
+        (value.resource_type, value.resource_id) for value in out if type(value) is ReferenceValue
+    }
+    for text in said:
+        kind, resource_id, _ = located(text, out.base_url)
+        if kind and (kind, resource_id) not in known:
+            known.add((kind, resource_id))
+            out.append(ReferenceValue(ELSEWHERE, kind, resource_id))
+
+
+def _said(element: dict[str, Any], said: list[str]) -> None:
+    """Add what every Reference in an element says, at any depth (of which there are 100)."""
+    text = element.get("reference")
+    if type(text) is str:
+        said.append(text)
+    for value in element.values():
+        if type(value) is dict:
+            _said(value, said)
+        elif type(value) is list:
+            for item in value:
+                if type(item) is dict:
+                    _said(item, said)
 
 
 def unique_keys(resource: dict[str, Any]) -> tuple[str, ...]:

@@ -26,6 +26,12 @@ MAX_NUMBER: Final = Decimal("Infinity")
 """The open upper end of a Range or of a quantity with the comparator `>` or `>=`."""
 
 
+ELSEWHERE: Final = ":elsewhere"
+"""The name of the references that no search parameter covers: in extensions, contained resources
+and elements without a parameter. What is referred to is not deleted; no client can ask for it.
+"""
+
+
 def identifier_of(param: str) -> str:
     """Return the name under which a reference's logical identifier is indexed as a token."""
     return f"{param}:identifier"

@@ -212,6 +212,10 @@ class MemoryStore(MemoryLedger):
         """Return who holds a unique key `system|value`."""
         return self._holders.get(key)
 
+    async def referrers(self, name: Name, *, limit: int = 1000) -> list[Name]:
+        """Return current resources, at most so many, that refer to this one."""
+        return sorted(self._referring.get(name, set()) - {name})[:limit]
+
     # --- history -------------------------------------------------------------------------
 
     async def history(

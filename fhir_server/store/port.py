@@ -270,6 +270,12 @@ class Store(Protocol):
     async def holder(self, key: str) -> Name | None:
         """Return who holds a unique key `system|value`."""
 
+    async def referrers(self, name: Name, *, limit: int = 1000) -> list[Name]:
+        """Return current resources, at most so many, that refer to this one from anywhere in them.
+
+        They are those for whose sake Unreferenced does not hold.
+        """
+
     async def history(
         self,
         resource_type: str | None,

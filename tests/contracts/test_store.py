@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,18 @@ from fhir_server.store.port import (
     Unreferenced,
     VersionConflict,
 )
-from tests.contracts.making import START, asked, gone, ids, made, observation, patient, put, where
+from tests.contracts.making import (
+    BASE_URL,
+    START,
+    asked,
+    gone,
+    ids,
+    made,
+    observation,
+    patient,
+    put,
+    where,
+)
 
 CCCD = "http://fhir.hl7.org.vn/core/sid/cccd"
 
@@ -234,6 +246,48 @@ async def test_what_is_referred_to_is_not_taken_away(store: Store) -> None:
     await store.commit(Batch(writes=[gone("Observation", "o", 2)]))
     await store.commit(deletion)
     assert await store.count("Patient") == 0
+
+
+DEEP = {
+    "extension": {"extension": [{"url": "http://x", "valueReference": {"reference": "Patient/p"}}]},
+    "contained": {
+        "contained": [observation("c", "p")],
+        "hasMember": [{"reference": "#c"}],
+    },
+    "version": {"note": [{"authorReference": {"reference": "Patient/p/_history/1"}, "text": "x"}]},
+    "absolute": {"note": [{"authorReference": {"reference": f"{BASE_URL}/Patient/p"}}]},
+}
+"""Where an Observation may refer to a Patient and no search parameter of its type looks."""
+
+
+@pytest.mark.parametrize("elements", DEEP.values(), ids=DEEP)
+async def test_every_literal_reference_counts(store: Store, elements: dict[str, Any]) -> None:
+    """Unreferenced and `referrers` see what refers from anywhere in a resource."""
+    await put(store, patient("p"), {**observation("o", "q"), **elements})
+    deletion = Batch(writes=[gone("Patient", "p", 2)], conditions=[Unreferenced("Patient", "p")])
+
+    with pytest.raises(Referenced):
+        await store.commit(deletion)
+    assert await store.referrers(("Patient", "p")) == [("Observation", "o")]
+
+    await store.commit(Batch(writes=[made(observation("o", "q"), 2)]))
+    await store.commit(deletion)
+    assert await store.referrers(("Patient", "p")) == []
+
+
+async def test_referrers_are_current_others_once_and_not_too_many(store: Store) -> None:
+    """A resource is no referrer of itself, nor is what was deleted; `limit` bounds the list."""
+    link = [{"other": {"reference": "Patient/p"}, "type": "seealso"}]
+    twice = observation("r", "p", focus=[{"reference": "Patient/p"}])
+    await put(store, patient("p", link=link), observation("o", "p"), twice, observation("s", "p"))
+    await store.commit(Batch(writes=[gone("Observation", "o", 2)]))
+
+    found = await store.referrers(("Patient", "p"))
+
+    assert sorted(found) == [("Observation", "r"), ("Observation", "s")]
+    assert len(await store.referrers(("Patient", "p"), limit=1)) == 1
+    assert await store.referrers(("Patient", "never")) == []
+    assert await store.referrers(("Basic", "never")) == []
 
 
 async def test_unreferenced_looks_at_what_will_be(store: Store) -> None:

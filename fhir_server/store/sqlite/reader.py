@@ -158,6 +158,16 @@ class Reader:
         ).fetchone()
         return None if row is None else (self.names.text(Kind.TYPE, row[0]), row[1])
 
+    def referrers(self, name: Name, limit: int) -> list[Name]:
+        """Return current resources that refer to this one; its own row is no referrer."""
+        rows: list[Any] = self.db.execute(
+            "SELECT DISTINCT r.type, r.id FROM resource AS t CROSS JOIN ref AS d "
+            "CROSS JOIN entry AS e CROSS JOIN resource AS r WHERE t.type = ? AND t.id = ? "
+            "AND d.target = t.nr AND e.rid = d.rid AND e.nr <> t.nr AND r.nr = e.nr LIMIT ?",
+            (self.names.type(name[0]), name[1], limit),
+        ).fetchall()
+        return [(self.names.text(Kind.TYPE, nr), key) for nr, key in rows]
+
     # --- history -------------------------------------------------------------------------
 
     def history(

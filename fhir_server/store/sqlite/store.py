@@ -108,6 +108,11 @@ class SqliteStore:
         with refusals():
             return self._reader.holder(key)
 
+    async def referrers(self, name: Name, *, limit: int = 1000) -> list[Name]:
+        """Return current resources, at most so many, that refer to this one."""
+        with refusals():
+            return self._reader.referrers(name, limit)
+
     async def get(self, bucket: str, key: str, *, now: int | None = None) -> bytes | None:
         """Return a ledger record, or None where it is absent or (at `now`) has ended."""
         with refusals():

@@ -23,7 +23,7 @@ from fhir_server.model.outcome import (
     PreconditionFailed,
     UnknownResource,
 )
-from tests.conftest import World
+from tests.conftest import BASE, World
 
 
 def patient(value: str = "1", **more: Any) -> dict[str, Any]:
@@ -216,6 +216,41 @@ async def test_delete_of_what_is_referenced_is_refused(world: World) -> None:
         await world.perform("delete", resource_type="Patient", resource_id="a")
 
     assert (await world.perform("read", resource_type="Patient", resource_id="a")).status == 200
+
+
+DEEP: dict[str, dict[str, Any]] = {
+    "extension": observation("Patient/b")
+    | {"extension": [{"url": "http://x", "valueReference": {"reference": "Patient/a"}}]},
+    "contained": {
+        "resourceType": "Basic",
+        "code": {"text": "x"},
+        "contained": [observation("Patient/a") | {"id": "c"}],
+        "author": {"reference": "#c"},
+    },
+    "absolute": {
+        "resourceType": "Basic",
+        "code": {"text": "x"},
+        "modifierExtension": [
+            {"url": "http://x", "valueReference": {"reference": f"{BASE}/Patient/a"}}
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("referrer", DEEP.values(), ids=DEEP)
+async def test_a_reference_from_anywhere_counts(world: World, referrer: dict[str, Any]) -> None:
+    """What an extension or a contained resource refers to is not deleted, but by a cascade."""
+    await world.put(patient() | {"id": "a"})
+    await world.put(referrer | {"id": "o"})
+
+    with pytest.raises(Conflict):
+        await world.perform("delete", resource_type="Patient", resource_id="a")
+    await world.perform(
+        "delete", resource_type="Patient", resource_id="a", query=(("_cascade", "delete"),)
+    )
+
+    assert await world.store.count(referrer["resourceType"]) == 0
+    assert await world.store.count("Patient") == 0
 
 
 async def test_cascade_deletes_the_referrers_too(world: World) -> None:

@@ -11,7 +11,9 @@ from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.identifiers import BHYT, CCCD, CCHN, CMND, DRAFT, MA_CSKCB, MA_LK
 from fhir_server.search.compile import compiled
 from fhir_server.search.extract import index_values, unique_keys
+from fhir_server.search.parameters import parameters
 from fhir_server.search.values import (
+    ELSEWHERE,
     MAX_NUMBER,
     MAX_TIME,
     MIN_NUMBER,
@@ -463,6 +465,60 @@ def test_elements_of_another_shape_have_no_values(
 ) -> None:
     """What validation would refuse is not indexed, and is no error either."""
     assert index_values({"resourceType": resource_type, **elements}).values == ()
+
+
+@pytest.mark.parametrize(
+    ("resource", "names"),
+    [
+        ({"resourceType": "Observation", "subject": {"reference": "Patient/p"}}, []),
+        (
+            {
+                "resourceType": "Observation",
+                "subject": {
+                    "reference": "Patient/p",
+                    "extension": [{"url": "u", "valueReference": {"reference": "Patient/q"}}],
+                },
+            },
+            ["Patient/q"],
+        ),
+        (
+            {
+                "resourceType": "Basic",
+                "extension": [
+                    {"url": "u", "valueReference": {"reference": one}}
+                    for one in ("Patient/p", f"{BASE_URL}/Group/g", "Patient/p", "#x", "urn:x:y")
+                ],
+            },
+            ["Patient/p", "Group/g"],
+        ),
+        (
+            {
+                "resourceType": "Bundle",
+                "type": "document",
+                "entry": [
+                    {"resource": {"resourceType": "Basic", "author": {"reference": "Patient/p"}}}
+                ],
+            },
+            [],
+        ),
+        (
+            {
+                "resourceType": "Basic",
+                "contained": [
+                    {"resourceType": "List", "entry": [{"item": {"reference": "Patient/p"}}]}
+                ],
+            },
+            ["Patient/p"],
+        ),
+    ],
+)  # fmt: skip
+def test_references_that_no_parameter_covers(resource: dict[str, Any], names: list[str]) -> None:
+    """They are indexed once under a name of their own, which no search parameter has."""
+    index = index_values(resource, base_url=BASE_URL)
+
+    found = [value for value in index.values if value.param == ELSEWHERE]
+    assert [f"{value.resource_type}/{value.resource_id}" for value in found] == names
+    assert not any(ELSEWHERE in parameters(name) for name in RESOURCE_TYPES)
 
 
 def test_id_and_time_are_not_indexed() -> None:
