@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lxml import etree
 
@@ -39,9 +39,9 @@ _UTF8: Final = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
 class _Refused(Exception):
     """One FILEHOSO cannot be read; the dossier is rejected with this issue."""
 
-    def __init__(self, key: str, field: str) -> None:
+    def __init__(self, key: str, field: str, **words: str | int) -> None:
         super().__init__(key)
-        self.issue = say(key, field)
+        self.issue = say(key, field, **words)
 
 
 def parse(body: bytes) -> Envelope:
@@ -207,43 +207,58 @@ def _rows(
     text = content.text or ""
     if len(text) > LONGEST_FILE:
         raise _Refused("limit", field)
-    root = _inner_root(text, field, parser)
-    if root is None:
+    data, skipped = _decoded(text, field)
+    if not data:
         issues.append(say("empty-table", field))
         return []
-    elements = TABLES[table].elements
-    if elements and root.tag != elements[0]:
-        raise _Refused("xml", field)
+    root = _inner_root(data, field, parser, skipped)
     items: list[etree._Element] = [root]
+    elements = TABLES[table].elements
+    if elements:
+        _require_root(root, elements[0], field, skipped)
     for step in elements[1:]:
         items = [child for item in items for child in item if child.tag == step]
-    return [_texts(table, item, issues) for item in items]
+    return [_texts(table, item, issues, skipped) for item in items]
 
 
-def _inner_root(text: str, field: str, parser: etree.XMLParser) -> etree._Element | None:
+def _decoded(text: str, field: str) -> tuple[bytes, int]:
+    """Return the bytes of a NOIDUNGFILE without outer blanks, and how many lines these were."""
     try:
         data = binascii.a2b_base64(
             text.encode("ascii").translate(None, b" \t\r\n"), strict_mode=True
         )
     except (binascii.Error, ValueError):
         raise _Refused("base64", field) from None
-    data = data.strip()
-    if not data:
-        return None
+    begun = data.lstrip()
+    return begun.rstrip(), data.count(b"\n", 0, len(data) - len(begun))
+
+
+def _inner_root(data: bytes, field: str, parser: etree.XMLParser, skipped: int) -> etree._Element:
     if not is_utf8(data):
         raise _Refused("encoding", field)
     if has_doctype(data):
-        raise _Refused("xml", field)
+        raise _Refused("xml-doctype", field)
     if data.count(b"<") > MOST_INNER_TAGS:
         raise _Refused("limit", field)
     try:
-        root = etree.fromstring(data, parser)
-    except etree.XMLSyntaxError:
-        raise _Refused("xml", field) from None
-    return root
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise _Refused("xml-syntax", field, line=(error.lineno or 1) + skipped) from None
 
 
-def _texts(table: str, item: etree._Element, issues: list[RecordIssue]) -> dict[str, str]:
+def _require_root(root: etree._Element, name: str, field: str, skipped: int) -> None:
+    if root.tag != name:
+        key = "xml-namespace" if etree.QName(root).localname == name else "xml-root"
+        raise _Refused(key, field, root=name, line=_line(root, skipped))
+
+
+def _line(element: etree._Element, skipped: int) -> int:
+    return cast("int", element.sourceline) + skipped
+
+
+def _texts(
+    table: str, item: etree._Element, issues: list[RecordIssue], skipped: int
+) -> dict[str, str]:
     """Return a row's text by tag; a tag twice with different text is not a row."""
     texts: dict[str, str] = {}
     for child in item:
@@ -253,6 +268,9 @@ def _texts(table: str, item: etree._Element, issues: list[RecordIssue]) -> dict[
             text = "".join(str(piece) for piece in child.itertext())
             issues.append(say("nested", f"{table}.{tag}"))
         if tag in texts and texts[tag] != text:
-            raise _Refused("xml", f"{table}.NOIDUNGFILE")
+            # A name that is none of the table's may be anything: it is not said.
+            said = tag if tag in TABLES[table].fields else "?"
+            line = _line(child, skipped)
+            raise _Refused("xml-twice", f"{table}.NOIDUNGFILE", tag=said, line=line)
         texts[tag] = text
     return texts

@@ -22,10 +22,30 @@ ENVELOPE: Final[_Rows] = {
         "{f} is not UTF-8 text.",
         "{f} không phải là văn bản mã hóa UTF-8.",
     ),
-    "xml": (
+    "xml-syntax": (
         "E", "XML",
-        "{f} is not the well-formed XML of its table; a DOCTYPE is not read.",
-        "{f} không phải là XML đúng cú pháp của bảng; DOCTYPE không được nhận.",
+        "{f} is not well-formed XML: see line {line}.",
+        "{f} không phải là XML đúng cú pháp: xem dòng {line}.",
+    ),
+    "xml-doctype": (
+        "E", "XML",
+        "{f} has a DOCTYPE, which is not read.",
+        "{f} có DOCTYPE, máy chủ không nhận.",
+    ),
+    "xml-root": (
+        "E", "XML",
+        "{f} does not begin with the element {root} of its table (line {line}).",
+        "{f} không bắt đầu bằng phần tử {root} của bảng (dòng {line}).",
+    ),
+    "xml-namespace": (
+        "E", "XML",
+        "{f} has its element {root} in a namespace (line {line}); the table has none.",
+        "{f} có phần tử {root} thuộc một xmlns (dòng {line}); bảng này không dùng xmlns.",
+    ),
+    "xml-twice": (
+        "E", "XML",
+        "{f} has {tag} twice in one row, with different text (line {line}).",
+        "{f} có {tag} hai lần trong một dòng dữ liệu, nội dung khác nhau (dòng {line}).",
     ),
     "limit": (
         "E", "LIMIT",

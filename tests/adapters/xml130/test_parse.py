@@ -337,3 +337,31 @@ def test_any_text_of_a_line_is_read(fields):
     text = {name: "".join(c for c in value if c.isprintable()) for name, value in fields.items()}
 
     assert only(envelope([dossier(visit(), xml2=[{**XML2, **text}])])).ma_lk == XML1["MA_LK"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says", "says_vi"),
+    [
+        ("\n<TONG_HOP>\n<HO_TEN>BÍ MẬT</HO_TEM>", ("well-formed", "line 3"), "dòng 3"),
+        ("<TONG_HOP>\n<GHI_CHU>BÍ MẬT\x02</GHI_CHU></TONG_HOP>", ("well-formed",), "dòng 2"),
+        (f"{DOCTYPE}<TONG_HOP>BÍ MẬT</TONG_HOP>", ("DOCTYPE",), "DOCTYPE"),
+        ("\n\n<BI_MAT/>", ("does not begin", "TONG_HOP", "line 3"), "dòng 3"),
+        ("<TONG_HOP xmlns='urn:BIMAT'/>", ("namespace", "line 1"), "xmlns"),
+        (
+            "<TONG_HOP>\n<MA_LK>BÍ MẬT</MA_LK>\n<MA_LK>2</MA_LK></TONG_HOP>",
+            ("MA_LK twice", "line 3"), "MA_LK hai lần",
+        ),
+        ("<TONG_HOP><BI_MAT>1</BI_MAT><BI_MAT>2</BI_MAT></TONG_HOP>", ("? twice",), "? hai lần"),
+    ],
+)  # fmt: skip
+def test_xml_that_is_refused_says_why_and_where(content, says, says_vi):
+    """Each cause has its own sentence, with table and line, in both languages, without content."""
+    (issue,) = summary(content.encode()).issues
+
+    assert (issue.rule, issue.field) == ("XML", "XML1.NOIDUNGFILE")
+    for word in ("XML1", *says):
+        assert word in issue.message
+    assert "XML1" in issue.message_vi
+    assert says_vi in issue.message_vi
+    for secret in ("BÍ", "MẬT", "BI_MAT", "BIMAT", "passwd"):
+        assert secret not in issue.message + issue.message_vi
