@@ -115,6 +115,9 @@ class AccessPolicy:
             return Anything() if principal.scopes else None
         if interaction in {"submit", "submission-read"}:
             return self._submission(interaction)
+        if interaction == "$validate":
+            # Who may create a resource may ask what would be found in it; nothing is shown.
+            return self.narrow("create", resource_type)
         letter = INTERACTIONS.get(interaction) or OPERATIONS.get(interaction)
         if letter is None and not interaction.startswith("$"):
             return None
@@ -162,14 +165,14 @@ class AccessPolicy:
         return writes.may_change(self.principal, resource_type, tags)
 
     @property
-    def chooses_ids(self) -> bool:
-        """Whether an update of an id never used makes the resource."""
-        return self.principal.kind == "system"
-
-    @property
     def shares(self) -> bool:
         """Whether the caller makes what others need too (`auth.facility.SHARED`), but no twice."""
         return bool(self.principal.tag)
+
+    @property
+    def chooses_ids(self) -> bool:
+        """Whether an update of an id never used makes the resource."""
+        return self.principal.kind == "system"
 
     @property
     def masks(self) -> frozenset[str]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from fhir_server.model import bundle, codec
+from fhir_server.model.outcome import Issue
 from fhir_server.model.primitives import format_instant, from_micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fhir_server.store.port import Version
+
+STORED: Final = Issue(
+    "informational",
+    "The resource is stored.",
+    severity="information",
+    text_vi="Tài nguyên đã được lưu.",
+)
+"""What `Prefer: return=OperationOutcome` is told where there is nothing else to say."""
 
 Parameters = tuple[tuple[str, str], ...]
 

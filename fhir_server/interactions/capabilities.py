@@ -5,8 +5,10 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from fhir_server.interactions.audit import AUDIT_EVENT
 from fhir_server.interactions.table import INTERACTIONS
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.search.parameters import parameters
@@ -22,6 +24,13 @@ _TYPE: Final = (
 )  # fmt: skip
 _FORMATS: Final = ["application/fhir+json", "application/fhir+xml", "json", "xml"]
 _DATE: Final = "2026-11-25"
+VERSION: Final = "0.1.0"
+"""The version in pyproject.toml."""
+
+_OWN_AUDIT: Final = (
+    "The server's own AuditEvents (audit-N) are read and searched and never changed; what others "
+    "report is a resource like any other."
+)
 
 
 def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Resource:
@@ -32,7 +41,7 @@ def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Re
         "date": _DATE,
         "publisher": "vn-fhir-server",
         "kind": "instance",
-        "software": {"name": "vn-fhir-server"},
+        "software": {"name": "vn-fhir-server", "version": VERSION},
         "implementation": {
             "description": "FHIR R4 health-record server for Viet Nam",
             "url": base_url,
@@ -52,7 +61,7 @@ def _rest(base_url: str, operations: tuple[Operation, ...]) -> dict[str, Any]:
         "resource": [_resource(kind, known, operations) for kind in sorted(RESOURCE_TYPES)],
         "interaction": [{"code": code} for code in whole],
     }
-    named = [_operation(row) for row in operations if not row.resource_types]
+    named = [_operation(row) for row in operations if "system" in row.levels]
     return rest | {"operation": named} if named else rest
 
 
@@ -104,8 +113,31 @@ def _resource(kind: str, known: set[str], operations: tuple[Operation, ...]) -> 
             {"name": one.code, "definition": one.url, "type": one.type} for one in searched
         ],
     }
-    named = [_operation(row) for row in operations if kind in row.resource_types]
+    if kind == AUDIT_EVENT:
+        resource["documentation"] = _OWN_AUDIT
+    if reverse := _reverse_includes().get(kind):
+        resource["searchRevInclude"] = reverse
+    named = [_operation(row) for row in operations if _is_at(row, kind)]
     return resource | {"operation": named} if named else resource
+
+
+@cache
+def _reverse_includes() -> dict[str, list[str]]:
+    """Return for each type the reference parameters of others that may name it."""
+    found: dict[str, list[str]] = {}
+    for source in sorted(RESOURCE_TYPES):
+        for one in sorted(parameters(source).values(), key=lambda one: one.code):
+            if one.type == "reference":
+                for target in one.targets or RESOURCE_TYPES:
+                    found.setdefault(target, []).append(f"{source}:{one.code}")
+    return found
+
+
+def _is_at(row: Operation, kind: str) -> bool:
+    """Return whether an operation is called on a type or its resources."""
+    if row.levels == {"system"}:
+        return False
+    return not row.resource_types or kind in row.resource_types
 
 
 def _operation(row: Operation) -> dict[str, str]:

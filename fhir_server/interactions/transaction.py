@@ -248,7 +248,10 @@ async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
             text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
         ) from failure
     except BadCursor as failure:
-        raise InvalidValue("The parameter _cursor is not one of this server's.") from failure
+        raise InvalidValue(
+            "The parameter _cursor is not one that this server gave for this search.",
+            text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này.",
+        ) from failure
     except CommitRefused as failure:
         raise Conflict(
             "Another changed the same at the same time; please try again.",
@@ -273,6 +276,8 @@ def _answer(ctx: Context, result: FhirResult, prefer: str) -> dict[str, Any]:
     outcome = None
     if result.issues:
         outcome = operation_outcome(result.issues)
+    elif prefer == "OperationOutcome" and version is not None and not result.hidden:
+        outcome = operation_outcome([STORED])
     return bundle.response_entry(
         _status(result.status), resource=resource, outcome=outcome, **response
     )

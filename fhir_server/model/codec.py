@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from fhir_server.model.definitions import RESOURCE_TYPES
-from fhir_server.model.outcome import Malformed
+from fhir_server.model.outcome import Invalid, Malformed
 from fhir_server.model.primitives import Lexeme
 from fhir_server.model.xml import from_xml, to_xml
 
@@ -43,7 +44,13 @@ _STRING: Final = re.compile(rb'"[^"]*"')
 _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b'{}[]"'))
 _BOM: Final = b"\xef\xbb\xbf"
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}").search
+_NEGATIVE_ZERO: Final = re.compile(rb"-0(?=[\s,}\]]|$)").search
 _DIGITS_BUT_ZERO: Final = frozenset("123456789")
+
+
+class BeyondMeasure(Malformed):
+    """A number in the JSON is too large, too small or too long."""
 
 
 def _exact(text: str) -> Decimal:
@@ -76,6 +83,8 @@ def loads(data: bytes) -> Any:
     """
     try:
         value = _DECODER.decode(data)
+        if _NEGATIVE_ZERO(data):
+            value = _with_negative_zero(data)
         again = _ENCODER.encode(value)
     except (msgspec.DecodeError, UnicodeError, InvalidOperation, RecursionError) as error:
         _refuse(data, error)
@@ -84,6 +93,15 @@ def loads(data: bytes) -> Any:
     if not _has_every_name(data, again):
         _refuse_duplicates(data)
     return value
+
+
+def _with_negative_zero(data: bytes) -> Any:
+    """Return the value of good JSON again, `-0` kept: the decoder makes an int of it, 0."""
+
+    def integer(text: str) -> Any:
+        return Lexeme(text) if text == "-0" else int(text)
+
+    return json.loads(data, parse_float=_exact, parse_int=integer)
 
 
 def loads_stored(data: bytes) -> Any:
@@ -144,6 +162,10 @@ def _refuse(data: bytes, error: Exception) -> NoReturn:
     elif isinstance(error, (InvalidOperation, msgspec.ValidationError)):
         english = "The JSON has a number that is too large, too small or too long."
         vietnamese = "JSON có một số quá lớn, quá nhỏ hoặc quá dài."
+        raise BeyondMeasure(english, text_vi=vietnamese) from None
+    elif _is_half_a_pair(data, str(error)):
+        english = "The JSON has half of a surrogate pair, which is no character."
+        vietnamese = "JSON có một nửa cặp thay thế (surrogate), không phải là ký tự."
     elif not data.strip():
         english, vietnamese = "The body is empty.", "Nội dung trống."
     elif data.startswith((_BOM, b"\xff\xfe", b"\xfe\xff")):
@@ -153,6 +175,14 @@ def _refuse(data: bytes, error: Exception) -> NoReturn:
         english = f"The body is not JSON: {_where(error)}."
         vietnamese = "Nội dung không phải là JSON."
     raise Malformed(english, text_vi=vietnamese) from None
+
+
+def _is_half_a_pair(data: bytes, message: str) -> bool:
+    r"""Tell whether the decoder stopped at a `\ud800` alone, which it calls truncated, too."""
+    if "surrogate" in message:
+        return True
+    is_whole = data.rstrip().endswith((b"}", b"]"))
+    return is_whole and "truncated" in message and _SURROGATE(data) is not None
 
 
 def _where(error: Exception) -> str:
@@ -166,8 +196,13 @@ def parse_resource(data: bytes) -> dict[str, Any]:
 
     Raises:
         Malformed: It is not JSON, not an object, or its `resourceType` is not one of R4.
+        Invalid: It has a number that no type of FHIR can hold.
     """
-    return as_resource(loads(data))
+    try:
+        return as_resource(loads(data))
+    except BeyondMeasure as refusal:
+        (issue,) = refusal.issues
+        raise Invalid([replace(issue, code="value")]) from None
 
 
 def as_resource(value: Any) -> dict[str, Any]:

@@ -56,6 +56,22 @@ class Reference:
         return f"{self.resource_type}/{self.resource_id}" if self.kind == "local" else None
 
 
+_FRAGMENT: Final = re.compile(r"#\S*").sub
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+").fullmatch
+
+
+def is_well_formed(text: str) -> bool:
+    """Tell whether a literal reference has one of FHIR's forms, and names a type that there is.
+
+    `Type/id` with or without a version, a URI or URN without blanks, `#id`, or `Type?query` where
+    a Bundle is done. https://hl7.org/fhir/R4/references.html#literal
+    """
+    if text.startswith("#"):
+        return True
+    match = _RELATIVE(text) or _RELATIVE(_FRAGMENT("", text)) or _CONDITIONAL(text)
+    return match[1] in RESOURCE_TYPES if match else _URI(text) is not None
+
+
 def parse(text: str, base_url: str | None = None) -> Reference:
     """Return what a reference says; `base_url` is this server's FHIR base, without a slash."""
     return _known(text, base_url) if len(text) <= _LONG else _parse(text, base_url)

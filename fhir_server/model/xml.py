@@ -18,7 +18,7 @@ from typing import Any, Final
 from lxml import etree
 
 from fhir_server.model.definitions import RESOURCE_TYPES, Property, properties
-from fhir_server.model.outcome import Malformed
+from fhir_server.model.outcome import FhirError, Invalid, Issue, Malformed
 from fhir_server.model.primitives import Lexeme
 
 FHIR: Final = "http://hl7.org/fhir"
@@ -79,8 +79,8 @@ def from_xml(data: bytes) -> dict[str, Any]:
     """Return the resource that XML holds, in the shape of JSON.
 
     Raises:
-        Malformed: It is not well-formed, has a DOCTYPE, is no resource of R4, or has text,
-            attributes or namespaces where FHIR has none.
+        Malformed: It is not well-formed, has a DOCTYPE, or is no resource of R4.
+        Invalid: It has text, attributes or namespaces where FHIR has none.
     """
     return _resource(parse(data), "")
 
@@ -89,10 +89,16 @@ def _refuse(text: str, vietnamese: str, path: str) -> Malformed:
     return Malformed(text, expression=(path,) if path else (), text_vi=vietnamese)
 
 
+def _invalid(text: str, vietnamese: str, path: str) -> FhirError:
+    """Return the refusal of what stands in a resource and FHIR does not know there."""
+    issue = Issue("structure", text, expression=(path,), text_vi=vietnamese)
+    return Invalid([issue]) if path else _refuse(text, vietnamese, path)
+
+
 def _name(node: etree._Element, path: str) -> str:
     tag = str(node.tag)
     if not tag.startswith(_F):
-        raise _refuse(
+        raise _invalid(
             "The XML has an element that is not in FHIR's namespace.",
             "XML có phần tử không thuộc không gian tên của FHIR.",
             path,
@@ -107,7 +113,7 @@ def _check_text(node: etree._Element, path: str) -> None:
         isinstance(child, etree._Entity)  # noqa: SLF001 - lxml gives the class no public name
         for child in node
     ):
-        raise _refuse(
+        raise _invalid(
             "The XML has text where FHIR has only elements.",
             "XML có văn bản ở nơi FHIR chỉ cho phép phần tử.",
             path,
@@ -121,7 +127,7 @@ def _attributes(node: etree._Element, allowed: frozenset[str], path: str) -> dic
         if name.startswith(f"{{{XSI}}}"):
             continue  # xsi:schemaLocation is a hint to the parser, and no content
         if name not in allowed:
-            raise _refuse(
+            raise _invalid(
                 "The XML has an attribute that FHIR does not know.",
                 "XML có thuộc tính mà FHIR không biết.",
                 path,
@@ -178,7 +184,7 @@ def _complex(node: etree._Element, property_: Property, path: str) -> dict[str, 
         _attributes(node, frozenset(), path)
         _check_text(node, path)
         if len(node) != 1:
-            raise _refuse(
+            raise _invalid(
                 "The XML has a place for one resource that does not hold one.",
                 "XML có chỗ dành cho một tài nguyên nhưng không chứa đúng một tài nguyên.",
                 path,
@@ -364,6 +370,11 @@ def _text(value: Any) -> str:
     if value is True or value is False:
         return "true" if value else "false"
     return _NOT_XML.sub("\ufffd", str(value))
+
+
+def canonical_div(text: str) -> str:
+    """Return a narrative's `div` in the one form of all its spellings; refused as by `div`."""
+    return _div_text(div(text))
 
 
 def div(text: str, path: str = "") -> etree._Element:

@@ -30,7 +30,10 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     """
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if coding not in {b"identity", b"", b"gzip", b"x-gzip"}:
-        raise UnsupportedMediaType("The body's Content-Encoding must be gzip or none.")
+        raise UnsupportedMediaType(
+            "The body's Content-Encoding must be gzip or none.",
+            text_vi="Content-Encoding của nội dung phải là gzip hoặc không có.",
+        )
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -52,9 +55,10 @@ async def _gunzipped(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     inflater = zlib.decompressobj(_GZIP_WINDOW)
-    more = True
+    more, begun = True, False
     while more:
         rest, more = _part(await receive())
+        begun = begun or bool(rest)
         while rest:
             if inflater.eof:  # gzip may have several members
                 inflater = zlib.decompressobj(_GZIP_WINDOW)
@@ -67,8 +71,10 @@ async def _gunzipped(receive: Receive, limit: int) -> bytes:
                 raise _too_large(limit)
             parts.append(out)
             rest = inflater.unused_data or inflater.unconsumed_tail
-    if not inflater.eof and size:
-        raise Malformed("The gzip body ends too early.")
+    if not inflater.eof and begun:
+        raise Malformed(
+            "The gzip body ends too early.", text_vi="Nội dung gzip bị cắt trước khi kết thúc."
+        )
     return b"".join(parts)
 
 
@@ -79,4 +85,7 @@ def _part(message: Message) -> tuple[bytes, bool]:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is longer than the {limit} bytes that this server takes.")
+    return TooLarge(
+        f"The body is longer than the {limit} bytes that this server takes.",
+        text_vi=f"Nội dung dài hơn {limit} byte mà máy chủ nhận.",
+    )

@@ -8,8 +8,9 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from fhir_server.interactions.answer import STORED
 from fhir_server.model import codec
-from fhir_server.model.outcome import Issue, operation_outcome
+from fhir_server.model.outcome import operation_outcome
 from fhir_server.rest.media import CONTENT_TYPES, Wanted
 
 if TYPE_CHECKING:
@@ -125,8 +126,7 @@ def _body(result: FhirResult, request: FhirRequest) -> bytes:
 def _outcome(result: FhirResult) -> dict[str, Any]:
     if result.issues:
         return operation_outcome(result.issues)
-    text = "The resource is stored."
-    return operation_outcome([Issue("informational", text, severity="information")])
+    return operation_outcome([STORED])
 
 
 def written(body: bytes, wanted: Wanted) -> bytes:

@@ -143,6 +143,9 @@ class FhirApp:
                     operation_of(ctx, request)
                 require_granted(ctx, request)
                 request = await with_body(arrival, request, receive, self.max_body)
+                if request.interaction == "search-type":
+                    # `_format` may stand in the form of a _search, as any parameter may.
+                    asked.wanted = wanted(arrival, request.query)
         except FhirError as error:
             await refused(ctx, bare, error)
             raise

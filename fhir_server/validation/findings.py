@@ -240,6 +240,11 @@ class Findings:
         if isinstance(value, dict) and value.keys() == {"id"}:
             self._primitive(value["id"], _ELEMENT_ID, f"{path}.id")
             return
+        if not isinstance(value, dict):
+            head, _, name = path.rpartition(".")
+            beside = f"{head}._{name}"
+            self._add("structure", sentences.expected(beside, "an object", "một đối tượng"), path)
+            return
         self._object(value, "Element", path, ids, ())
 
     def _primitive(self, value: Any, property_: Property, path: str) -> None:
@@ -252,7 +257,9 @@ class Findings:
         elif value is None or value == "":
             self._add("structure", sentences.empty(path), path)
         elif not primitives.is_valid(type_, value):
-            self._add("value", sentences.form(path, type_), path)
+            is_long = isinstance(value, str) and len(value) > primitives.MAX_STRING
+            sentence = sentences.too_long(path) if is_long else sentences.form(path, type_)
+            self._add("too-long" if is_long else "value", sentence, path)
         elif type_ == "xhtml":
             self._narrative(value, path)
         elif binding and not terminology.is_bound(binding, type_, value):
@@ -278,6 +285,8 @@ class Findings:
         found = named or said
         if found and element.targets and found not in element.targets:
             self._add("value", sentences.target(path, element.targets), path)
+        if isinstance(text, str) and text and not reference.is_well_formed(text):
+            self._add("value", sentences.reference(f"{path}.reference"), f"{path}.reference")
         if isinstance(text, str) and text.startswith("#") and text != "#" and text[1:] not in ids:
             self._break("ref-1", path)
 

@@ -118,6 +118,22 @@ def target(path: str, targets: tuple[str, ...]) -> Sentence:
     )
 
 
+def reference(path: str) -> Sentence:
+    """A literal reference that has none of FHIR's forms, or an unknown type."""
+    return (
+        f"{path} must be Type/id of a resource type of R4, an absolute URI, a URN or #id.",
+        f"{path} phải là Loại/id với loại tài nguyên của R4, một URI đầy đủ, một URN hoặc #id.",
+    )
+
+
+def too_long(path: str) -> Sentence:
+    """A text beyond FHIR's limit."""
+    return (
+        f"{path} is longer than the 1,048,576 characters that FHIR allows.",
+        f"{path} dài hơn 1.048.576 ký tự mà FHIR cho phép.",
+    )
+
+
 def type_differs(path: str) -> Sentence:
     """A Reference whose `type` is not that of its `reference`."""
     return (

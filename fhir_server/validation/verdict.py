@@ -234,13 +234,16 @@ def _reference(base: Check, targets: frozenset[str], *, may_be_inside: bool) -> 
             return True
         head, slash, _ = text.partition("/")
         if slash and head in targets:
-            return type_ is None or type_ == head
+            return (type_ is None or type_ == head) and reference.is_well_formed(text)
         if text.startswith("#"):
             return may_be_inside  # that each `#id` is there was seen before
         if text.startswith(("http:", "https:")):
             named = reference.parse(text).resource_type
-            return named is None or (named in targets and type_ in {None, named})
-        return text.startswith("urn:") or text.partition("?")[0] in targets
+            if named is not None and (named not in targets or type_ not in {None, named}):
+                return False
+            return reference.is_well_formed(text)
+        is_known = text.startswith("urn:") or text.partition("?")[0] in targets
+        return is_known and reference.is_well_formed(text)
 
     return check
 

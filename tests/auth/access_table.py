@@ -79,6 +79,8 @@ OPERATIONS: Final = (
     ("Claim", "$check"),
     ("Claim", "$submit"),
     ("CoverageEligibilityRequest", "$submit"),
+    ("Observation", "$validate"),
+    ("Consent", "$validate"),
     ("Bundle", "submit"),
     ("Bundle", "submission-read"),
 )

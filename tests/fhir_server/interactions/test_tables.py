@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from fhir_server.interactions.table import INTERACTIONS, locate
 from fhir_server.model.outcome import FhirError
 from fhir_server.validation.structure import validate
 from tests.conftest import BASE, World
+
+ROOT = Path(__file__).parents[3]
 
 
 async def echo(ctx: Context, request: FhirRequest) -> FhirResult:
@@ -75,6 +79,27 @@ def test_the_capability_statement_is_valid_and_computed() -> None:
         {"name": "echo", "definition": "http://example.org/echo"}
     ]
     assert rest["security"]["extension"][0]["url"].endswith("oauth-uris")
+    assert "Observation:patient" in by_type["Patient"]["searchRevInclude"]
+
+
+def test_the_statement_names_the_version_of_the_project() -> None:
+    """software.version is that of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert capability_statement(BASE, ())["software"]["version"] == project["version"]
+
+
+def test_an_operation_stands_where_it_is_called() -> None:
+    """One of every type stands under each type, and under rest only where the system has it."""
+    every = Operation(
+        "$every", echo, "http://example.org/every", levels=frozenset({"type", "instance"})
+    )
+    whole = Operation("$whole", echo, "http://example.org/whole", levels=frozenset({"system"}))
+
+    (rest,) = capability_statement(BASE, (every, whole))["rest"]
+
+    assert [one["name"] for one in rest["operation"]] == ["whole"]
+    assert all([one["name"] for one in r["operation"]] == ["every"] for r in rest["resource"])
 
 
 async def test_an_operation_is_called_by_its_row(world: World) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.model import codec
-from fhir_server.model.outcome import Malformed
+from fhir_server.model.outcome import Invalid, Malformed
 from fhir_server.model.primitives import Lexeme
 
 SENTENCE = re.compile(r"The [^\n]+[.]").fullmatch
@@ -90,7 +90,8 @@ def test_a_lexeme_is_a_decimal_that_copies_with_its_text() -> None:
         (b'{"a":-Infinity}', "not JSON"),
         (b'{"a":1}x', "not JSON"),
         (b'"\\ud800"', "not JSON"),
-        (b'"\\udc00\\ud800"', "not JSON"),
+        (b'"\\udc00\\ud800"', "surrogate"),
+        (b'{"a":"\\ud800"}', "surrogate"),
         (b'"\x00"', "not JSON"),
         (b'"\xff"', "UTF-8"),
         (b'{"\xed\xa0\x80":1}', "UTF-8"),
@@ -222,3 +223,19 @@ def test_content_too_deep_to_write_is_refused() -> None:
         codec.dumps(deep)
     while deep:  # taken apart by hand: freeing it at once would recurse
         deep = deep[0]  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("text", ["-0", "[-0,0]", '{"a": -0, "b":1.10}', '{"a":"-0,-0"}', "-0.0"])
+def test_a_negative_zero_is_written_as_it_came(text: str) -> None:
+    """FHIR keeps what a decimal said; -0 is no less."""
+    assert codec.dumps(codec.loads(text.encode())) == text.replace(" ", "").encode()
+
+
+def test_a_number_beyond_all_measure_makes_an_invalid_resource() -> None:
+    """What is a resource but for a number is 422, what is any other JSON is malformed."""
+    with pytest.raises(Invalid) as refusal:
+        codec.parse_resource(
+            b'{"resourceType":"Observation","valueInteger":' + b"9" * 10_000 + b"}"
+        )
+
+    assert "number" in refusal.value.issues[0].text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server.model.reference import Reference, of, parse, walk
+from fhir_server.model.reference import Reference, is_well_formed, of, parse, walk
 
 BASE = "http://h/fhir"
 
@@ -112,3 +112,22 @@ def test_walk_needs_no_stack() -> None:
     assert found == [{"reference": "end"}]
     while "x" in deep:
         deep = deep["x"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Patient/1", True), ("Patient/1/_history/2", True), ("Patient/1#part", True), ("#", True),
+        ("#p1", True), ("urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a", True),
+        ("urn:oid:1.2", True),
+        ("http://example.org/Foo/1", True), ("https://example.org/fhir/Patient/1", True),
+        ("Patient?identifier=a|b", True), ("Patient?name=a b", True),
+        ("Foo/1", False), ("patient/1", False), ("Patient/", False), ("Patient/a b", False),
+        ("http://x y", False), ("Patient/1/2", False), ("Patient", False), ("/Patient/1", False),
+        ("Foo?identifier=1", False), ("Patient/" + "a" * 65, False), ("urn:uuid:a b", False),
+        ("Patient/a_b", False), (" Patient/1", False), ("Patient/1 ", False), ("Patient?", False),
+    ],
+)  # fmt: skip
+def test_the_forms_of_a_literal_reference(text: str, expected: bool) -> None:  # noqa: FBT001 - a case
+    """Type/id of a known type, a URI or URN without blanks, #id, a search; nothing else."""
+    assert is_well_formed(text) is expected

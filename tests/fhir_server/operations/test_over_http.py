@@ -102,3 +102,24 @@ async def test_the_operations_are_in_the_capability_statement(http: httpx.AsyncC
     assert {"health-book", "everything", "access-history"} <= by_type["Patient"]
     assert "check" in by_type["Claim"]
     assert "submit" in by_type["CoverageEligibilityRequest"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "warned"),
+    [
+        ("http://example.org/unknown", True),
+        ("http://hl7.org/fhir/StructureDefinition/Patient", False),
+    ],
+)
+async def test_a_profile_that_is_not_known_is_told_so(
+    http: httpx.AsyncClient,
+    profile: str,
+    warned: bool,  # noqa: FBT001 - a case
+) -> None:
+    """`$validate` warns of a profile that it did not look at."""
+    body = {"resourceType": "Patient", "active": True}
+
+    answer = await http.post("Patient/$validate", params={"profile": profile}, json=body)
+
+    issues = answer.json()["issue"]
+    assert [one["severity"] for one in issues] == ["warning"] * warned + ["information"]

@@ -472,3 +472,76 @@ async def test_an_unexpected_failure_says_nothing(caplog: pytest.LogCaptureFixtu
     outcome = assert_outcome(response, 500, "exception")
     assert "secret" not in str(outcome)
     assert "request.failed" in caplog.text
+
+
+async def test_format_may_stand_in_the_form_of_a_search(client: Client) -> None:
+    """`_format` in the body of _search chooses the answer's format, as in the URL."""
+    form = {"_format": "xml"}
+
+    response = await client.post("Patient/_search", data=form)
+    wrong = await client.post("Patient/_search", data={"_format": "csv"})
+
+    assert response.headers["Content-Type"].startswith("application/fhir+xml")
+    assert response.text.startswith("<?xml")
+    assert wrong.status_code == 406
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+async def test_a_bundle_answers_outcomes_where_they_are_preferred(
+    client: Client, kind: str
+) -> None:
+    """`Prefer: return=OperationOutcome` gives each entry that was written its outcome."""
+    entry = {"resource": PATIENT, "request": {"method": "PUT", "url": "Patient/a"}}
+    bundle = {"resourceType": "Bundle", "type": kind, "entry": [entry]}
+
+    response = await client.post("", json=bundle, headers={"Prefer": "return=OperationOutcome"})
+
+    (answered,) = response.json()["entry"]
+    assert answered["response"]["outcome"]["resourceType"] == "OperationOutcome"
+    assert "resource" not in answered
+
+
+async def test_a_gzip_body_that_ends_too_early_is_told_so(client: Client) -> None:
+    """A body cut off inside its first block is not called absent."""
+    body = gzip.compress(codec.dumps(PATIENT))[:12]
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/fhir+json"}
+
+    response = await client.put("Patient/a", content=body, headers=headers)
+
+    assert response.status_code == 400
+    assert "too early" in response.text
+
+
+async def test_a_negative_zero_comes_back(client: Client) -> None:
+    """Every digit and sign of a decimal is kept."""
+    observation = (
+        b'{"resourceType":"Observation","id":"z","status":"final","code":{"text":"x"},'
+        b'"valueQuantity":{"value":-0}}'
+    )
+    headers = {"Content-Type": "application/fhir+json"}
+    await client.put("Observation/z", content=observation, headers=headers)
+    again = await client.put("Observation/z", content=observation, headers=headers)
+
+    response = await client.get("Observation/z")
+
+    assert b'"value":-0}' in response.content
+    assert again.headers["ETag"] == 'W/"1"'
+
+
+async def test_a_narrative_through_xml_and_back_is_the_same(client: Client) -> None:
+    """XML has other words for the same characters; sending back what was read is no version."""
+    div = '<div xmlns="http://www.w3.org/1999/xhtml">&quot;a&quot; &amp; b</div>'
+    await client.put("Patient/a", json=PATIENT | {"text": {"status": "generated", "div": div}})
+    read = await client.get("Patient/a", headers={"Accept": "application/fhir+xml"})
+
+    again = await client.put(
+        "Patient/a", content=read.content, headers={"Content-Type": "application/fhir+xml"}
+    )
+    other = await client.put(
+        "Patient/a",
+        json=PATIENT
+        | {"text": {"status": "generated", "div": div.replace(">&quot;a", ">&quot;c")}},
+    )
+
+    assert again.headers["ETag"] == 'W/"1"'
+    assert other.headers["ETag"] == 'W/"2"'

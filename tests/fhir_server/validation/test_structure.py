@@ -147,6 +147,15 @@ INVALID: dict[str, tuple[Resource, str, str]] = {
     "a conditional reference to a wrong type": (observation(subject={"reference": "Practitioner?identifier=1"}), "value", "Observation.subject"),
     "a logical reference to a wrong type": (observation(subject={"type": "Practitioner", "display": "x"}), "value", "Observation.subject"),
     "a reference of two types": (observation(subject={"type": "Group", "reference": "Patient/1"}), "value", "Observation.subject.type"),
+    "a reference to an unknown type": (observation(subject={"reference": "Foo/1"}), "value", "Observation.subject.reference"),
+    "a reference in small letters": (observation(subject={"reference": "patient/1"}), "value", "Observation.subject.reference"),
+    "a reference without an id": (observation(subject={"reference": "Patient/"}), "value", "Observation.subject.reference"),
+    "a reference with a space": (observation(subject={"reference": "Patient/a b"}), "value", "Observation.subject.reference"),
+    "a url with a space as a reference": (observation(subject={"reference": "http://x y"}), "value", "Observation.subject.reference"),
+    "a reference with more parts": (observation(performer=[{"reference": "Patient/1/2"}]), "value", "Observation.performer[0].reference"),
+    "a reference in an extension of a wrong form": (patient(extension=[{"url": "u", "valueReference": {"reference": "Foo/1"}}]), "value", "Patient.extension[0].value.reference"),
+    "a text beyond the limit": (patient(name=[{"family": "a" * 1_048_577}]), "too-long", "Patient.name[0].family"),
+    "a string beside a value": (patient(_gender="x"), "structure", "Patient.gender"),
     "a reference to nothing contained": (observation(subject={"reference": "#p"}), "invariant", "Observation.subject"),
     "a contained resource that nobody names": (patient(contained=[{"resourceType": "Organization", "id": "o", "name": "O"}]), "invariant", "Patient.contained[0]"),
     "a contained resource in a contained one": (patient(contained=[{"resourceType": "Organization", "id": "o", "name": "O", "partOf": {"reference": "#"}, "contained": [{"resourceType": "Basic"}]}]), "invariant", "Patient.contained[0].contained"),
@@ -256,3 +265,18 @@ def test_check_refuses_with_every_issue() -> None:
         check(patient(gender="x", foo=1))
     assert len(refusal.value.issues) == 2
     assert refusal.value.status == 422
+
+
+def test_what_stands_beside_a_value_is_named_as_json_has_it() -> None:
+    """The sentence says `_gender`, the expression is FHIRPath."""
+    (issue,) = validate(patient(_gender="x"))
+
+    assert issue.text == "Patient._gender must be an object."
+    assert issue.expression == ("Patient.gender",)
+
+
+def test_a_text_that_is_too_long_is_told_so() -> None:
+    """The sentence names the limit, not control characters."""
+    (issue,) = validate(patient(name=[{"family": "a" * 1_048_577}]))
+
+    assert "1,048,576" in issue.text
