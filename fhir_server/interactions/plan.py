@@ -18,6 +18,7 @@ from fhir_server.interactions.audit_event import is_recorded
 from fhir_server.interactions.condition import Found, criteria_of, find
 from fhir_server.interactions.draft_systems import in_our_systems
 from fhir_server.interactions.label import labelled
+from fhir_server.interactions.let_go import moved
 from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
@@ -104,6 +105,9 @@ class Plan:
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
         self.conditions += await check_written(self.ctx, self.steps)
+        let_go, held = await moved(self.ctx, self.steps)
+        self.tags += let_go
+        self.conditions += held
         self._tag_found()
         return self
 

@@ -17,6 +17,7 @@ import msgspec
 from auth.policy import policy_for
 from auth.principal import SYSTEM
 from fhir_server.interactions.context import Context, Resource
+from fhir_server.interactions.let_go import let_go
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_LK
@@ -221,10 +222,12 @@ async def _visit(
         Put(DOSSIER, sending.key, msgspec.json.encode(record), expected=raw),
         *visit.person.puts,
     ]
+    tags, conditions = visit.tags(), visit.conditions()
     if before and before != patient_id:
         puts += await moved_away(ctx, before, facility=sending.facility, encounter_id=encounter_id)
-    outcome = _outcome(record, status)
-    return _Plan(outcome, entries, puts, visit.conditions(), await visit.tags())
+        untagged, held = await let_go(ctx, before, f"facility/{sending.facility}", encounter_id)
+        tags, conditions = tags + untagged, conditions + held
+    return _Plan(_outcome(record, status), entries, puts, conditions, tags)
 
 
 async def _subject(ctx: Context, name: Name | None) -> str | None:

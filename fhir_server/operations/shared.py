@@ -109,8 +109,9 @@ async def coverage(
     stored: Resource = codec.loads(current.body)
     wanted = completed(stored, resource)
     if wanted == stored:
-        name = ("Coverage", current.resource_id)
-        return SharedPlan(*name, tag=await _tag(ctx, name, access))
+        # Also where it is there: another commit may take it away meanwhile (`let_go`).
+        tag = Tag("Coverage", current.resource_id, frozenset({access}))
+        return SharedPlan("Coverage", current.resource_id, tag=tag)
     entry = put_entry("Coverage", current.resource_id, wanted, current.version_id)
     return SharedPlan("Coverage", current.resource_id, entry)
 

@@ -153,13 +153,15 @@ class Visit:
         """Return what must still hold in the commit."""
         return [*self.person.conditions, *(c for plan in self.shared for c in plan.conditions)]
 
-    async def tags(self) -> list[Tag]:
-        """Return the access tags to add to what the dossier names and does not change."""
+    def tags(self) -> list[Tag]:
+        """Return the access tags to add to what the dossier names and does not change.
+
+        Also where they are there: another commit may take them away meanwhile (`let_go`).
+        """
         tags = [plan.tag for plan in self.shared if plan.tag is not None]
         if not self.person.entries:
-            name, access = ("Patient", self.person.patient_id), f"facility/{self.sending.facility}"
-            if access not in await self.ctx.store.tags(name):
-                tags.append(Tag(*name, frozenset({access})))
+            access = frozenset({f"facility/{self.sending.facility}"})
+            tags.append(Tag("Patient", self.person.patient_id, access))
         return tags
 
     async def overlaps(self) -> tuple[RecordIssue, ...]:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from adapters.xml130.parse import parse
-from fhir_server.interactions.context import Context
+from fhir_server.interactions.context import AuditTrail, Context, FhirRequest
+from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_LK
+from fhir_server.model.outcome import UnknownResource
 from fhir_server.model.primitives import micros
 from fhir_server.operations.dossier import commit_dossier
 from fhir_server.operations.settle import settle
@@ -337,6 +339,91 @@ async def test_a_corrected_false_visit_comes_to_the_citizen(world: World, ctx: C
     assert version is not None
     assert version.patients == (login.patient_id,)
     assert await holder(world.context()) == login.patient_id
+
+
+async def _sees(ctx: Context, kind: str, identity: str) -> bool:
+    """Return whether a caller reads a resource, over every way to it."""
+    ways = [
+        FhirRequest("read", kind, identity),
+        FhirRequest("vread", kind, identity, "1"),
+        FhirRequest("history-instance", kind, identity),
+    ]
+    seen = []
+    for way in ways:
+        try:
+            await perform(replace(ctx, trail=AuditTrail()), way)
+        except UnknownResource:
+            seen.append(False)
+        else:
+            seen.append(True)
+    found = await perform(
+        replace(ctx, trail=AuditTrail()),
+        FhirRequest("search-type", kind, query=(("_id", identity),)),
+    )
+    seen.append(bool(codec.loads(found.body or b"").get("entry")))
+    assert len(set(seen)) == 1
+    return seen[0]
+
+
+async def test_the_grant_ends_with_the_last_visit_that_named_the_patient(
+    world: World, ctx: Context
+) -> None:
+    """A visit corrected to another person shows the first one, and the card, no more."""
+    login = await settle(world.context(), Claims())
+    wrong = [await commit_dossier(ctx, sending(MA_LK=key)) for key in ("LK-1", "LK-2")]
+    cards = [one["id"] for one in await every(ctx, "Coverage")]
+    other = {"SO_CCCD": "001095000777", "HO_TEN": "LÊ VĂN LẠ", "MA_THE_BHYT": "DN4010000000777"}
+
+    seen = [await _sees(ctx, "Patient", login.patient_id)]
+    for key in ("LK-1", "LK-2"):
+        right = await commit_dossier(ctx, sending(MA_LK=key, **other))
+        assert right.patient != wrong[0].patient == f"Patient/{login.patient_id}"
+        assert await _sees(ctx, "Patient", right.patient.removeprefix("Patient/"))
+        seen.append(await _sees(ctx, "Patient", login.patient_id))
+        seen += [await _sees(ctx, "Coverage", one) for one in cards]
+    again = await commit_dossier(ctx, sending(MA_LK="LK-3"))
+
+    assert cards
+    assert seen == [True, True, *[True] * len(cards), False, *[False] * len(cards)]
+    assert again.patient == f"Patient/{login.patient_id}"
+    assert await _sees(ctx, "Patient", login.patient_id)
+    assert await _sees(ctx, "Coverage", cards[0])
+
+
+async def test_a_visit_that_comes_as_another_leaves_keeps_the_grant(world: World) -> None:
+    """A correction and a new visit of the same person at once: the facility still sees it."""
+    store = YieldingStore(world.store)
+    ctx = replace(world.context(FACILITY), store=store)
+    other = {"SO_CCCD": "001095000777", "HO_TEN": "LÊ VĂN LẠ", "MA_THE_BHYT": "DN4010000000777"}
+    for turn in range(6):
+        first = await commit_dossier(ctx, sending(MA_LK=f"LK-{turn}"))
+        patient_id = first.patient.removeprefix("Patient/")
+
+        await at_once(
+            commit_dossier(ctx, sending(MA_LK=f"LK-{turn}", **other)),
+            commit_dossier(ctx, sending(MA_LK=f"MORE-{turn}")),
+        )
+
+        assert await _sees(ctx, "Patient", patient_id)
+        assert [await _sees(ctx, "Coverage", one["id"]) for one in await every(ctx, "Coverage")]
+        await commit_dossier(ctx, sending(MA_LK=f"MORE-{turn}", **other))
+        assert not await _sees(ctx, "Patient", patient_id)
+
+
+async def test_an_encounter_moved_over_rest_takes_the_grant_along(
+    world: World, ctx: Context
+) -> None:
+    """Given to another Patient by a PUT, the visit shows its first Patient no more."""
+    login = await settle(world.context(), Claims())
+    made = await commit_dossier(ctx, sending())
+    version = await world.store.read(*made.encounter.split("/"))
+    assert version is not None
+    moved = codec.loads(version.body) | {"subject": {"reference": "Patient/somebody"}}
+    assert await _sees(ctx, "Patient", login.patient_id)
+
+    await world.put(moved, FACILITY)
+
+    assert not await _sees(ctx, "Patient", login.patient_id)
 
 
 async def test_dossiers_and_logins_race_to_a_true_end(world: World) -> None:
