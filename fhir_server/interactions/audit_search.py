@@ -72,7 +72,10 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
         UnsupportedParameter: Another order than newest first is asked for.
     """
     if any(not (key.descending and key.kind in {"date", "last"}) for key in query.sort):
-        raise UnsupportedParameter("AuditEvents are sorted by time, newest first, alone.")
+        raise UnsupportedParameter(
+            "AuditEvents are sorted by time, newest first, alone.",
+            text_vi="AuditEvent chỉ được sắp xếp theo thời gian, mới nhất trước.",
+        )
     cursor = _cursor_of(query.cursor)
     wanted = query.count + 1
     if query.count == 0:
@@ -168,7 +171,10 @@ async def _looked_at(
         if len(entries) < _STEP:
             return
         before = entries[-1].seq
-    raise TooCostly("The search looks at too many AuditEvents; name a patient or a time.")
+    raise TooCostly(
+        "The search looks at too many AuditEvents; name a patient or a time.",
+        text_vi="Tìm kiếm phải xem quá nhiều AuditEvent; hãy nêu một người bệnh hoặc thời gian.",
+    )
 
 
 async def _by_ids(ctx: Context, ids: frozenset[str], before: int | None) -> list[AuditEntry]:
@@ -230,4 +236,7 @@ def _cursor_of(text: str | None) -> _Cursor:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.json.decode(raw, type=_Cursor)
     except (msgspec.MsgspecError, NotBase64, ValueError):
-        raise InvalidValue("The parameter _cursor is not one of this server's.") from None
+        raise InvalidValue(
+            "The parameter _cursor is not one that this server gave for this search.",
+            text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này.",
+        ) from None

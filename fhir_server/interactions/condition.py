@@ -78,7 +78,10 @@ def criteria_of(resource_type: str, query: str) -> Expression:
     text = query.strip().removeprefix(resource_type).removeprefix("?")
     where = parse_criteria(resource_type, text)
     if where == ex.EVERYTHING:
-        raise InvalidValue("A condition must have at least one search criterion.")
+        raise InvalidValue(
+            "A condition must have at least one search criterion.",
+            text_vi="Điều kiện phải có ít nhất một tiêu chí tìm kiếm.",
+        )
     return where
 
 
@@ -157,7 +160,10 @@ async def _versions(
     versions = list(page.versions)
     while every and page.next:
         if len(versions) >= MOST_MATCHES:
-            raise TooCostly(f"The condition matches more than {MOST_MATCHES} resources.")
+            raise TooCostly(
+                f"The condition matches more than {MOST_MATCHES} resources.",
+                text_vi=f"Điều kiện khớp với hơn {MOST_MATCHES} tài nguyên.",
+            )
         page = await ctx.store.search(Search(by_type, count=1000, cursor=page.next))
         versions += page.versions
     return tuple(versions)

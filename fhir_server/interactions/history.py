@@ -104,9 +104,15 @@ def _parameters(request: FhirRequest) -> dict[str, str]:
     for name, value in request.query:
         if name in _KNOWN:
             if asked.setdefault(name, value) != value:
-                raise InvalidValue(f"The parameter {name} is given twice with different values.")
+                raise InvalidValue(
+                    f"The parameter {name} is given twice with different values.",
+                    text_vi=f"Tham số {name} được nêu hai lần với giá trị khác nhau.",
+                )
         elif request.handling == "strict":
-            raise UnsupportedParameter("A history knows _count, _since and _at alone.")
+            raise UnsupportedParameter(
+                "A history knows _count, _since and _at alone.",
+                text_vi="Lịch sử phiên bản chỉ có các tham số _count, _since và _at.",
+            )
     return asked
 
 
@@ -114,7 +120,10 @@ def _count(value: str | None) -> int:
     if value is None:
         return DEFAULT_COUNT
     if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) == 0:
-        raise InvalidValue("The parameter _count is not a whole number from 1 on.")
+        raise InvalidValue(
+            "The parameter _count is not a whole number from 1 on.",
+            text_vi="Tham số _count không phải là số nguyên từ 1 trở lên.",
+        )
     return min(int(value), MAX_COUNT)
 
 
@@ -123,4 +132,7 @@ def _instant(text: str, name: str) -> tuple[int, int]:
         # A plus sign in a query that was not percent-encoded arrives as a space.
         return date_range(text.replace(" ", "+"))
     except ValueError:
-        raise InvalidValue(f"The parameter {name} is not a FHIR date or time.") from None
+        raise InvalidValue(
+            f"The parameter {name} is not a FHIR date or time.",
+            text_vi=f"Tham số {name} không phải là ngày hoặc thời điểm FHIR.",
+        ) from None

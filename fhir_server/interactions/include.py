@@ -65,7 +65,10 @@ class Inclusion:
                 self.seen.add(name)
                 self.included.append(version)
         if len(self.included) > MOST_INCLUDED:
-            raise TooCostly(f"The search includes more than {MOST_INCLUDED} resources.")
+            raise TooCostly(
+                f"The search includes more than {MOST_INCLUDED} resources.",
+                text_vi=f"Tìm kiếm kèm theo hơn {MOST_INCLUDED} tài nguyên.",
+            )
 
     def _named(self, versions: Sequence[Version], includes: Sequence[Include]) -> list[Name]:
         names: dict[Name, None] = {}

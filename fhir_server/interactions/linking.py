@@ -97,7 +97,10 @@ class Links:
     async def _conditional(self, ctx: Context, said: str, names: Mapping[int, Name]) -> str:
         resource_type, _, query = said.partition("?")
         if resource_type not in RESOURCE_TYPES:
-            raise InvalidValue("A conditional reference names a resource type that there is not.")
+            raise InvalidValue(
+                "A conditional reference names a resource type that there is not.",
+                text_vi="Một tham chiếu có điều kiện nêu loại tài nguyên không có.",
+            )
         found = (await find(ctx, resource_type, query, anywhere=True)).only()
         if found is not None:
             return f"{resource_type}/{found.resource_id}"
@@ -106,7 +109,10 @@ class Links:
             raise MultipleMatches("A conditional reference matches several entries of the Bundle.")
         for kind, identity in made:
             return f"{kind}/{identity}"
-        raise InvalidValue(f"A conditional reference to {resource_type} matches no resource.")
+        raise InvalidValue(
+            f"A conditional reference to {resource_type} matches no resource.",
+            text_vi=f"Tham chiếu có điều kiện đến {resource_type} không khớp tài nguyên nào.",
+        )
 
     def _made(self, resource_type: str, query: str) -> Iterable[int]:
         where = criteria_of(resource_type, query)

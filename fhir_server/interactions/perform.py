@@ -70,7 +70,10 @@ async def _run(ctx: Context, request: FhirRequest, run: Interaction) -> FhirResu
             text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
         ) from failure
     except BadCursor as failure:
-        raise InvalidValue("The parameter _cursor is not one of this server's.") from failure
+        raise InvalidValue(
+            "The parameter _cursor is not one that this server gave for this search.",
+            text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này.",
+        ) from failure
     except CommitRefused as failure:
         raise Conflict(
             "Another changed the same at the same time; please try again.",

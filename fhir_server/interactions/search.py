@@ -35,7 +35,10 @@ async def search_type(ctx: Context, request: FhirRequest) -> FhirResult:
     require_type(ctx, "search-type", kind)
     if ctx.policy.masks and any(key.kind in {"token", "string"} for key in query.sort):
         # The order of masked codes would say what they are.
-        raise UnsupportedParameter("This client may sort by dates and ids alone.")
+        raise UnsupportedParameter(
+            "This client may sort by dates and ids alone.",
+            text_vi="Ứng dụng này chỉ được sắp xếp theo ngày và id.",
+        )
     if kind == AUDIT_EVENT:
         return await search_audit_events(ctx, query)
     shown = where_shown(ctx, "search-type", kind) or NOTHING

@@ -25,7 +25,10 @@ def named(
     """
     reading.links += 1
     if depth > MAX_DEPTH or reading.links > MAX_LINKS:
-        raise TooCostly("A chain has more links, or leads to more types, than a search may have.")
+        raise TooCostly(
+            "A chain has more links, or leads to more types, than a search may have.",
+            text_vi="Một chuỗi tham số có nhiều mắt xích hoặc dẫn đến nhiều loại hơn mức cho phép.",
+        )
     if name.startswith("_has:"):
         return _has(reading, resource_type, name, value, depth)
     head, dot, rest = name.partition(".")
@@ -36,14 +39,27 @@ def named(
     if not dot:
         reading.values += value.count(",") + 1
         if reading.values > MAX_VALUES:
-            raise TooCostly(f"A search may have at most {MAX_VALUES} values.")
+            raise TooCostly(
+                f"A search may have at most {MAX_VALUES} values.",
+                text_vi=f"Một tìm kiếm có nhiều nhất {MAX_VALUES} giá trị.",
+            )
         return criterion(Asked(known, name, modifier, reading.base_url, reading.now), value)
     if known.type != "reference":
         return None
     if modifier and modifier not in RESOURCE_TYPES:
-        raise InvalidValue(f"The chain {shown(name)} has a modifier that is no resource type.")
+        raise InvalidValue(
+            f"The chain {shown(name)} has a modifier that is no resource type.",
+            text_vi=f"Chuỗi tham số {shown(name)} có bổ từ không phải là loại tài nguyên.",
+        )
     targets = {modifier} if modifier else known.targets
     return _chain(reading, (code, rest, value), sorted(targets), depth, name)
+
+
+def is_linked(resource_type: str, name: str) -> bool:
+    """Return whether a name is a `_has`, or a chain that begins with a known parameter."""
+    head, dot, _ = name.partition(".")
+    known = dot and parameter(resource_type, head.partition(":")[0])
+    return name.startswith("_has:") or bool(known)
 
 
 def _chain(
@@ -65,7 +81,9 @@ def _chain(
     if len(found) > MAX_TARGETS:
         raise InvalidValue(
             f"The chain {shown(name)} may lead to {len(found)} resource types; "
-            "name one of them, as in subject:Patient.name."
+            "name one of them, as in subject:Patient.name.",
+            text_vi=f"Chuỗi tham số {shown(name)} có thể dẫn đến {len(found)} loại tài nguyên; "
+            "hãy nêu một loại, như subject:Patient.name.",
         )
     if not found:
         return None
@@ -77,14 +95,18 @@ def _has(
 ) -> Expression | None:
     _, *links = name.split(":", 3)
     if len(links) != 3:  # noqa: PLR2004 - type, parameter, what is asked of it
-        raise InvalidValue("A _has is written _has:Type:reference parameter:parameter.")
+        raise InvalidValue(
+            "A _has is written _has:Type:reference parameter:parameter.",
+            text_vi="_has được viết là _has:Loại:tham số tham chiếu:tham số.",
+        )
     source, code, rest = links
     known = parameter(source, code) if source in RESOURCE_TYPES else None
     if known is None or known.type != "reference":
         return None
     if resource_type not in known.targets and resource_type != "Resource":
         raise InvalidValue(
-            f"The reference parameter of {shown(name)} never refers to {resource_type}."
+            f"The reference parameter of {shown(name)} never refers to {resource_type}.",
+            text_vi=f"Tham số tham chiếu của {shown(name)} không bao giờ dẫn đến {resource_type}.",
         )
     inner = named(reading, source, rest, value, depth + 1)
     return None if inner is None else Has(source, code, inner)

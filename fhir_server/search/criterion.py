@@ -17,6 +17,7 @@ from fhir_server.model import primitives
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.identifiers import MA_LK, meanings, plain
 from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
+from fhir_server.search.expected import EXPECTED
 from fhir_server.search.expression import (
     EVERYTHING,
     NOTHING,
@@ -73,10 +74,13 @@ class Asked:
     base_url: str = ""
     now: int | None = None
 
-    def refused(self, expected: str) -> InvalidValue:
-        """Return the refusal of a value that cannot be parsed."""
+    def refused(self, expected: str, *given: int) -> InvalidValue:
+        """Return the refusal of a value that cannot be parsed; `expected` is one of EXPECTED."""
+        name = shown(self.name)
+        english, vietnamese = expected.format(*given), EXPECTED[expected].format(*given)
         return InvalidValue(
-            f"A value of the search parameter {shown(self.name)} is not {expected}."
+            f"A value of the search parameter {name} is not {english}.",
+            text_vi=f"Một giá trị của tham số tìm kiếm {name} không phải là {vietnamese}.",
         )
 
 
@@ -119,7 +123,8 @@ def criterion(asked: Asked, value: str) -> Expression:
         return _missing(asked, value)
     if asked.modifier in LATER.get(kind, ()):
         raise UnsupportedParameter(
-            f"The modifier :{asked.modifier} of {kind} parameters is not supported yet."
+            f"The modifier :{asked.modifier} of {kind} parameters is not supported yet.",
+            text_vi=f"Bổ từ :{asked.modifier} của tham số loại {kind} chưa được hỗ trợ.",
         )
     alternatives = [one_of(asked, part) for part in split(value, ",") if part]
     found = alternatives[0] if len(alternatives) == 1 else Or(tuple(alternatives))
@@ -140,7 +145,9 @@ def _modifier_is_among(asked: Asked, *known: str) -> None:
     if asked.modifier and asked.modifier not in known:
         raise InvalidValue(
             f"The search parameter {shown(asked.name)} has a modifier that parameters of type "
-            f"{asked.parameter.type} do not have."
+            f"{asked.parameter.type} do not have.",
+            text_vi=f"Tham số tìm kiếm {shown(asked.name)} có bổ từ mà tham số loại "
+            f"{asked.parameter.type} không có.",
         )
 
 
@@ -285,7 +292,10 @@ def _moment(asked: Asked, value: str) -> tuple[Prefix, int, int]:
         raise asked.refused("a date or time") from None
     if prefix is Prefix.AP:
         if asked.now is None:
-            raise InvalidValue("The prefix ap cannot be used here: it depends on the time.")
+            raise InvalidValue(
+                "The prefix ap cannot be used here: it depends on the time.",
+                text_vi="Không dùng được tiền tố ap ở đây: nó phụ thuộc vào thời gian.",
+            )
         # R4, search.html#prefix, a tenth of the time between now and the value.
         wide = max(abs(asked.now - low), abs(asked.now - high)) // 10
         low, high = max(low - wide, MIN_TIME), min(high + wide, MAX_TIME)
@@ -342,7 +352,7 @@ def _composite(asked: Asked, value: str) -> CompositeIs:
     components = asked.parameter.components
     parts = split(value, "$")
     if len(parts) != len(components) or not all(parts):
-        raise asked.refused(f"{len(components)} values joined by $")
+        raise asked.refused("{} values joined by $", len(components))
     found = tuple(
         one_of(Asked(component, asked.name, base_url=asked.base_url, now=asked.now), part)
         for component, part in zip(components, parts, strict=True)

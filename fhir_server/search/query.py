@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
 from fhir_server.model.primitives import micros
-from fhir_server.search.chain import named
+from fhir_server.search.chain import is_linked, named
 from fhir_server.search.criterion import shown
 from fhir_server.search.expression import And, Expression, Sort
 from fhir_server.search.reading import MAX_LENGTH, Include, Reading
@@ -108,22 +108,28 @@ def parse(
 
     Raises:
         InvalidValue: A value, modifier or prefix cannot be parsed.
-        UnsupportedParameter: A parameter is unknown and `strict` is asked, or it has a modifier
-            that is not supported yet.
+        UnsupportedParameter: A parameter is unknown and `strict` is asked, or unknown within a
+            chain or `_has`, or it has a modifier that is not supported yet.
         TooCostly: The query asks for more values than one query may.
     """
     if sum(len(name) + len(value) for name, value in query) > MAX_LENGTH:
-        raise TooCostly("The search is longer than a search may be.")
+        raise TooCostly(
+            "The search is longer than a search may be.",
+            text_vi="Tìm kiếm dài hơn mức cho phép.",
+        )
     reading = Reading(resource_type, base_url, micros(now))
     used: list[tuple[str, str]] = []
     ignored: list[str] = []
     for name, value in query:
         if name == CURSOR:
             reading.once[CURSOR] = value
-        elif value.strip(",") and _read(reading, name, value):
+            continue
+        empty = not value.strip(",")
+        if not empty and _read(reading, name, value):
             used.append((name, value))
-        elif strict:
-            raise _unknown(resource_type, name, empty=not value.strip(","))
+        elif strict or (not empty and is_linked(resource_type, name)):
+            # A link that leads nowhere was meant to narrow: left out, the search would be wider.
+            raise _unknown(resource_type, name, empty=empty)
         else:
             ignored.append(name)
     return _finished(reading, tuple(used), tuple(ignored))
@@ -150,7 +156,10 @@ def _criteria(resource_type: str, query: str, base_url: str) -> Expression:
             raise _unknown(resource_type, name, empty=False)
         reading.where.append(found)
     if not reading.where:
-        raise InvalidValue("The criteria name no search parameter.")
+        raise InvalidValue(
+            "The criteria name no search parameter.",
+            text_vi="Điều kiện không nêu tham số tìm kiếm nào.",
+        )
     return _joined(reading.where)
 
 
@@ -159,9 +168,13 @@ _kept_criteria: Final = lru_cache(maxsize=4096)(_criteria)
 
 def _unknown(resource_type: str, name: str, *, empty: bool) -> InvalidValue | UnsupportedParameter:
     if empty:
-        return InvalidValue(f"The search parameter {shown(name)} has no value.")
+        return InvalidValue(
+            f"The search parameter {shown(name)} has no value.",
+            text_vi=f"Tham số tìm kiếm {shown(name)} không có giá trị.",
+        )
     return UnsupportedParameter(
-        f"The search parameter {shown(name)} of {resource_type} is not known to this server."
+        f"The search parameter {shown(name)} of {resource_type} is not known to this server.",
+        text_vi=f"Máy chủ này không biết tham số tìm kiếm {shown(name)} của {resource_type}.",
     )
 
 

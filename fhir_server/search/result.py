@@ -27,13 +27,20 @@ MAX_INCLUDES: Final = 40
 
 def _once(reading: Reading, name: str, value: str) -> None:
     if reading.once.setdefault(name, value) != value:
-        raise InvalidValue(f"The parameter {shown(name)} is given twice with different values.")
+        raise InvalidValue(
+            f"The parameter {shown(name)} is given twice with different values.",
+            text_vi=f"Tham số {shown(name)} được nêu hai lần với giá trị khác nhau.",
+        )
 
 
 def _choice(reading: Reading, name: str, choices: tuple[str, ...]) -> str | None:
     value = reading.once.get(name)
     if value is not None and value not in choices:
-        raise InvalidValue(f"The parameter {name} is not one of {', '.join(choices)}.")
+        among = ", ".join(choices)
+        raise InvalidValue(
+            f"The parameter {name} is not one of {among}.",
+            text_vi=f"Tham số {name} không phải là một trong {among}.",
+        )
     return value
 
 
@@ -54,7 +61,10 @@ def count_of(reading: Reading) -> int:
     if value is None:
         return DEFAULT_COUNT
     if not re.fullmatch(r"\d{1,18}", value, re.ASCII):
-        raise InvalidValue("The parameter _count is not a whole number from 0 on.")
+        raise InvalidValue(
+            "The parameter _count is not a whole number from 0 on.",
+            text_vi="Tham số _count không phải là số nguyên từ 0 trở lên.",
+        )
     return min(int(value), MAX_COUNT)
 
 
@@ -68,23 +78,42 @@ def _sort(reading: Reading, _name: str, value: str) -> None:
         known = parameter(reading.resource_type, code)
         kind = known and (_SORTS.get(code) or _SORTS.get(known.type))
         if not kind:
-            raise InvalidValue("The parameter _sort names a parameter that cannot be sorted by.")
+            raise InvalidValue(
+                "The parameter _sort names a parameter that cannot be sorted by.",
+                text_vi="Tham số _sort nêu một tham số không dùng để sắp xếp được.",
+            )
         reading.sort.append(Sort(code, kind, descending=text.startswith("-")))
     if len(reading.sort) > MAX_SORTS:
-        raise TooCostly(f"A search may be sorted by at most {MAX_SORTS} parameters.")
+        raise TooCostly(
+            f"A search may be sorted by at most {MAX_SORTS} parameters.",
+            text_vi=f"Một tìm kiếm được sắp xếp theo nhiều nhất {MAX_SORTS} tham số.",
+        )
 
 
 def _elements(reading: Reading, _name: str, value: str) -> None:
     names = _names(value)
     if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z0-9]+)*", name) for name in names):
-        raise InvalidValue("The parameter _elements names what cannot be an element.")
+        raise InvalidValue(
+            "The parameter _elements names what cannot be an element.",
+            text_vi="Tham số _elements nêu tên không thể là một phần tử.",
+        )
     reading.elements.extend(names)
 
 
 def _types(reading: Reading, name: str, value: str) -> None:
     names = _names(value)
-    if reading.resource_type != "Resource" or not RESOURCE_TYPES.issuperset(names):
-        raise InvalidValue(f"The parameter {name} names a resource type that there is not.")
+    if reading.resource_type != "Resource":
+        raise InvalidValue(
+            f"The parameter {name} belongs to a search of the whole system; "
+            f"this search is of {reading.resource_type} alone.",
+            text_vi=f"Tham số {name} chỉ dùng khi tìm trong toàn hệ thống; "
+            f"tìm kiếm này chỉ về {reading.resource_type}.",
+        )
+    if not RESOURCE_TYPES.issuperset(names):
+        raise InvalidValue(
+            f"The parameter {name} names a resource type that there is not.",
+            text_vi=f"Tham số {name} nêu một loại tài nguyên không có.",
+        )
     reading.types.extend(names)
 
 
@@ -101,13 +130,18 @@ def _include(reading: Reading, name: str, value: str) -> None:
         or (target and target not in RESOURCE_TYPES)
     ):
         raise InvalidValue(
-            f"A value of {shown(name)} is not Type:parameter or Type:parameter:Type."
+            f"A value of {shown(name)} is not Type:parameter or Type:parameter:Type.",
+            text_vi=f"Một giá trị của {shown(name)} không có dạng Loại:tham số hoặc "
+            "Loại:tham số:Loại.",
         )
     reading.includes.append(
         Include(source, code, target or None, iterate=bool(modifier), reverse=reverse)
     )
     if len(reading.includes) > MAX_INCLUDES:
-        raise TooCostly(f"A search may have at most {MAX_INCLUDES} includes.")
+        raise TooCostly(
+            f"A search may have at most {MAX_INCLUDES} includes.",
+            text_vi=f"Một tìm kiếm có nhiều nhất {MAX_INCLUDES} tham số include.",
+        )
 
 
 _SORTS: Final[Mapping[str, SortKind]] = {

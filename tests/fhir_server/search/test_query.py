@@ -400,7 +400,7 @@ INVALID = [
     ("Patient", "_include=Patient:organization:Organization:x"),
     ("Patient", "_include=Nothing:*"),
     ("Patient", "_revinclude=*:subject"),
-    ("Patient", "_type=Patient"),
+    ("Patient", "_type=Observation"),
     ("Resource", "_type=Nothing"),
 ]
 
@@ -417,7 +417,9 @@ def test_what_cannot_be_parsed_is_refused(
         read(resource_type, query, strict=strict)
 
     value = query.partition("=")[2]
-    assert len(value) < 4 or value not in str(refused.value)
+    (issue,) = refused.value.issues
+    assert issue.text_vi
+    assert len(value) < 4 or value not in issue.text + issue.text_vi
 
 
 @pytest.mark.parametrize(
@@ -444,10 +446,8 @@ def test_what_is_not_supported_yet_says_so(
 @pytest.mark.parametrize(
     "query",
     [
-        "nothing=1", "name.nothing=1", "nothing.name=1", "_text=x", "_content=x", "_list=x",
-        "_filter=x", "_query=x", "_contained=true", "organization.nothing=1",
-        "_has:Observation:nothing:code=1", "_has:Observation:patient:nothing=1",
-        "_has:Nothing:patient:code=1", "name:=x", "", ".=1", ":=1", "Nguyễn Văn An=1",
+        "nothing=1", "nothing.name=1", "_text=x", "_content=x", "_list=x", "_filter=x", "_query=x",
+        "_contained=true", "name:=x", "", ".=1", ":=1", "Nguyễn Văn An=1",
     ],
 )  # fmt: skip
 def test_unknown_parameters(query: str) -> None:
@@ -463,6 +463,35 @@ def test_unknown_parameters(query: str) -> None:
     assert lenient.used == (("gender", "male"),)
     assert lenient.ignored == (name,)
     assert "Nguyễn" not in str(refused.value)
+    assert refused.value.issues[0].text_vi
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "name.nothing=1", "organization.nothing=1", "link:Patient.nothing=1",
+        "organization.partof.nothing=1", "_has:Observation:nothing:code=1",
+        "_has:Observation:patient:nothing=1", "_has:Nothing:patient:code=1",
+        "_has:Observation:patient:encounter.nothing=1",
+        "organization._has:Patient:nothing:name=1",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_unknown_within_a_link_is_refused(
+    query: str,
+    strict: bool,  # noqa: FBT001 - a table
+) -> None:
+    """A chain or `_has` that leads nowhere is never left out: the search would be wider."""
+    with pytest.raises(UnsupportedParameter) as refused:
+        read("Patient", query, strict=strict)
+
+    assert refused.value.issues[0].text_vi
+
+
+def test_a_type_of_one_types_search_says_what_it_belongs_to() -> None:
+    """`_type` is of the whole system's search; that there is no such type would be untrue."""
+    with pytest.raises(InvalidValue, match="of Observation alone"):
+        read("Observation", "_type=Patient", strict=False)
 
 
 @pytest.mark.parametrize("query", ["name=", "name=,", "_id=", "birthdate=,,", "_count=", "_sort="])

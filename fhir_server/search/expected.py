@@ -1,0 +1,29 @@
+"""What a search value must be, in the two languages that refusals speak."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXPECTED: Final[dict[str, str]] = {
+    "true or false": "true hoặc false",
+    "a resource id": "id của tài nguyên",
+    "system|code": "system|code",
+    "system|code; a bar within a code is written \\|": (
+        "system|code; dấu gạch đứng trong mã phải viết \\|"
+    ),
+    "system|code|value": "system|code|value",
+    "a text with letters or digits": "văn bản có chữ hoặc số",
+    "a URI": "URI",
+    "a reference to the type that its modifier names": (
+        "tham chiếu đến loại tài nguyên mà bổ từ nêu"
+    ),
+    "an id, Type/id or an absolute URL": "id, Loại/id hoặc URL tuyệt đối",
+    "begun with one of the prefixes eq ne gt lt ge le sa eb ap": (
+        "giá trị bắt đầu bằng một trong các tiền tố eq ne gt lt ge le sa eb ap"
+    ),
+    "a date or time": "ngày hoặc thời điểm",
+    "a number": "số",
+    "number or number|system|code": "số hoặc số|system|code",
+    "{} values joined by $": "{} giá trị nối bằng $",
+}
+"""What was expected, in English, and the same in Vietnamese."""
