@@ -148,7 +148,7 @@ class _Intake:
 
     async def take(self, envelope: Envelope) -> Receipt:
         """Take every dossier, and keep the receipt."""
-        refusal = self._unsigned()
+        refusal = await self._unsigned()
         if len(envelope.dossiers) == 1:
             return await self._only(envelope, refusal)
         taken = await self._all(envelope, refusal)
@@ -268,11 +268,11 @@ class _Intake:
             issues.append(_NOT_YOUR_ENVELOPE)
         return issues
 
-    def _unsigned(self) -> RecordIssue | None:
-        verify = self.submission.verify
-        if verify is None or self.submission.form != "xml" or verify(self.submission.body):
+    async def _unsigned(self) -> RecordIssue | None:
+        verify, body = self.submission.verify, self.submission.body
+        if verify is None or self.submission.form != "xml":
             return None
-        return _UNSIGNED
+        return None if await keep.aside(len(body), verify, body) else _UNSIGNED
 
     def _facility(self, envelope: Envelope) -> str | None:
         principal = self.ctx.principal
