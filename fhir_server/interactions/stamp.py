@@ -27,7 +27,12 @@ def moment_of(now: datetime, *, after: int = 0) -> int:
 
 def stamped(resource: Resource, resource_id: str, version_id: int, moment: int) -> Resource:
     """Return the resource as it is stored: type, id and meta first, the server's meta in it."""
-    kept = {k: v for k, v in resource.get("meta", {}).items() if k not in _ASSIGNED}
+    said = resource.get("meta", {})
+    if not isinstance(said, dict):  # validation, which comes next, refuses it
+        return {"resourceType": resource["resourceType"], "id": resource_id, "meta": said} | {
+            k: v for k, v in resource.items() if k != "id"
+        }
+    kept = {k: v for k, v in said.items() if k not in _ASSIGNED}
     meta = {
         "versionId": str(version_id),
         "lastUpdated": format_instant(from_micros(moment)),

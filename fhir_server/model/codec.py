@@ -45,7 +45,6 @@ _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b'{}[]"'))
 _BOM: Final = b"\xef\xbb\xbf"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}").search
-_NEGATIVE_ZERO: Final = re.compile(rb"-0(?=[\s,}\]]|$)").search
 _DIGITS_BUT_ZERO: Final = frozenset("123456789")
 
 
@@ -83,9 +82,10 @@ def loads(data: bytes) -> Any:
     """
     try:
         value = _DECODER.decode(data)
-        if _NEGATIVE_ZERO(data):
-            value = _with_negative_zero(data)
         again = _ENCODER.encode(value)
+        if data.count(b"-0") != again.count(b"-0"):
+            value = _with_negative_zero(data)
+            again = _ENCODER.encode(value)
     except (msgspec.DecodeError, UnicodeError, InvalidOperation, RecursionError) as error:
         _refuse(data, error)
     if again.count(b"{") + again.count(b"[") > MAX_DEPTH and _is_too_deep(again):

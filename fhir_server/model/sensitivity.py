@@ -86,5 +86,7 @@ def labelled(resource: dict[str, Any]) -> dict[str, Any]:
     if is_labelled(resource):
         return resource
     meta = resource.get("meta", {})
-    labels = [*meta.get("security", ()), dict(LABEL)]
-    return resource | {"meta": meta | {"security": labels}}
+    labels = meta.get("security", []) if isinstance(meta, dict) else None
+    if not isinstance(labels, list):
+        return resource  # it is not valid, and is not stored
+    return resource | {"meta": meta | {"security": [*labels, dict(LABEL)]}}

@@ -545,3 +545,21 @@ async def test_a_narrative_through_xml_and_back_is_the_same(client: Client) -> N
 
     assert again.headers["ETag"] == 'W/"1"'
     assert other.headers["ETag"] == 'W/"2"'
+
+
+@pytest.mark.parametrize(
+    "meta", [[], "x", 1, None, {"security": "x"}, {"tag": {}}, {"security": [1]}]
+)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_meta_of_a_wrong_shape_is_invalid(client: Client, method: str, meta: Any) -> None:
+    """422 names meta, whatever JSON stands there, of HIV data too."""
+    await put(client)
+    coding = [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "B20"}]
+    body = PATIENT | {"meta": meta, "maritalStatus": {"coding": coding}}
+
+    response = await client.request(
+        method, "Patient/a" if method == "PUT" else "Patient", json=body
+    )
+
+    assert response.status_code == 422
+    assert response.json()["issue"][0]["expression"][0].startswith("Patient.meta")
