@@ -85,6 +85,7 @@ def claim(draft: Draft) -> None:
         "insurer": payer() if insured else None,
         "provider": draft.organization,
         "priority": {"coding": [{"system": _PRIORITY, "code": "normal"}]},
+        "careTeam": _care_team(draft),
         "supportingInfo": [_encounter_information(draft), *information],
         "diagnosis": [
             prune({
@@ -141,12 +142,30 @@ def _encounter_information(draft: Draft) -> Element:
     }
 
 
+def _team(record: Record) -> list[str]:
+    """Return who ordered or did a line (MA_BAC_SI, NGUOI_THUC_HIEN), each once."""
+    return list(dict.fromkeys(code for row in record.lines for code in _people_of(row)))
+
+
+def _people_of(row: Drug | Service) -> list[str]:
+    did = row.nguoi_thuc_hien if isinstance(row, Service) else ()
+    return [code for code in dict.fromkeys((*row.ma_bac_si, *did)) if code]
+
+
+def _care_team(draft: Draft) -> list[Element]:
+    return [
+        {"sequence": n, "provider": draft.practitioner(code)}
+        for n, code in enumerate(_team(draft.record), 1)
+    ]
+
+
 def _items(draft: Draft, information: list[Element], procedures: list[Element]) -> list[Element]:
     record = draft.record
     items: list[Element] = []
     keys = row_keys(record.xml2) + row_keys(record.xml3)
+    team = {code: n for n, code in enumerate(_team(record), 1)}
     for n, (key, row) in enumerate(zip(keys, record.lines, strict=True), 1):
-        linked: Element = {}
+        linked: Element = {"careTeamSequence": [team[code] for code in _people_of(row)]}
         if isinstance(row, Drug):
             number = len(information) + 2
             information.append({

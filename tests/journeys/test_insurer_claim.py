@@ -110,3 +110,19 @@ def test_the_insurer_sees_nothing_that_the_claim_does_not_need(server: Server) -
     assert insurer.get("/fhir/Observation").status_code == 403
     assert insurer.get("/fhir/Immunization").status_code == 403
     assert private.get("/fhir/Claim").json().get("entry", []) == []
+
+
+def test_the_insurer_sees_what_a_claim_needs(server: Server) -> None:
+    """Practitioners whom a claim names are shown; how the person lives and was advised is not."""
+    visit_ = push(server, "CLAIM-3", GHI_CHU="Ăn nhạt", MA_DANTOC="01", DIEN_THOAI="0900000123")
+    insurer = server.client(server.token(client="insurer-bhxh"))
+
+    encounter = insurer.get(f"/fhir/{visit_['encounter']}")
+    patient = insurer.get(f"/fhir/{visit_['patient']}")
+    practitioners = insurer.get("/fhir/Practitioner").json()
+
+    assert practitioners["entry"]
+    assert encounter.json()["diagnosis"]
+    assert patient.json()["name"]
+    for hidden in ("Ăn nhạt", "ethnicity", "0900000123"):
+        assert hidden not in encounter.text + patient.text

@@ -463,6 +463,24 @@ def test_weight_blood_group_and_appointments():
     assert "Appointment/2026-12-15" in found
 
 
+def test_the_claim_names_who_ordered_and_did_its_lines():
+    """MA_BAC_SI and NGUOI_THUC_HIEN are the care team, each once, and each line names its own."""
+    found = resources(
+        visit(**costs(2, 1)),
+        xml2=[*rows("XML2", 1, MA_BAC_SI="A;B"), rows("XML2", 2, MA_BAC_SI="")[1]],
+        xml3=rows("XML3", 1, MA_BAC_SI="B", NGUOI_THUC_HIEN="B;C"),
+    )
+    claim = found["Claim"]
+
+    assert [one["provider"]["reference"] for one in claim["careTeam"]] == [
+        "Practitioner/A",
+        "Practitioner/B",
+        "Practitioner/C",
+    ]
+    assert [one["sequence"] for one in claim["careTeam"]] == [1, 2, 3]
+    assert [one.get("careTeamSequence") for one in claim["item"]] == [[1, 2], None, [2, 3]]
+
+
 def test_the_claim_keeps_every_figure():
     """Each line is an item with the decree's amounts, exact; the totals stand on the Claim."""
     lines = rows("XML2", 1, DON_GIA="1000.500", THANH_TIEN_BV="10005.00")
