@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment
 from fhir_server.interactions.audit import AUDIT_EVENT, Access, access_of, seq_of
 from fhir_server.interactions.context import Context, FhirResult, Resource
+from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import unknown
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_CSKCB, PAYER, code_system
@@ -20,7 +21,7 @@ from fhir_server.model.primitives import format_instant, from_micros
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fhir_server.store.port import AuditEntry, Store
+    from fhir_server.store.port import AuditEntry
 
 _REST: Final = {
     "system": "http://terminology.hl7.org/CodeSystem/audit-event-type",
@@ -99,31 +100,10 @@ def sight_of(criteria: Criteria | None) -> Sight:
             return Sight(frozenset())
 
 
-class Facilities:
-    """The names of facilities, as their Organizations have them; each is read once.
-
-    Args:
-        store: Where the Organizations are.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._names: dict[str, str] = {}
-
-    async def name_of(self, entry: AuditEntry) -> str:
-        """Return the name of the facility whose system asked; "" where none did, or none knows."""
-        access = access_of(entry.body)
-        return await self.name(access.code) if access.kind == "facility" else ""
-
-    async def name(self, code: str) -> str:
-        """Return the name of the Organization that has this facility code; "" where none has."""
-        if code not in self._names:
-            holder = await self._store.holder(f"{MA_CSKCB}|{code}")
-            version = await self._store.read(*holder) if holder else None
-            known = version is not None and not version.deleted
-            found = codec.loads_stored(version.body).get("name") if version and known else None
-            self._names[code] = found or ""
-        return self._names[code]
+async def facility_of(entry: AuditEntry, facilities: Facilities) -> str:
+    """Return the name of the facility whose system asked; "" where none did, or none knows."""
+    access = access_of(entry.body)
+    return await facilities.name(access.code) if access.kind == "facility" else ""
 
 
 def audit_event(entry: AuditEntry, sight: Sight, facility: str = "") -> Resource:
@@ -228,7 +208,7 @@ async def read_audit_event(ctx: Context, resource_id: str) -> FhirResult | None:
     entry = await ctx.store.audit_entry(seq)
     if entry is None or not sight.shows(entry):
         raise unknown(AUDIT_EVENT, resource_id)
-    facility = await Facilities(ctx.store).name_of(entry)
+    facility = await facility_of(entry, Facilities(ctx.store))
     body = codec.dumps(audit_event(entry, sight, facility))
     return FhirResult(body=body, headers=(("ETag", 'W/"1"'),), patients=_seen(entry, sight))
 

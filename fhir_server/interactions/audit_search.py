@@ -14,8 +14,9 @@ import msgspec
 
 from fhir_server.interactions.answer import dumps, links
 from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT, seq_of
-from fhir_server.interactions.audit_event import Facilities, Sight, audit_event, sight_of
+from fhir_server.interactions.audit_event import Sight, audit_event, facility_of, sight_of
 from fhir_server.interactions.context import Context, FhirResult
+from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import both, narrowed, where_shown
 from fhir_server.model import bundle, codec
 from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
@@ -139,7 +140,7 @@ async def _chained(
     facilities = Facilities(ctx.store)
     found = 0
     async for entry in _looked_at(ctx, bounds, sight, before):
-        event = audit_event(entry, sight, await facilities.name_of(entry))
+        event = audit_event(entry, sight, await facility_of(entry, facilities))
         index = index_values(event, base_url=ctx.base_url)
         name = (AUDIT_EVENT, event["id"])
         if matches(where, name, entry.recorded, index, frozenset(), _no_target):

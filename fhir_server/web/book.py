@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from fhir_server.interactions.context import FhirRequest, FhirResult
+from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import visible_version
 from fhir_server.interactions.perform import perform_with, refused
 from fhir_server.model.outcome import FhirError, UnknownResource
@@ -145,7 +146,7 @@ class Pages:
             born=book.person.born is not None,
             years=_by_year(book.visits),
             family=_family(session, book, patient_id),
-            apart=() if child else session.kept_apart,
+            apart=() if child else await _named(ctx, session.kept_apart),
             today=today,
         )
 
@@ -175,6 +176,7 @@ def book_routes(
     pages = Pages(session_of, login_url)
     return [
         Route("/book", pages.own),
+        Route("/book/", without_slash),
         Route("/book/visits/{id}", pages.visit),
         Route("/book/children/{id}", pages.child),
         Mount("/book/static", static_files(), name="book-static"),
@@ -228,6 +230,20 @@ async def _refuse(session: Session, resource_type: str, resource_id: str) -> Non
     )
     await refused(session.context(), request, refusal)
     raise refusal
+
+
+async def _named(ctx: Context, codes: Sequence[str]) -> list[str]:
+    """Return facilities by name and code, so that a person knows whom to ask."""
+    facilities = Facilities(ctx.store)
+    names = [(await facilities.name(code), code) for code in codes]
+    return [f"{name} ({code})" if name else code for name, code in names]
+
+
+async def without_slash(request: Request) -> Response:  # noqa: RUF029 - a route's function
+    """Lead from `/book/` to the book, in the language that was asked for."""
+    language = request.query_params.get("lang")
+    asked = f"?lang={language}" if language in {"vi", "en"} else ""
+    return RedirectResponse(f"/book{asked}", 303)
 
 
 def _family(session: Session, book: Book, patient_id: str) -> list[Member]:

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from html import escape
 from typing import Any, Final
 
-from fhir_server.operations.book.values import Book, Card, Outcome, Visit
+from fhir_server.operations.book.values import Book, Card, Diagnosis, Outcome, Visit
 from mappings.immunization.schedule import Given
 
 # XML has no control characters but these three, however they came into the record.
@@ -94,7 +94,7 @@ def history(book: Book, given: Sequence[Given]) -> str:
     """Return allergies, diseases over time, and vaccinations."""
     return (
         listing("Dị ứng", [one.text for one in book.allergies])
-        + listing("Bệnh tật", [_diagnosis(one.text, one.code) for one in book.diseases])
+        + listing("Bệnh tật", [_diagnosis(one) for one in book.diseases])
         + listing("Tiêm chủng", [_dose(one) for one in given])
         + table([("Nhóm máu", book.blood_group)])
     )
@@ -120,7 +120,7 @@ def visit(one: Visit) -> str:
     ]
     return (
         facts
-        + listing("Chẩn đoán", [_diagnosis(d.text, d.code) for d in one.diagnoses])
+        + listing("Chẩn đoán", [_diagnosis(d) for d in one.diagnoses])
         + listing("Thuốc", drugs)
         + listing("Phẫu thuật, thủ thuật, dịch vụ", one.procedures)
         + listing("Kết quả cận lâm sàng", [result(found) for found in one.results])
@@ -140,7 +140,7 @@ def summary(book: Book) -> str:
             ("Phương pháp điều trị gần nhất", last.treatment),
             ("Lời dặn gần nhất", last.advice),
         ])
-        + listing("Chẩn đoán", [_diagnosis(d.text, d.code) for d in book.diseases])
+        + listing("Chẩn đoán", [_diagnosis(d) for d in book.diseases])
         + listing("Thuốc của đợt gần nhất", drugs)
         + listing("Kết quả của đợt gần nhất", [result(found) for found in last.results])
         + listing(
@@ -164,8 +164,10 @@ def _card(card: Card) -> str:
     return f"{card.code}, giá trị từ {since} đến {until}{level}{place}"
 
 
-def _diagnosis(text: str, code: str) -> str:
-    return f"{text} ({code})" if code and code != text else text
+def _diagnosis(one: Diagnosis) -> str:
+    if not one.named:
+        return f"Mã bệnh {one.code}" if one.code else ""
+    return f"{one.text} ({one.code})" if one.code else one.text
 
 
 def _dose(given: Given) -> str:

@@ -28,6 +28,11 @@ class Diagnosis:
     code: str
     main: bool
 
+    @property
+    def named(self) -> bool:
+        """Whether the source said it in words too, not by a code alone."""
+        return bool(self.text) and self.text != self.code
+
 
 @dataclass(frozen=True, slots=True)
 class Drug:

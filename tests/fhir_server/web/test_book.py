@@ -302,12 +302,36 @@ async def test_the_logout_button_posts_the_sessions_token(browser: Browser) -> N
 
 
 async def test_what_was_kept_apart_is_told_without_its_content(browser: Browser) -> None:
-    """The citizen learns which facilities to ask."""
-    browser.session = LogIn(browser.world, kept_apart=("79999", "01998"))
+    """The citizen learns which facilities to ask: by name and code, where the name is known."""
+    browser.session = LogIn(browser.world, kept_apart=("01999", "01998"))
 
     page = await browser.get("/book")
 
-    assert "79999, 01998" in page.text
+    assert "Bệnh viện Đa khoa Mẫu Hà Nội (01999), 01998" in page.text
+
+
+@pytest.mark.parametrize("language", ["vi", "en"])
+async def test_a_diagnosis_without_words_is_shown_as_a_code(
+    browser: Browser, language: str
+) -> None:
+    """A bare ICD-10 code is said to be one, once, on every page."""
+    condition = record.condition("v1", "E78.5", "")
+    condition["code"].pop("text", None)
+    await browser.world.put(condition)
+    word = {"vi": "Mã bệnh", "en": "ICD code"}[language]
+
+    for path in ("/book", "/book/visits/v1"):
+        text = (await browser.get(f"{path}?lang={language}")).text
+        assert f'{word} <span class="code" translate="no">E78.5</span>' in text
+        assert not re.search(r"E78\.5\W+E78\.5", re.sub("<[^>]*>", "", text))
+
+
+async def test_a_slash_at_the_end_leads_to_the_book(browser: Browser) -> None:
+    """`/book/` is the book too, in the language asked for."""
+    plain, english = await browser.get("/book/"), await browser.get("/book/?lang=en")
+
+    assert (plain.status_code, plain.headers["location"]) == (303, "/book")
+    assert english.headers["location"] == "/book?lang=en"
 
 
 async def test_an_empty_book_is_a_page_too(browser: Browser) -> None:
