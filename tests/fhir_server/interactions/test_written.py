@@ -221,8 +221,14 @@ async def test_a_condition_is_on_what_the_resource_has(world: World) -> None:
     for condition in (f"identifier={CCCD}|{B}", "name=x", f"identifier={A}", "_id=none"):
         with pytest.raises(Forbidden):
             await make(world, person(), condition=condition)
+    asked: dict[str, Any] = {"resource_type": "Patient", "resource": person(), "method": "PUT"}
+    with pytest.raises(Forbidden):
+        await world.perform("update", FACILITY, query=(("birthdate", "1990-01-01"),), **asked)
     both = f"identifier={CCCD}|{A}&birthdate=1990-01-01"
     assert await make(world, person(), condition=both)
+    asked["resource"] = person(gender="male")
+    own = await world.perform("update", FACILITY, query=(("birthdate", "1990-01-01"),), **asked)
+    assert own.status == 200
 
 
 async def test_the_holder_is_found_whoever_had_the_number(world: World) -> None:
