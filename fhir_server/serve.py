@@ -51,6 +51,9 @@ from fhir_server.web.session import BookSessions, session_routes
 _SERVING: Final = "VN_FHIR_SERVING"
 """How worker processes are told how they were started; ours alone, no setting."""
 
+_YOUNG: Final = 10_000
+"""New objects after which the collector looks; a parsed resource is no cycle (5 % of a book)."""
+
 _GRACE: Final = 10
 """Seconds that requests on their way have at a stop."""
 
@@ -89,6 +92,7 @@ class Server:
                 # not walk them again (it took up to 35 ms of a request).
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(_YOUNG, 20, 20)
                 yield app
         finally:
             await store.close()

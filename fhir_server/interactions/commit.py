@@ -35,7 +35,7 @@ _LONGEST_WAIT: Final = 0.2
 
 async def write(
     ctx: Context,
-    asks: Sequence[Ask],
+    asks: Sequence[Ask] | Links,
     *,
     puts: Sequence[Put] = (),
     conditions: Sequence[Condition] = (),
@@ -48,7 +48,8 @@ async def write(
 
     Args:
         ctx: Whose policy, clock and store count.
-        asks: What is asked for, in the order in which it is done.
+        asks: What is asked for, in the order in which it is done; `Links.settled` of it where
+            every reference says already what it means.
         puts: Ledger records that go into the same commit, even where no resource changes.
         conditions: Conditions of the caller's own; where one fails, it comes out at once.
         tag_all: Access tags for every resource that is written or found.
@@ -61,7 +62,7 @@ async def write(
         Duplicate: Another resource holds an identifier that only one may hold.
         CommitRefused: A condition or ledger record of the caller's own does not hold.
     """
-    links = Links.of(tuple(asks))
+    links = asks if isinstance(asks, Links) else Links.of(tuple(asks))
     held: KeyHeld | None = None
     for attempt in range(ATTEMPTS):
         plan = await Plan(ctx, links, tag_all).make()

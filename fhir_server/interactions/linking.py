@@ -59,6 +59,11 @@ class Links:
                 links.full_urls[ask.full_url] = number
         return links
 
+    @classmethod
+    def settled(cls, asks: tuple[Ask, ...]) -> Links:
+        """Return the links of writes whose references all say what they mean already."""
+        return cls(asks, [[] for _ in asks])
+
     async def resolve(self, ctx: Context, names: Mapping[int, Name]) -> None:
         """Make every reference say the name that its target has now.
 

@@ -16,15 +16,18 @@ import msgspec
 
 from auth.policy import policy_for
 from auth.principal import SYSTEM
+from fhir_server.interactions.asked import own_ask
+from fhir_server.interactions.commit import write
 from fhir_server.interactions.context import Context, Resource
 from fhir_server.interactions.let_go import let_go
-from fhir_server.interactions.transaction import run_transaction
+from fhir_server.interactions.linking import Links
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_LK
 from fhir_server.model.outcome import Unavailable
 from fhir_server.operations.identity import Identity, agree, identity_of
 from fhir_server.operations.person import APART_OF, kept_apart_finding, moved_away, put_entry
 from fhir_server.operations.settle import REFUSED, pause
+from fhir_server.operations.turns import Turns
 from fhir_server.operations.visit import Kept, Outcome, Sending, Visit
 from fhir_server.operations.withdrawal import CLINICAL, withdrawn
 from fhir_server.search.expression import RefersTo
@@ -34,6 +37,7 @@ from mappings.xml130.record import RecordIssue, fingerprint
 from mappings.xml130.to_bundle import to_bundle
 
 DOSSIER: Final = "dossier"
+_TURNS: Final = Turns()
 _TRIES: Final = 60
 _VISIT_MOST: Final = 500
 
@@ -83,11 +87,27 @@ async def commit_dossier(
         Unavailable: The visit is being changed by others all the time.
     """
     within = replace(ctx, policy=policy_for(SYSTEM))
+    if dry_run is not None:
+        return _foreseen(await _planned(within, sending, softly=False), dry_run)
+    async with _TURNS.of(_shared_keys(sending)):
+        return await _taken(within, sending, receipt, audit=audit)
+
+
+def _shared_keys(sending: Sending) -> Iterable[str]:
+    """Return what two dossiers at once would both change: the visit, and whose it is."""
+    visit = sending.record.xml1
+    yield f"visit|{sending.key}"
+    if visit.so_cccd:
+        yield visit.so_cccd
+    yield from visit.ma_the_bhyt
+    if visit.ma_bn:
+        yield f"{sending.facility}|{visit.ma_bn}"
+
+
+async def _taken(within: Context, sending: Sending, receipt: Receipt, *, audit: bool) -> Outcome:
     softly = False
     for attempt in range(_TRIES):
         plan = await _planned(within, sending, softly=softly)
-        if dry_run is not None:
-            return _foreseen(plan, dry_run)
         try:
             await _commit(within, sending, plan, receipt(plan.outcome), audit=audit)
         except REFUSED as refused:
@@ -126,10 +146,11 @@ async def _commit(
             )
             ctx.trail.written = ctx.trail.written or bool(records)
         return
-    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": plan.entries}
-    await run_transaction(
+    # `Visit` settled every reference; deletions come first, as in a transaction.
+    asks = sorted(map(own_ask, plan.entries), key=lambda ask: ask.method != "DELETE")
+    await write(
         ctx,
-        bundle,
+        Links.settled(tuple(asks)),
         puts=puts,
         conditions=plan.conditions,
         tags=plan.tags,

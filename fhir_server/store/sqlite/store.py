@@ -86,7 +86,7 @@ class SqliteStore:
     async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
         """Return the current versions of several resources, in the order asked."""
         with refusals():
-            return [self._reader.read(*name) for name in names]
+            return self._reader.read_many(names)
 
     async def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
         """Return one version, or None."""
