@@ -69,14 +69,14 @@ class Found:
         return self.versions[0] if self.versions else None
 
 
-def criteria_of(resource_type: str, query: str) -> Expression:
-    """Return the expression of a condition.
+def criteria_of(resource_type: str, query: str, base_url: str = "") -> Expression:
+    """Return the expression of a condition; `base_url` is the FHIR base, as in `index_values`.
 
     Raises:
         InvalidValue: It says nothing, so it would match everything.
     """
     text = query.strip().removeprefix(resource_type).removeprefix("?")
-    where = parse_criteria(resource_type, text)
+    where = parse_criteria(resource_type, text, base_url=base_url)
     if where == ex.EVERYTHING:
         raise InvalidValue(
             "A condition must have at least one search criterion.",
@@ -113,7 +113,7 @@ async def find(
         anywhere: Look at the whole store where the condition is on an identifier of WHOLE_STORE.
         every: Find all matches, not only whether there are none, one or several.
     """
-    where = criteria_of(resource_type, query)
+    where = criteria_of(resource_type, query, ctx.base_url)
     number = _number(where) if anywhere else None
     if number is not None:
         return await _everywhere(ctx, resource_type, where, number)

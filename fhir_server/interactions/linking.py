@@ -109,7 +109,8 @@ class Links:
         found = (await find(ctx, resource_type, query, anywhere=True)).only()
         if found is not None:
             return f"{resource_type}/{found.resource_id}"
-        made = {names[n] for n in self._made(resource_type, query) if n in names}
+        same = self._made(resource_type, query, ctx.base_url)
+        made = {names[n] for n in same if n in names}
         if len(made) > 1:
             raise MultipleMatches("A conditional reference matches several entries of the Bundle.")
         for kind, identity in made:
@@ -119,11 +120,11 @@ class Links:
             text_vi=f"Tham chiếu có điều kiện đến {resource_type} không khớp tài nguyên nào.",
         )
 
-    def _made(self, resource_type: str, query: str) -> Iterable[int]:
-        where = criteria_of(resource_type, query)
+    def _made(self, resource_type: str, query: str, base_url: str) -> Iterable[int]:
+        where = criteria_of(resource_type, query, base_url)
         for number, ask in enumerate(self.asks):
             if ask.resource_type == resource_type and ask.resource is not None:
-                index = index_values(ask.resource)
+                index = index_values(ask.resource, base_url=base_url)
                 name = (resource_type, ask.new_id)
                 if matches(where, name, 0, index, frozenset(), _no_target):
                     yield number

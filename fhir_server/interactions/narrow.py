@@ -173,11 +173,12 @@ async def is_version_shown(
         return True
     if ctx.policy.narrow(interaction, version.resource_type) == Anything():
         return True
-    return _patients(version) <= set(current.patients)
+    return _patients(ctx, version) <= set(current.patients)
 
 
-def _patients(version: Version) -> set[str]:
-    return set(index_values(codec.loads(version.body)).patients)
+def _patients(ctx: Context, version: Version) -> set[str]:
+    index = index_values(codec.loads_stored(version.body), base_url=ctx.base_url)
+    return set(index.patients)
 
 
 async def visible_version(

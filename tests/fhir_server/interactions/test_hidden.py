@@ -13,7 +13,7 @@ from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD, MA_LK, PAYER
 from fhir_server.model.outcome import FhirError, Forbidden, PreconditionFailed, UnknownResource
-from tests.conftest import AUDITOR, FACILITY, OTHER, World, citizen
+from tests.conftest import AUDITOR, BASE, FACILITY, OTHER, World, citizen
 from tests.fhir_server.interactions.test_transaction import bundle, entry
 from tests.fhir_server.interactions.test_writes import observation, patient
 
@@ -135,6 +135,22 @@ async def test_history_shows_no_version_of_anothers_book(people: World) -> None:
     with pytest.raises(UnknownResource):
         await people.perform(
             "history-instance", BO, resource_type="Observation", resource_id="moved"
+        )
+
+
+async def test_an_absolute_reference_to_another_hides_a_version_too(people: World) -> None:
+    """Whose a version was is known, too, where it referred to its Patient by the whole URL."""
+    await people.put(observation(f"{BASE}/Patient/bo") | {"id": "whole"})
+    await people.put(observation("Patient/ana") | {"id": "whole"})
+
+    history = await people.perform(
+        "history-instance", ANA, resource_type="Observation", resource_id="whole"
+    )
+
+    assert [one["meta"]["versionId"] for one in entries(history)] == ["2"]
+    with pytest.raises(UnknownResource):
+        await people.perform(
+            "vread", ANA, resource_type="Observation", resource_id="whole", version_id="1"
         )
 
 

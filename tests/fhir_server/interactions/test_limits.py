@@ -103,6 +103,22 @@ async def test_a_search_that_the_store_refuses(
     assert one["response"]["status"].startswith(str(refusal.status))
 
 
+async def test_a_condition_that_costs_the_commit_too_much_is_too_costly(world: World) -> None:
+    """Where the store's look at a condition goes past its budget, the write is `too-costly`."""
+    failing = Failing(world.store, WorkBudgetExceeded())
+    ctx = replace(world.context(), store=failing)
+
+    with pytest.raises(TooCostly):
+        await perform(ctx, FhirRequest("create", "Patient", resource=patient(), method="POST"))
+    result = await perform(
+        ctx,
+        FhirRequest("batch", resource=bundle(entry("POST", "Patient", patient()), kind="batch")),
+    )
+
+    (one,) = codec.loads(result.body or b"")["entry"]
+    assert one["response"]["status"].startswith("403")
+
+
 async def test_an_unforeseen_failure_is_recorded(world: World) -> None:
     """What fails unforeseen comes out as it is, and its AuditEvent says 4."""
 

@@ -253,6 +253,48 @@ async def test_a_reference_from_anywhere_counts(world: World, referrer: dict[str
     assert await world.store.count("Patient") == 0
 
 
+@pytest.mark.parametrize("asked", ["Patient/a", f"{BASE}/Patient/a"])
+@pytest.mark.parametrize("stored", ["Patient/a", f"{BASE}/Patient/a"])
+async def test_a_condition_on_a_reference_knows_our_own_base(
+    world: World, stored: str, asked: str
+) -> None:
+    """A conditional create finds what refers to a resource, by its name or its whole URL."""
+    await world.put(observation(stored) | {"id": "o"})
+
+    result = await world.perform(
+        "create",
+        resource_type="Observation",
+        resource=observation(stored),
+        method="POST",
+        if_none_exist=f"subject={asked}",
+    )
+
+    assert result.status == 200
+    assert await world.store.count("Observation") == 1
+
+
+async def test_a_conditional_reference_knows_our_own_base(world: World) -> None:
+    """A conditional reference finds an entry of its Bundle that refers by the whole URL."""
+    await world.put(patient() | {"id": "a"})
+    answer = await world.transaction({
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [
+            {
+                "resource": observation(f"{BASE}/Patient/a"),
+                "request": {"method": "POST", "url": "Observation"},
+            },
+            {
+                "resource": observation("Patient/b")
+                | {"hasMember": [{"reference": "Observation?subject=Patient/a"}]},
+                "request": {"method": "POST", "url": "Observation"},
+            },
+        ],
+    })
+
+    assert [one["response"]["status"][:3] for one in answer["entry"]] == ["201", "201"]
+
+
 async def test_cascade_deletes_the_referrers_too(world: World) -> None:
     """`_cascade=delete` deletes what refers to the resource, and what refers to that."""
     await world.put(patient() | {"id": "a"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.values import IndexValues, ReferenceValue, StringValue, TokenValue
 from fhir_server.store.memory import MemoryStore
-from fhir_server.store.port import Batch, WorkBudgetExceeded, Write
+from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
 from fhir_server.store.sqlite import arms, plan, search, sorting
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
-from tests.contracts.making import START, made, patient, put, walk
+from tests.contracts.making import START, asked, made, patient, put, walk
 from tests.contracts.test_store_agree import _batch, _committed, _found
 from tests.sizes import seeds
 
@@ -103,6 +104,29 @@ async def test_the_fewest_drive(path: Path) -> None:
         page = await store.search(Search((("Observation", where),)))
         assert _ids(page) == [f"o{n}" for n in range(5500, 0, -1000)]
 
+    await store.close()
+
+
+async def test_a_condition_past_the_budget_takes_nothing_from_its_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit whose `Matches` is too costly is refused alone; those beside it are made whole."""
+    store = await SqliteStore.open(path)
+    await _many(store, 3_000)
+    monkeypatch.setattr(search, "FULL", 20_000)
+    costly = Matches("Observation", Missing("status", missing=True))
+
+    results = await asyncio.gather(
+        store.commit(Batch(writes=[made(patient("a"))])),
+        store.commit(Batch(writes=[made(patient("b"))], conditions=[costly])),
+        store.commit(Batch(writes=[made(patient("c"))])),
+        return_exceptions=True,
+    )
+
+    assert [type(one) for one in results] == [type(None), WorkBudgetExceeded, type(None)]
+    found = await store.read_many([("Patient", one) for one in "abc"])
+    assert [version is not None for version in found] == [True, False, True]
+    assert _ids(await store.search(asked("Patient", "_id=a,b,c"))) == ["c", "a"]
     await store.close()
 
 
