@@ -246,6 +246,20 @@ async def test_an_unknown_method_is_told_the_known(
     assert response.headers["Allow"] == allow
 
 
+@pytest.mark.parametrize("path", ["Nope", "Patient/a_b", "Patient/a/b/c"])
+async def test_a_browser_may_ask_where_nothing_is(new_client: ClientOf, path: str) -> None:
+    """A preflight is answered, so that a page can read the 404; a bare OPTIONS is that 404."""
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    async with new_client(None) as nobody:
+        preflight = await nobody.options(path, headers=asked)
+        bare = await nobody.options(path)
+
+    assert preflight.status_code == 204
+    assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "Allow" not in preflight.headers
+    assert_outcome(bare, 404, "not-found")
+
+
 @pytest.mark.parametrize("path", ["Nothing", "Nothing/1", "Patient/a/b/c", "Patient/a_b", "$X"])
 async def test_an_unknown_path_is_not_found(client: Client, path: str) -> None:
     """What is no path of FHIR is 404."""
