@@ -47,7 +47,9 @@ async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> 
     """
     audit.begin(ctx, request)
     try:
-        result = redacted(ctx, await _run(ctx, request, run))
+        result = await _run(ctx, request, run)
+        if ctx.policy.masks:
+            result = await redacted(ctx, request, result)
     except FhirError as refusal:
         await refused(ctx, request, refusal)
         raise

@@ -17,8 +17,11 @@ from fhir_server.model.sensitivity import LABEL, carries_hiv, is_hiv, is_labelle
 from fhir_server.search import expression as ex
 
 if TYPE_CHECKING:
-    from fhir_server.interactions.context import Context, FhirResult, Resource
+    from collections.abc import Collection, Iterator
+
+    from fhir_server.interactions.context import Context, FhirRequest, FhirResult, Resource
     from fhir_server.search.expression import Expression
+    from fhir_server.store.port import Name
 
 HIV: Final = "hiv"
 """The mask of HIV data: ICD-10 B20 to B24 and Z21, and resources labelled HIV."""
@@ -27,6 +30,11 @@ RECORD: Final = "record"
 """The mask of what a claim does not need of the record."""
 
 ALL: Final = frozenset({HIV, RECORD})
+
+_OLD: Final = frozenset({
+    "vread", "history-instance", "history-type", "history-system", "transaction", "batch",
+})  # fmt: skip
+"""Interactions that may show versions from before a resource was labelled."""
 
 _ABSENT: Final = {
     "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
@@ -87,37 +95,73 @@ def _is_hidden(kind: str, param: str, leaf: Expression) -> bool:
     return False
 
 
-def redacted(ctx: Context, result: FhirResult) -> FhirResult:
+async def redacted(ctx: Context, request: FhirRequest, result: FhirResult) -> FhirResult:
     """Return the result as this caller may see it."""
     masks = ctx.policy.masks
-    if not masks:
-        return result
+    version = result.version
     if result.body is not None:
-        return replace(result, body=_bytes(result.body, masks))
-    if result.resource is not None:
-        return replace(result, resource=mask(result.resource, masks))
-    if result.version is not None and result.version.body:
-        version = replace(result.version, body=_bytes(result.version.body, masks))
-        return replace(result, version=version)
-    return result
+        shown = codec.loads(result.body)
+    elif result.resource is not None:
+        shown = result.resource
+    elif version is not None and version.body:
+        shown = codec.loads(version.body)
+    else:
+        return result
+    now = await _labelled_now(ctx, shown) if HIV in masks and request.interaction in _OLD else ()
+    body = codec.dumps(mask(shown, masks, now))
+    if result.body is None and version is not None and version.body:
+        return replace(result, version=replace(version, body=body))
+    return replace(result, body=body)
 
 
-def _bytes(body: bytes, masks: frozenset[str]) -> bytes:
-    return codec.dumps(mask(codec.loads(body), masks))
+async def _labelled_now(ctx: Context, shown: Resource) -> Collection[Name]:
+    """Return which of the resources whose old versions are shown are HIV data by now."""
+    names = sorted(set(_names_in(shown)))
+    versions = await ctx.store.read_many(names)
+    return {
+        name
+        for name, version in zip(names, versions, strict=True)
+        if version is not None and version.body and is_labelled(codec.loads_stored(version.body))
+    }
 
 
-def mask(resource: Resource, masks: frozenset[str] = ALL) -> Resource:
-    """Return the resource, and those in its entries, without what these masks hide."""
+def _names_in(resource: Resource) -> Iterator[Name]:
+    """Give the names of a resource, or of those in a Bundle and its Bundles."""
+    if resource.get("resourceType") != "Bundle":
+        yield _name_of(resource)
+        return
+    for entry in resource.get("entry", ()):
+        if "resource" in entry:
+            yield from _names_in(entry["resource"])
+
+
+def _name_of(resource: Resource) -> Name:
+    return str(resource.get("resourceType", "")), str(resource.get("id", ""))
+
+
+def mask(
+    resource: Resource, masks: frozenset[str] = ALL, labelled: Collection[Name] = ()
+) -> Resource:
+    """Return the resource, and those in its entries, without what these masks hide.
+
+    Args:
+        resource: A resource, or a Bundle of them.
+        masks: What is hidden.
+        labelled: Resources that are HIV data, whether the version at hand says so or not.
+    """
     kind = resource.get("resourceType", "")
     if kind == "Bundle":
         entries = [
-            entry | {"resource": mask(entry["resource"], masks)} if "resource" in entry else entry
+            entry | {"resource": mask(entry["resource"], masks, labelled)}
+            if "resource" in entry
+            else entry
             for entry in resource.get("entry", ())
         ]
         return resource | {"entry": entries} if entries else resource
     shown = _needed(kind, resource) if RECORD in masks else resource
     if HIV in masks:
-        if is_labelled(resource) or carries_hiv(resource):
+        is_hiv_data = is_labelled(resource) or _name_of(resource) in labelled
+        if is_hiv_data or carries_hiv(resource):
             shown = _of_hiv(kind, shown)
         shown = _unlabelled(shown)
     return shown

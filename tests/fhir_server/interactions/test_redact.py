@@ -21,6 +21,7 @@ from mappings.xml130.to_bundle import to_bundle
 from tests.conftest import World
 from tests.fhir_server.interactions.test_hidden import names
 from tests.fhir_server.interactions.test_limits import PAYER_OF_ALL
+from tests.fhir_server.interactions.test_transaction import bundle, entry
 from tests.xml130 import dossier, envelope, rows, visit
 
 ICD = "http://hl7.org/fhir/sid/icd-10"
@@ -54,19 +55,14 @@ def mapped(main: str) -> Iterator[dict[str, Any]]:
     ])
     record = parse(body).dossiers[0].record
     assert record is not None
-    bundle = to_bundle(record, recorded=datetime(2026, 11, 20, tzinfo=UTC)).bundle
-    text = codec.dumps(bundle).decode()
-    ids = {entry["fullUrl"]: entry for entry in bundle["entry"]}
-    for url, entry in ids.items():
-        text = text.replace(url, f"{entry['resource']['resourceType']}/{url[9:]}")
-    for entry in codec.loads(text.encode())["entry"]:
-        if entry["resource"]["resourceType"] not in {"Observation", "Provenance"}:
-            yield entry["resource"]
-
-
-def said(resource: dict[str, Any]) -> str:
-    """Return a resource as text."""
-    return codec.dumps(resource).decode()
+    made = to_bundle(record, recorded=datetime(2026, 11, 20, tzinfo=UTC)).bundle
+    text = codec.dumps(made).decode()
+    for one in made["entry"]:
+        url = one["fullUrl"]
+        text = text.replace(url, f"{one['resource']['resourceType']}/{url[9:]}")
+    for one in codec.loads(text.encode())["entry"]:
+        if one["resource"]["resourceType"] not in {"Observation", "Provenance"}:
+            yield one["resource"]
 
 
 @pytest.mark.parametrize("resource", list(mapped("B20")), ids=lambda one: one["resourceType"])
@@ -268,3 +264,25 @@ async def test_an_element_asked_for_alone_is_masked_too(insured: World) -> None:
 
     assert b"ARV" not in (answer.body or b"")
     assert b"masked" in (answer.body or b"")
+
+
+@pytest.mark.parametrize("interaction", ["vread", "history-instance", "transaction"])
+async def test_a_version_from_before_the_label_is_masked_too(
+    insured: World, interaction: str
+) -> None:
+    """What was found to be HIV data is masked in what it said before."""
+    drug = {name: value for name, value in HIV_DRUG.items() if name != "meta"} | {"id": "n"}
+    await insured.put(drug | {"meta": HIV_DRUG["meta"], "note": [{"text": "x"}]})
+    asked: dict[str, dict[str, Any]] = {
+        "vread": {"resource_type": "MedicationRequest", "resource_id": "n", "version_id": "1"},
+        "history-instance": {"resource_type": "MedicationRequest", "resource_id": "n"},
+        "transaction": {"resource": bundle(entry("GET", "MedicationRequest/n/_history"),
+                                           entry("GET", "MedicationRequest/n/_history/1"),
+                                           kind="batch")},
+    }  # fmt: skip
+
+    answer = await insured.perform(interaction, PAYER_OF_ALL, **asked[interaction])
+
+    body = answer.body or (answer.version.body if answer.version else b"")
+    assert b"ARV" not in body
+    assert b"masked" in body
