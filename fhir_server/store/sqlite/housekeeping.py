@@ -1,7 +1,8 @@
 """What the store does for itself, in a thread: checkpoints, dictionaries, ended records.
 
-The writer never runs a checkpoint, so no commit waits for one: it runs from a connection of this
-thread when the WAL has grown, and when the store has been quiet for a while.
+The writer never runs a checkpoint: most of it is done here while the writer goes on, when the WAL
+has grown and when the store has been quiet for a while. A WAL that is only brought in goes on
+growing under load, so what little is left is then done in the writers' turn, and the file is cut.
 """
 
 from __future__ import annotations
@@ -20,11 +21,20 @@ import apsw
 from fhir_server.store.sqlite import dictionaries
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.gather import Work
+from fhir_server.store.sqlite.turn import Turn
 
-GROWN: Final = 160_000_000
-"""Bytes of WAL from which it is brought in; a smaller one only when nothing is written."""
+GROWN: Final = 64_000_000
+"""Bytes of WAL from which it is brought in and cut; a smaller one only when nothing is written."""
 TOO_LARGE: Final = 3 * GROWN
-"""Bytes of WAL from which the checkpoint makes writers wait, so that the WAL can start afresh."""
+"""Bytes of WAL from which writers wait for all of the checkpoint, not only for the rest of it."""
+
+_PASSES: Final = 4
+_REST: Final = 1_000
+"""Frames that may be left for the writers to wait for: a few milliseconds' work."""
+_PATIENCE_MS: Final = 100
+"""How long a commit waits at most for readers, so that the WAL can be cut."""
+_RETRY: Final = 3.0
+"""Seconds until a WAL that a long reader held is tried again."""
 
 _LOOK: Final = 0.5
 _QUIET: Final = 10.0
@@ -35,6 +45,11 @@ _KEPT: Final = 86_400_000_000
 
 
 Submit = Callable[[Work], Future[object]]
+
+
+def _wait(asked: int) -> bool:
+    time.sleep(0.001)
+    return asked < _PATIENCE_MS
 
 
 class Housekeeper:
@@ -58,6 +73,7 @@ class Housekeeper:
         self._seen: tuple[int, int] | None = None
         self._done: tuple[int, int] | None = None
         self._swept = 0.0
+        self._retry = 0.0
         self.checkpoints = 0
         self._thread = threading.Thread(target=self._run, name="sqlite-housekeeper", daemon=True)
         self._thread.start()
@@ -69,11 +85,14 @@ class Housekeeper:
 
     def _run(self) -> None:
         db = connect(self._path, writer=True)
+        db.set_busy_handler(_wait)
+        turn = Turn(self._path)
         while not self._stop.wait(self._look):
             with contextlib.suppress(apsw.Error):  # busy or full: tried again at the next look
-                self._checkpoint(db)
+                self._checkpoint(db, turn)
                 self._train(db)
                 self._sweep(db)
+        turn.close()
         db.close()
 
     def _state(self) -> tuple[int, int] | None:
@@ -83,19 +102,31 @@ class Housekeeper:
             return None
         return found.st_size, found.st_mtime_ns
 
-    def _checkpoint(self, db: apsw.Connection) -> None:
+    def _checkpoint(self, db: apsw.Connection, turn: Turn) -> None:
         now = self._state()
         self._quiet = self._quiet + self._look if now == self._seen else 0.0
         self._seen = now
         if now is None or now == self._done or (now[0] < GROWN and self._quiet < _QUIET):
             return
-        # RESTART waits until nobody reads from the WAL, so that the next commit begins it anew.
-        large = now[0] >= TOO_LARGE
-        mode = apsw.SQLITE_CHECKPOINT_RESTART if large else apsw.SQLITE_CHECKPOINT_PASSIVE
-        frames, moved = db.wal_checkpoint(mode=mode)
         self.checkpoints += 1
-        if frames == moved:
+        frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        for _ in range(_PASSES):
+            if frames - moved <= _REST:
+                break
+            # What was written meanwhile is less each time; what an old reader holds stays.
+            frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if (frames - moved <= _REST or now[0] >= TOO_LARGE) and time.monotonic() >= self._retry:
+            self._cut(db, turn)
+        elif frames == moved:
             self._done = self._state()
+
+    def _cut(self, db: apsw.Connection, turn: Turn) -> None:
+        """Bring in what is left and make the WAL empty; no commit begins meanwhile."""
+        self._retry = time.monotonic() + _RETRY
+        with turn:
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._retry = 0.0
+        self._done = self._state()
 
     def _train(self, db: apsw.Connection) -> None:
         if dictionaries.due(db):

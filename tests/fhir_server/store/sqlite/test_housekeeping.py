@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,60 @@ async def test_the_log_does_not_grow_for_ever(
 
     assert keeper.checkpoints > 1
     assert path.with_name("fhir.db-wal").stat().st_size < 12_000_000
+    keeper.stop()
+
+
+async def test_the_log_is_cut_while_the_store_is_served(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under writers and readers without a pause the log stays within bounds, and becomes small."""
+    monkeypatch.setattr(housekeeping, "GROWN", 1_000_000)
+    keeper = Housekeeper(path, store.writer.submit, look=0.01)
+    log, sizes, until = path.with_name("fhir.db-wal"), [0], time.monotonic() + 3
+
+    async def write(name: str) -> None:
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            await store.commit(Batch(puts=[Put("b", f"{name}{number}", bytes(20_000))]))
+            sizes.append(log.stat().st_size)
+
+    async def read() -> None:
+        while time.monotonic() < until:
+            await store.search(asked("Observation", "subject=Patient/p3"))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(write(name) for name in "abcd"), read(), read())
+
+    assert max(sizes) < 8_000_000
+    assert any(after < before / 2 for before, after in pairwise(sizes))
+    keeper.stop()
+
+
+async def test_a_long_reader_holds_the_log_and_no_commit(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody reads an old state the log cannot be cut, and commits hardly notice."""
+    monkeypatch.setattr(housekeeping, "GROWN", 500_000)
+    monkeypatch.setattr(housekeeping, "_RETRY", 0.2)
+    await _fill(store, 10)
+    reader = connect(path)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM version").get == 10
+    keeper = Housekeeper(path, store.writer.submit, look=0.01)
+    slowest = 0.0
+
+    for number in range(60):
+        began = time.monotonic()
+        await store.commit(Batch(puts=[Put("b", str(number), bytes(50_000))]))
+        slowest = max(slowest, time.monotonic() - began)
+        await asyncio.sleep(0.01)
+
+    assert reader.execute("SELECT count(*) FROM version").get == 10
+    assert slowest < 1
+    reader.execute("COMMIT")
+    reader.close()
+    assert _wait(lambda: path.with_name("fhir.db-wal").stat().st_size < 500_000)
     keeper.stop()
 
 
