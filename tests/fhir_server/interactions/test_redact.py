@@ -65,6 +65,11 @@ def mapped(main: str) -> Iterator[dict[str, Any]]:
             yield one["resource"]
 
 
+def said(resource: dict[str, Any]) -> str:
+    """Return a resource as text."""
+    return codec.dumps(resource).decode()
+
+
 @pytest.mark.parametrize("resource", list(mapped("B20")), ids=lambda one: one["resourceType"])
 def test_of_an_hiv_visit_no_free_text_and_no_drug_is_shown(resource: dict[str, Any]) -> None:
     """No text of the dossier, no drug, service or disease is in it, and it is valid FHIR."""
