@@ -10,6 +10,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from fhir_server.interactions import claim_needs
 from fhir_server.interactions.claim_needs import MASKED, PLAIN
 from fhir_server.model import codec
@@ -110,7 +112,7 @@ async def redacted(ctx: Context, request: FhirRequest, result: FhirResult) -> Fh
     now = await _labelled_now(ctx, shown) if HIV in masks and request.interaction in _OLD else ()
     body = codec.dumps(mask(shown, masks, now))
     if result.body is None and version is not None and version.body:
-        return replace(result, version=replace(version, body=body))
+        return replace(result, version=msgspec.structs.replace(version, body=body))
     return replace(result, body=body)
 
 

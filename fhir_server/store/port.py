@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+import msgspec
+
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.search.values import IndexValues
 
@@ -21,8 +23,7 @@ NOTHING_INDEXED: Final = IndexValues()
 """The index values of a deletion."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """One version of a resource, as kept.
 
     Attributes:
@@ -43,8 +44,7 @@ class Version:
     patients: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """A version to be made; refused with VersionConflict unless the current is the one before.
 
     Attributes:
@@ -144,8 +144,7 @@ class Put:
     expires: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
+class AuditRecord(msgspec.Struct, frozen=True):
     """One access, in the compact form of `interactions.audit`; chained by the store.
 
     Attributes:
@@ -174,8 +173,7 @@ class AuditEntry:
     patients: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """All that one commit makes, or nothing of it."""
 
     writes: Sequence[Write] = ()

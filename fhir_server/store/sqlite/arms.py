@@ -45,7 +45,12 @@ class Source:
     @property
     def mergeable(self) -> bool:
         """Whether the arms can be walked newest first, all at once."""
-        return self.ordered and len(self.arms) <= ARMS
+        return self.ordered and self.is_few
+
+    @property
+    def is_few(self) -> bool:
+        """Whether all arms fit into one statement."""
+        return len(self.arms) <= ARMS
 
 
 def text_arm(param: int, text: str) -> Sql:

@@ -39,6 +39,7 @@ class Reader:
         self.searcher = Searcher(self.db, self.names, self.packing)
         self._cursors = Cursors(self.db)
         self._patients: dict[int, str] = {}
+        self._types: dict[int, str] = {}
 
     def close(self) -> None:
         """Let go of the file."""
@@ -109,16 +110,15 @@ class Reader:
     def _version(self, row: tuple[Any, ...]) -> Version:
         _, version_id, last_updated, method, patients, packing, packed, type_nr, key = row
         body = self.packing.unpack(packing, packed)
-        return Version(
-            resource_type=self.names.text(Kind.TYPE, type_nr),
-            resource_id=key,
-            version_id=version_id,
-            last_updated=last_updated,
-            body=body,
-            deleted=not body,
-            method=METHODS[method] if isinstance(method, int) else method,
-            patients=tuple(map(self._patient, as_numbers(patients))),
-        )
+        known = self._types.get(type_nr)
+        if known is None:
+            known = self._types[type_nr] = self.names.text(Kind.TYPE, type_nr)
+        if type(patients) is int:
+            shown: tuple[str, ...] = (self._patient(patients),)
+        else:
+            shown = tuple(map(self._patient, as_numbers(patients)))
+        made_by = METHODS[method] if type(method) is int else method
+        return Version(known, key, version_id, last_updated, body, not body, made_by, shown)
 
     def _patient(self, nr: int) -> str:
         found = self._patients.get(nr)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import apsw
@@ -40,6 +41,8 @@ _STEPS_EACH: Final = 30
 """Steps that gathering takes for each rid, about: a walk is tried for as long."""
 
 _CHUNK: Final = 64
+_ONE_BY_ONE: Final = 4
+"""Of more types it is asked first which the store has at all."""
 
 
 class Searcher:
@@ -65,7 +68,7 @@ class Searcher:
         if search.cursor is not None:
             snapshot, before = self._open(search, 2)
         found: list[tuple[int, int]] = []
-        for resource_type, where in search.by_type:
+        for resource_type, where in self._by_type(search):
             rids = self.newest(resource_type, where, before, search.count + 1)
             found += [(rid, rid) for rid in rids]
             if search.cursor is not None:
@@ -78,6 +81,13 @@ class Searcher:
             return rids, None
         last = found[search.count - 1][0]
         return rids, self._cursors().seal(paging.shape(search), [snapshot, last])
+
+    def _by_type(self, search: Search) -> Sequence[tuple[str, Expression]]:
+        """Return what is asked of each type, of many types of those alone that the store has."""
+        if len(search.by_type) <= _ONE_BY_ONE:
+            return search.by_type
+        there = {text for _, text in self._names.types()}
+        return [one for one in search.by_type if one[0] in there]
 
     def _latest(self) -> int:
         return int(self.db.execute("SELECT coalesce(max(rid), 0) FROM version").get)
@@ -122,7 +132,9 @@ class Searcher:
     def total(self, search: Search) -> int:
         """Return the number of all matches."""
         self._sql.begin()
-        return sum(self.count(resource_type, where) for resource_type, where in search.by_type)
+        return sum(
+            self.count(resource_type, where) for resource_type, where in self._by_type(search)
+        )
 
     def matches(self, resource_type: str, where: Expression, rid: int) -> bool:
         """Return whether one current resource matches."""
@@ -215,12 +227,16 @@ class Searcher:
         for arm in source.arms:
             text = f"SELECT d.rid {arm.text} AND d.rid < ? AND {part.text}"
             binds = (*arm.binds, before, *part.binds)
-            found.update(rid for (rid,) in self.db.execute(text, binds))
+            rows: list[Any] = self.db.execute(text, binds).fetchall()
+            found.update(chain.from_iterable(rows))
         return found
 
     def _gather(
         self, source: Source, rest: Expression, resource_type: str, before: int, limit: int
     ) -> list[int]:
+        # One arm alone may give a rid twice; several are united.
+        if rest == And(()) and source.is_few and (source.lone or len(source.arms) > 1):
+            return self._stream(source, rest, resource_type, before, limit)
         gathered = sorted(self._rids(source, Sql("1"), before), reverse=True)
         if rest == And(()):
             return gathered[:limit]
@@ -243,7 +259,7 @@ class Searcher:
             snapshot, last, *values = self._open(search, keys + 2)
             after = self._sorting.key(search.sort, values, last)
         found: list[tuple[list[Any], int]] = []
-        for resource_type, where in search.by_type:
+        for resource_type, where in self._by_type(search):
             found += self._in_order(search, resource_type, where, snapshot, after)
             if after is not None:
                 changed = dict(self._changed(resource_type, where, snapshot))
