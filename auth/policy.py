@@ -182,6 +182,11 @@ class AccessPolicy:
         """
         return PAYER_MASKS if self.principal.kind == "payer" else frozenset()
 
+    @property
+    def facility(self) -> str:
+        """The facility that the caller is or acts for, which sees of no other where one was."""
+        return self.principal.tag.removeprefix("facility/")
+
     def _scope_allows(self, letter: Letter, resource_type: str | None) -> bool:
         level = _LEVELS.get(self.principal.kind, "system")
         return allows(self.principal.scopes, level, letter, resource_type or "*")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
+from fhir_server.interactions.elsewhere import is_hidden_system
 from fhir_server.interactions.redact import askable
 from fhir_server.model import codec
 from fhir_server.model.outcome import Forbidden, Gone, UnknownResource
@@ -103,6 +104,10 @@ def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
             return askable(ctx.policy.masks, kind, chain)
         case ex.Has(source, param, inner):
             return ex.Has(source, param, _shown_and(ctx, source, inner))
+        case ex.TokenIs("identifier", system, _) if kind == "Patient" and is_hidden_system(
+            system, ctx.policy.facility
+        ):
+            return ex.NOTHING
         case _:
             return askable(ctx.policy.masks, kind, where)
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions import audit
+from fhir_server.interactions.elsewhere import without_elsewhere
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
@@ -50,6 +51,8 @@ async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> 
         result = await _run(ctx, request, run)
         if ctx.policy.masks:
             result = await redacted(ctx, request, result)
+        if ctx.policy.facility:
+            result = without_elsewhere(result, ctx.policy.facility)
     except FhirError as refusal:
         await refused(ctx, request, refusal)
         raise

@@ -7,7 +7,7 @@ where it does not, a new plan is made (`interactions.commit`).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from auth.principal import Principal
@@ -17,6 +17,7 @@ from fhir_server.interactions.audit import is_chained
 from fhir_server.interactions.audit_event import is_recorded
 from fhir_server.interactions.condition import Found, criteria_of, find
 from fhir_server.interactions.draft_systems import in_our_systems
+from fhir_server.interactions.elsewhere import left_as_it_was
 from fhir_server.interactions.label import labelled
 from fhir_server.interactions.let_go import moved
 from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
@@ -237,7 +238,10 @@ class Plan:
         if ask.if_none_match == "*":
             raise refusals.already_there(_text(step.name))
         await self._require_changeable(step, current)
-        self._write(step, ask.resource or {})
+        if self.ctx.policy.facility and ask.resource_type == "Patient":
+            seen = left_as_it_was(ask.resource or {}, current.body, self.ctx.policy.facility)
+            step.ask = replace(ask, resource=seen)
+        self._write(step, step.ask.resource or {})
 
     async def _revive(self, step: Step) -> None:
         """Make a resource under an id that has none now: update as create."""

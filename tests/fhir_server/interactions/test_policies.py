@@ -28,6 +28,7 @@ class Drawn:
 
     criteria: tuple[tuple[str, Criteria | None], ...]
     masks: frozenset[str] = frozenset()
+    facility: str = ""
     chooses_ids: bool = False
 
     def narrow(self, _interaction: str, resource_type: str | None) -> Criteria | None:
