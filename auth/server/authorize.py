@@ -137,22 +137,19 @@ def _scopes(
     # `openid` alone only says who it is: the token then opens no resource.
     if "openid" not in scopes and not any(map(parse, scopes)):
         raise OAuthError("invalid_scope", "The client is registered for none of these scopes.")
-    _check_audience(server, asked, scopes)
+    _check_audience(server, asked)
     return scopes
 
 
-def _check_audience(
-    server: AuthorizationServer, asked: Mapping[str, str], scopes: tuple[str, ...]
-) -> None:
+def _check_audience(server: AuthorizationServer, asked: Mapping[str, str]) -> None:
     """Refuse a token for a server that only pretends to be this one (SMART: `aud`).
 
-    An OpenID client, which asks for no resource, need not know `aud`.
+    Our tokens are for one FHIR base alone, whatever is asked, so a general OAuth client that
+    does not know `aud` loses nothing; one that names another server is refused.
     """
     # RFC 8707's `resource` means the same (SMART 2.2).
     aud = asked.get("aud") or asked.get("resource")
-    if aud is None and not any(map(parse, scopes)):
-        return
-    if aud is None or aud.rstrip("/") != server.fhir_base:
+    if aud is not None and aud.rstrip("/") != server.fhir_base:
         raise OAuthError("invalid_request", "aud must be the FHIR base of this server.")
 
 
