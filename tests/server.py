@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import random
 import signal
@@ -71,9 +70,9 @@ class Server:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
-        # A test that fails may not come to its `stop`; no server outlives the tests.
-        atexit.register(self.process.kill)
+        STARTED[id(self)] = self
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -87,19 +86,30 @@ class Server:
         raise AssertionError(f"the server was not ready in {within} s:\n{self.log()[-3000:]}")
 
     def kill(self) -> None:
-        """End it as a loss of power would."""
+        """End it, and its workers, as a loss of power would."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> int:
         """End it by SIGTERM; return its exit status."""
         assert self.process is not None
-        for client in self.clients:
-            client.close()
+        self._forget()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=20)
+
+    def end(self) -> None:
+        """End it, however it is: what a test that failed did not come to."""
+        self._forget()
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def _forget(self) -> None:
+        STARTED.pop(id(self), None)
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
 
     def log(self) -> str:
         """What it printed."""
@@ -135,3 +145,7 @@ class Server:
         client = httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
         self.clients.append(client)
         return client
+
+
+STARTED: dict[int, Server] = {}
+"""The servers that were started and not stopped."""

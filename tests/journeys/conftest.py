@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx2 as httpx
 import pytest
 
-from tests.server import Server
+from tests.server import STARTED, Server
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_left() -> Iterator[None]:
+    """A server that a failing test left running is ended, and its clients are closed."""
+    before = set(STARTED)
+    yield
+    for name in STARTED.keys() - before:
+        STARTED[name].end()
 
 
 def field_values(html: str) -> dict[str, str]:
