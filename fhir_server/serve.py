@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.submissions.openapi import PATHS as PATHS_OF_SUBMISSIONS
@@ -110,9 +110,6 @@ async def build_app(
         *auth_routes(server),
         *session_routes(sessions),
         *book_routes(),
-        *submissions_routes(
-            composition.context_of, base_url=composition.origin, verify=composition.verify
-        ),
         *docs_routes(PATHS_OF_SUBMISSIONS, SCHEMAS),
         Route("/", lambda _: RedirectResponse("/book", 303)),
     ]
@@ -136,19 +133,30 @@ async def build_app(
         max_body=composition.settings.max_body,
     )
     health = health_app(composition.store.ready, metrics)
-    return Outermost(_Paths(fhir, health, beside), metrics)
+    submissions = Router(
+        submissions_routes(
+            composition.context_of, base_url=composition.origin, verify=composition.verify
+        ),
+        redirect_slashes=False,
+    )
+    return Outermost(_Paths(fhir, submissions, health, beside), metrics)
 
 
 class _Paths:
     """Which app answers a path; FHIR's are looked at first, since they are the hot ones."""
 
-    def __init__(self, fhir: ASGIApp, health: ASGIApp, beside: ASGIApp) -> None:
-        self._fhir, self._health, self._beside = fhir, health, beside
+    def __init__(
+        self, fhir: ASGIApp, submissions: ASGIApp, health: ASGIApp, beside: ASGIApp
+    ) -> None:
+        self._fhir, self._submissions = fhir, submissions
+        self._health, self._beside = health, beside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if (path.startswith("/fhir/") or path == "/fhir") and not path.startswith(WELL_KNOWN):
             await self._fhir(scope, receive, send)
+        elif path == "/submissions" or path.startswith("/submissions/"):
+            await self._submissions(scope, receive, send)
         elif path in PATHS:
             await self._health(scope, receive, send)
         else:

@@ -66,10 +66,17 @@ def is_well_formed(text: str) -> bool:
     `Type/id` with or without a version, a URI or URN without blanks, `#id`, or `Type?query` where
     a Bundle is done. https://hl7.org/fhir/R4/references.html#literal
     """
+    return _known_form(text) if len(text) <= _LONG else _has_form(text)
+
+
+def _has_form(text: str) -> bool:
     if text.startswith("#"):
         return True
     match = _RELATIVE(text) or _RELATIVE(_FRAGMENT("", text)) or _CONDITIONAL(text)
     return match[1] in RESOURCE_TYPES if match else _URI(text) is not None
+
+
+_known_form: Final = lru_cache(maxsize=8192)(_has_form)
 
 
 def parse(text: str, base_url: str | None = None) -> Reference:

@@ -8,8 +8,9 @@ make the same one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import Any, Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from fhir_server.interactions.context import Context
 from fhir_server.model import codec
@@ -48,7 +49,10 @@ class SharedPlan:
 
 def lasting_id(*parts: str) -> str:
     """Return the id that follows from these parts; the same parts give the same id."""
-    return str(uuid5(LASTING, "|".join(parts)))
+    # RFC 9562, 5.5: a name-based UUID is made of SHA-1; nothing here rests on its strength.
+    digest = sha1(LASTING.bytes + "|".join(parts).encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 async def by_identifier(ctx: Context, resource: Resource, access: str) -> SharedPlan:

@@ -183,6 +183,7 @@ def _say(node: Any, said: dict[str, str]) -> None:
             known = said.get(value.get("reference"))
             if known is not None:
                 value["reference"] = known
-            _say(value, said)
+            else:
+                _say(value, said)
         elif kind is list:
             _say(value, said)

@@ -99,6 +99,8 @@ def clean(text: str) -> str:
 
 def plain_number(text: str) -> str:
     """Return a number's text without needless zeros, other text as it is."""
+    if text.isdecimal() and text.isascii() and text[0] != "0":
+        return text  # as nearly all are
     if not NUMBER.fullmatch(text):
         return text
     sign = text.startswith("-")
