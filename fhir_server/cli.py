@@ -12,7 +12,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhir_server import app, doctor, log, serve
+from fhir_server import app, doctor, log
 from fhir_server.loader import Counts, files_of, write_refused
 from fhir_server.model import codec
 from fhir_server.model.outcome import FhirError
@@ -118,6 +118,8 @@ def _positive(text: str) -> int:
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Listen on loopback; a demo on any other address is warned of."""
+    # The web's packages cost a fifth of every other command's start.
+    from fhir_server import serve  # noqa: PLC0415
     if parsed.demo and parsed.host and parsed.host not in LOOPBACK:
         print(
             f"WARNING: the demo listens on {parsed.host}: its log-in asks for no proof.",
