@@ -120,6 +120,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Listen on loopback; a demo on any other address is warned of."""
     # The web's packages cost a fifth of every other command's start.
     from fhir_server import serve  # noqa: PLC0415
+
     if parsed.demo and parsed.host and parsed.host not in LOOPBACK:
         print(
             f"WARNING: the demo listens on {parsed.host}: its log-in asks for no proof.",

@@ -76,7 +76,7 @@ class Inclusion:
             wanted = [i for i in includes if i.source_type in {"*", version.resource_type}]
             if not wanted:
                 continue
-            resource = codec.loads(version.body)
+            resource = codec.loads_stored(version.body)
             for value in index_values(resource, base_url=self.ctx.base_url).values:
                 if (
                     isinstance(value, ReferenceValue)

@@ -44,7 +44,7 @@ def stamped(resource: Resource, resource_id: str, version_id: int, moment: int) 
 
 def is_same(stored: bytes, asked: Resource) -> bool:
     """Return whether a stored body says what is asked, but for what the server assigns."""
-    return _equal(_content(codec.loads(stored)), _content(asked))
+    return _equal(_content(codec.loads_stored(stored)), _content(asked))
 
 
 def _content(resource: Resource) -> Resource:

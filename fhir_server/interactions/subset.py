@@ -25,7 +25,7 @@ def subset(version: Version, summary: str | None, elements: tuple[str, ...]) -> 
     """Return the bytes of the part asked for; None where all of it is."""
     if summary in {None, "false", "count"} and not elements:
         return None
-    return codec.dumps(subset_of(codec.loads(version.body), summary, elements))
+    return codec.dumps(subset_of(codec.loads_stored(version.body), summary, elements))
 
 
 def subset_of(resource: Resource, summary: str | None, elements: tuple[str, ...]) -> Resource:

@@ -53,7 +53,7 @@ async def check(ctx: Context, request: FhirRequest) -> FhirResult:
         Gone: It was deleted.
     """
     version = await visible_version(ctx, "Claim", request.resource_id or "", "$check")
-    claim: Resource = codec.loads(version.body)
+    claim: Resource = codec.loads_stored(version.body)
     named = await _named(ctx, claim)
     coverages = {ref: one for ref, one in named.items() if one["resourceType"] == "Coverage"}
     encounter = named.get(str((encounter_reference(claim) or {}).get("reference")))
@@ -83,7 +83,7 @@ async def _named(ctx: Context, claim: Resource) -> dict[str, Resource]:
     # Evidence is read as the server: whoever may check the claim may have these counted.
     versions = await ctx.store.read_many(list(names.values()))
     return {
-        reference: codec.loads(version.body)
+        reference: codec.loads_stored(version.body)
         for reference, version in zip(names, versions, strict=True)
         if version is not None and not version.deleted
     }
@@ -231,5 +231,5 @@ async def _store(ctx: Context, answer: Resource, patients: frozenset[str]) -> Fh
 
 
 def _same(current: Version, answer: Resource) -> bool:
-    before = codec.loads(current.body)
+    before = codec.loads_stored(current.body)
     return {key: before[key] for key in before if key not in {"meta", "created"}} == answer

@@ -256,7 +256,7 @@ async def _subject(ctx: Context, name: Name | None) -> str | None:
     version = await ctx.store.read(*name) if name else None
     if version is None or version.deleted:
         return None
-    said = str(codec.loads(version.body).get("subject", {}).get("reference", ""))
+    said = str(codec.loads_stored(version.body).get("subject", {}).get("reference", ""))
     return said.removeprefix("Patient/") if said.startswith("Patient/") else None
 
 
@@ -308,7 +308,7 @@ def _marked(versions: Iterable[Version | None]) -> Iterable[Resource]:
     for version in versions:
         if version is None or version.deleted:
             continue
-        made = withdrawn(codec.loads(version.body))
+        made = withdrawn(codec.loads_stored(version.body))
         if made is not None:
             yield put_entry(version.resource_type, version.resource_id, made, version.version_id)
 

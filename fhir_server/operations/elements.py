@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -14,9 +14,9 @@ from fhir_server.operations.book.values import Coded
 Resource = dict[str, Any]
 
 
-def objects(value: Any) -> Iterable[Resource]:
-    """Give the objects of an array, whatever else is in it."""
-    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
+def objects(value: Any) -> Sequence[Resource]:
+    """Return the objects of an array, whatever else is in it."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else ()
 
 
 def as_object(value: Any) -> Resource:
@@ -51,10 +51,14 @@ def period_days(period: Resource | None) -> tuple[date | None, date | None]:
 
 def coded(concept: Any) -> Coded:
     """Return a CodeableConcept's first code and its text."""
-    codings = list(objects((concept or {}).get("coding")))
+    if not concept:
+        return Coded("", "")
+    codings = objects(concept.get("coding"))
     code = str(codings[0].get("code", "")) if codings else ""
-    shown = next((str(one["display"]) for one in codings if one.get("display")), "")
-    return Coded(code, str((concept or {}).get("text") or shown or code))
+    text = concept.get("text")
+    if not text:
+        text = next((one["display"] for one in codings if one.get("display")), code)
+    return Coded(code, str(text))
 
 
 def name_of(person: Resource) -> str:

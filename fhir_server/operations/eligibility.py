@@ -147,7 +147,7 @@ async def _coverages(ctx: Context, element: Resource) -> list[Resource]:
         versions = list(page.versions)
     else:
         return []
-    return [codec.loads(version.body) for version in versions]
+    return [codec.loads_stored(version.body) for version in versions]
 
 
 def _system(identifier: Resource) -> str:
@@ -166,7 +166,7 @@ async def _is_of(ctx: Context, coverage: Resource, patient: Resource) -> bool:
     version = await ctx.store.read(*holder)
     if version is None or version.deleted:
         return False
-    numbers = objects(codec.loads(version.body).get("identifier"))
+    numbers = objects(codec.loads_stored(version.body).get("identifier"))
     return identified(identifier) in map(identified, numbers)
 
 

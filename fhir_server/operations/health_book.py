@@ -94,7 +94,7 @@ async def read_record(ctx: Context, patient_id: str) -> Record:
     own = _live(await in_compartment(ctx, patient_id, RECORD))
     beside = await _beside(ctx, [patient, *(version for version, _ in own)])
     return Record(
-        patient=codec.loads(patient.body),
+        patient=codec.loads_stored(patient.body),
         own=tuple(one for _, one in own),
         beside=tuple(one for _, one in beside),
         versions=(patient, *(version for version, _ in (*own, *beside))),
@@ -103,7 +103,9 @@ async def read_record(ctx: Context, patient_id: str) -> Record:
 
 def _live(versions: list[Version]) -> list[tuple[Version, Resource]]:
     """Leave out what was withdrawn, with all that belongs to a withdrawn visit, and self-pay."""
-    parsed: list[tuple[Version, Resource]] = [(one, codec.loads(one.body)) for one in versions]
+    parsed: list[tuple[Version, Resource]] = [
+        (one, codec.loads_stored(one.body)) for one in versions
+    ]
     withdrawn = {
         f"Encounter/{one['id']}"
         for _, one in parsed
@@ -142,7 +144,7 @@ async def _beside(ctx: Context, versions: list[Version]) -> list[tuple[Version, 
             break
         known |= wanted
         waiting = await shown_by_name(ctx, sorted(wanted))
-        fresh = [(version, codec.loads(version.body)) for version in waiting]
+        fresh = [(version, codec.loads_stored(version.body)) for version in waiting]
         found += [(version, one) for version, one in fresh if not _is_error(one)]
     return found
 

@@ -101,7 +101,7 @@ def holder_of(version: Version | None) -> Holder | None:
     """Return the Patient of a stored version; None where it is deleted or never was."""
     if version is None or version.deleted:
         return None
-    patient: Resource = codec.loads(version.body)
+    patient: Resource = codec.loads_stored(version.body)
     return Holder(version, patient, identity_of(patient))
 
 
@@ -195,7 +195,7 @@ async def _cardholders(store: Store, who: Identity, on_file: list[Holder]) -> li
 
 
 def _beneficiary(version: Version) -> str:
-    beneficiary = codec.loads(version.body).get("beneficiary")
+    beneficiary = codec.loads_stored(version.body).get("beneficiary")
     return str(beneficiary.get("reference", "")) if isinstance(beneficiary, dict) else ""
 
 

@@ -272,7 +272,7 @@ class Directory:
         on = today(ctx.now())
         links: dict[str, str] = {}
         async for version in _naming(ctx.store, number):
-            patient_id = acts_for(codec.loads(version.body), number, on)
+            patient_id = acts_for(codec.loads_stored(version.body), number, on)
             if patient_id:
                 links.setdefault(patient_id, version.resource_id)
         versions = await ctx.store.read_many([("Patient", child) for child in links])

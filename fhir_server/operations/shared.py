@@ -110,7 +110,7 @@ async def coverage(
             current = page.versions[0]
     if current is None or current.deleted:
         return _made(resource, new_id, current, where)
-    stored: Resource = codec.loads(current.body)
+    stored: Resource = codec.loads_stored(current.body)
     wanted = completed(stored, resource)
     if wanted == stored:
         # Also where it is there: another commit may take it away meanwhile (`let_go`).
