@@ -272,10 +272,10 @@ def on_disk(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("fhir.db*"))
 
 
-async def bench(scale: float) -> None:
+async def bench(scale: float, workers: int) -> None:
     """Start a server, load it, print the table."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    server = Server(folder).start()
+    server = Server(folder, arguments=("--demo", "--workers", str(workers))).start()
     try:
         assert server.process is not None
         pid = server.process.pid
@@ -299,6 +299,7 @@ def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of requests")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the server")
     parser.add_argument("--base-url", help="another FHIR server (its origin; FHIR at /fhir)")
     parser.add_argument("--token", default="")
     parser.add_argument("--pid", type=int, help="its process, for CPU and memory")
@@ -311,7 +312,7 @@ def main() -> None:
             plain(arguments.base_url, arguments.token, arguments.pid, table, arguments.scale)
         )
     else:
-        asyncio.run(bench(arguments.scale))
+        asyncio.run(bench(arguments.scale, arguments.workers))
 
 
 if __name__ == "__main__":

@@ -156,6 +156,6 @@ def test_an_instant_that_we_write_is_one_that_we_read(moment: datetime) -> None:
 
 
 def test_instants_are_at_seven_hours_with_milliseconds() -> None:
-    """The form of SEAMS and contract."""
+    """The form of the contract."""
     moment = datetime(2026, 11, 25, 3, 0, 0, 123999, tzinfo=timezone(timedelta(0)))
     assert format_instant(moment) == "2026-11-25T10:00:00.123+07:00"

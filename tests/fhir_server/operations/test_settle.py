@@ -204,7 +204,7 @@ async def test_twenty_dossiers_race_to_one_patient_with_and_without_number(world
 
 
 async def test_a_login_leaves_one_audit_event(ctx: Context) -> None:
-    """Settling is an access, and says whose."""
+    """Settling is an access, and says whose, and that the server did it for a log-in."""
     settled = await settle(ctx, Claims())
 
     entries = await ctx.store.audit(patient=settled.patient_id)
