@@ -82,7 +82,9 @@ def check(
     if _server_tags(resource) != _server_tags(before):
         raise Forbidden("Whose a resource is not is said by the server alone.")
     needs = list(_in_its_own_name(principal, resource_type, resource))
-    if resource_type != "Encounter":
+    if resource_type == "Encounter":
+        needs += _given_to(principal, resource, before)
+    else:
         needs += _of_its_own_visit(principal, resource_type, resource)
     if resource_type == "Claim":
         needs += _claimed(principal, resource)
@@ -178,6 +180,17 @@ def _in_its_own_name(
             if path in _ALWAYS_ONE and not (is_facility or any(references(actor))):
                 raise Forbidden(f"{resource_type}.{path} must say by its code that it is this one.")
             yield from (Needs(name, own) for name in literal)
+
+
+def _given_to(
+    principal: Principal, resource: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> Iterator[Needs]:
+    """A visit that is there is given to no Patient but one that the facility sees."""
+    if before is None:
+        return
+    had = set(references(before.get("subject")))
+    own = Tagged(principal.tag)
+    yield from (Needs(name, own) for name in references(resource.get("subject")) if name not in had)
 
 
 def _of_its_own_visit(

@@ -17,12 +17,12 @@ from fhir_server.interactions.condition import criteria_of
 from fhir_server.interactions.narrow import both, expression_of, matches_criteria
 from fhir_server.model import codec
 from fhir_server.model.identifiers import BHYT, PAYER
-from fhir_server.model.outcome import Duplicate, Forbidden
+from fhir_server.model.outcome import Conflict, Duplicate, Forbidden
 from fhir_server.search import expression as ex
 from fhir_server.search.expression import Search
 from fhir_server.search.match import matches
 from fhir_server.search.values import TokenValue
-from fhir_server.store.port import Matches, Write
+from fhir_server.store.port import Matches, Unreferenced, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +39,9 @@ _ONLY_ONE: Final = {"Coverage": BHYT, "Organization": PAYER}
 _NAMING: Final = tuple(sorted(COMPARTMENT - {"Patient"}))
 _HELD: Final = ("Coverage", "Encounter")
 """Types that a record of a Patient begins with: they are looked at again in the commit."""
+
+_MOST_NAMING: Final = 10_000
+"""A visit that more resources name is not given to another Patient."""
 
 
 async def check_written(ctx: Context, steps: Sequence[Step]) -> list[Condition]:
@@ -66,6 +69,8 @@ async def check_written(ctx: Context, steps: Sequence[Step]) -> list[Condition]:
                     )
             if ctx.policy.shares and step.write is not None and step.ask.resource_type in SHARED:
                 conditions += await _shared(ctx, step, step.write, before, brought)
+            if step.write is not None and step.ask.resource_type == "Encounter":
+                conditions += await _moved_whole(ctx, step, step.write, made)
     return conditions
 
 
@@ -125,6 +130,28 @@ def _says(where: ex.Expression, write: Write) -> bool:
 def _no_target(*_: object) -> tuple[()]:
     """Say that nothing is known of what a resource that is still to be made refers to."""
     return ()
+
+
+async def _moved_whole(
+    ctx: Context, step: Step, write: Write, made: Mapping[Name | None, Write]
+) -> list[Condition]:
+    """Refuse to give a visit to another Patient while what belongs to it stays the former's."""
+    current = step.current
+    of = set(write.index.patients)
+    if current is None or current.deleted or of == set(current.patients):
+        return []
+    visit = (write.resource_type, write.resource_id)
+    names = set(await ctx.store.referrers(visit, limit=_MOST_NAMING + 1))
+    left = await ctx.store.read_many(sorted(names - made.keys()))
+    # What the same request makes of it is asked, as all that is made, whose its visit is.
+    staying = [set(one.patients) for one in left if one is not None and not one.deleted]
+    if len(names) > _MOST_NAMING or any(not patients <= of for patients in staying):
+        raise Conflict(
+            "What belongs to the visit is of another Patient: change it in the same transaction.",
+            text_vi="Dữ liệu của lần khám vẫn thuộc người bệnh khác: hãy sửa cùng một giao dịch.",
+        )
+    mine = {name for name in made if name is not None}
+    return [Unreferenced(*visit, but_for=frozenset(names | mine))]
 
 
 # What others need too

@@ -18,7 +18,7 @@ from fhir_server.operations.book.read import book_of
 from fhir_server.operations.book.sections import sections
 from fhir_server.operations.book.values import Book
 from fhir_server.operations.claim_facts import is_self_pay
-from fhir_server.operations.compartment import in_compartment, names_in, shown_by_name
+from fhir_server.operations.compartment import in_compartment, local_name, names_in, shown_by_name
 from fhir_server.operations.translation import bilingual
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ RECORD: Final = (
 
 NOT_FOLLOWED: Final = frozenset({"Patient", "Claim", "ClaimResponse", "Consent", "Provenance"})
 """What a reference in the book does not bring into it: money, trace, and other people."""
+
+_ABOUT: Final = ("subject", "patient", "beneficiary")
+"""Elements that say whose a resource is."""
 
 ROUNDS: Final = 3
 _WITHDRAWN: Final = "entered-in-error"
@@ -91,8 +94,9 @@ async def read_record(ctx: Context, patient_id: str) -> Record:
         Gone: It was deleted.
     """
     patient = await visible_version(ctx, "Patient", patient_id, "$health-book")
-    own = _live(await in_compartment(ctx, patient_id, RECORD))
-    beside = await _beside(ctx, [patient, *(version for version, _ in own)])
+    found = _live(await in_compartment(ctx, patient_id, RECORD))
+    own = [(one, body) for one, body in found if not _is_anothers(ctx, body, patient_id)]
+    beside = await _beside(ctx, patient, [version for version, _ in own])
     return Record(
         patient=codec.loads_stored(patient.body),
         own=tuple(one for _, one in own),
@@ -129,8 +133,17 @@ def _is_error(resource: Resource) -> bool:
     return any(one.get("code") == _WITHDRAWN for one in verification)
 
 
-async def _beside(ctx: Context, versions: list[Version]) -> list[tuple[Version, Resource]]:
+def _is_anothers(ctx: Context, resource: Resource, patient_id: str) -> bool:
+    """Return whether it is about another Patient, though this one's record names it."""
+    named = (local_name(resource.get(element), ctx.base_url) for element in _ABOUT)
+    return any(name and name[0] == "Patient" and name[1] != patient_id for name in named)
+
+
+async def _beside(
+    ctx: Context, patient: Version, own: list[Version]
+) -> list[tuple[Version, Resource]]:
     """Find what the record refers to outside the compartment: facilities, practitioners, drugs."""
+    versions = [patient, *own]
     known: set[Name] = {(one.resource_type, one.resource_id) for one in versions}
     waiting = versions
     found: list[tuple[Version, Resource]] = []
@@ -143,8 +156,10 @@ async def _beside(ctx: Context, versions: list[Version]) -> list[tuple[Version, 
         if not wanted:
             break
         known |= wanted
-        waiting = await shown_by_name(ctx, sorted(wanted))
-        fresh = [(version, codec.loads_stored(version.body)) for version in waiting]
+        shown = await shown_by_name(ctx, sorted(wanted))
+        read = [(version, codec.loads_stored(version.body)) for version in shown]
+        fresh = [pair for pair in read if not _is_anothers(ctx, pair[1], patient.resource_id)]
+        waiting = [version for version, _ in fresh]
         found += [(version, one) for version, one in fresh if not _is_error(one)]
     return found
 

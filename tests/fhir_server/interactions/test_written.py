@@ -22,7 +22,7 @@ from fhir_server.model.identifiers import (
     MA_LK,
     PAYER,
 )
-from fhir_server.model.outcome import Duplicate, Forbidden, UnknownResource
+from fhir_server.model.outcome import Conflict, Duplicate, Forbidden, UnknownResource
 from fhir_server.operations.settle import settle
 from fhir_server.store.port import Batch, Tag
 from tests.citizens import stored
@@ -501,6 +501,42 @@ async def test_a_resource_is_of_its_encounters_patient(visited: World) -> None:
     assert await make(visited, condition | {"subject": {"reference": "Patient/a"}})
     with pytest.raises(Forbidden):
         await make(visited, condition | {"subject": {"reference": "Patient/b"}})
+
+
+async def test_a_visit_is_not_given_to_a_hidden_patient(visited: World) -> None:
+    """A facility's update names no Patient that it does not see; what it does not name stays."""
+    with pytest.raises(Forbidden):
+        await change(visited, "id-1", encounter("b"))
+
+    assert (await stored_as(visited, "Encounter", "id-1"))["subject"]["reference"] == "Patient/a"
+    assert (await change(visited, "id-1", encounter("a", status="cancelled"))).status == 200
+
+
+async def test_a_visit_is_moved_with_all_that_belongs_to_it(visited: World) -> None:
+    """409 while a Condition of the visit stays the former Patient's; one transaction moves both."""
+    condition = {
+        "resourceType": "Condition",
+        "encounter": {"reference": "Encounter/id-1"},
+        "subject": {"reference": "Patient/a"},
+    }
+    made = await make(visited, condition)
+    await visited.store.commit(Batch(tags=(Tag("Patient", "b", frozenset({FACILITY.tag})),)))
+
+    for moved in (encounter("b"), encounter("b") | {"subject": {"display": "X"}}):
+        with pytest.raises(Conflict):
+            await change(visited, "id-1", moved)
+    both = bundle(
+        entry("PUT", "Encounter/id-1", encounter("b") | {"id": "id-1"}),
+        entry(
+            "PUT",
+            f"Condition/{made}",
+            condition | {"id": made, "subject": {"reference": "Patient/b"}},
+        ),
+    )
+    await visited.transaction(both, FACILITY)
+
+    for kind, name in (("Encounter", "id-1"), ("Condition", made)):
+        assert (await stored_as(visited, kind, name))["subject"]["reference"] == "Patient/b"
 
 
 # Consent

@@ -23,11 +23,12 @@ from fhir_server.operations.shared import completed
 from fhir_server.operations.visit import Outcome, Sending
 from fhir_server.operations.withdrawal import withdrawn
 from fhir_server.search.expression import EVERYTHING, Search
-from fhir_server.store.port import Put
+from fhir_server.store.port import Batch, Put, Tag
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.citizens import at_once, holder, stored
 from tests.conftest import FACILITY, OTHER, World
 from tests.fakes.yielding import YieldingStore
+from tests.fhir_server.operations import record
 from tests.fhir_server.operations.test_settle import Claims
 from tests.xml130 import costs, dossier, envelope, rows, visit
 
@@ -415,15 +416,21 @@ async def test_an_encounter_moved_over_rest_takes_the_grant_along(
 ) -> None:
     """Given to another Patient by a PUT, the visit shows its first Patient no more."""
     login = await settle(world.context(), Claims())
-    made = await commit_dossier(ctx, sending())
-    version = await world.store.read(*made.encounter.split("/"))
-    assert version is not None
-    moved = codec.loads(version.body) | {"subject": {"reference": "Patient/somebody"}}
+    there = record.encounter("v1", "2023-11-20T08:15:00+07:00", None, of=login.patient_id)
+    del there["serviceProvider"]
+    other = record.patient("other", identifier=[{"system": "urn:x", "value": "1"}])
+    for one in (there, other):
+        await world.put(one)
+    names = (("Encounter", "v1"), ("Patient", "other"), ("Patient", login.patient_id))
+    own = frozenset({FACILITY.tag})
+    await world.store.commit(Batch(tags=tuple(Tag(*name, own) for name in names)))
+    moved = there | {"subject": {"reference": "Patient/other"}}
     assert await _sees(ctx, "Patient", login.patient_id)
 
     await world.put(moved, FACILITY)
 
     assert not await _sees(ctx, "Patient", login.patient_id)
+    assert await _sees(ctx, "Patient", "other")
 
 
 async def test_dossiers_and_logins_race_to_a_true_end(world: World) -> None:

@@ -137,6 +137,35 @@ async def test_a_withdrawn_visit_is_left_out_with_all_of_it(world: World) -> Non
     assert not [name for name in names(document) if "gone" in name]
 
 
+async def test_nothing_of_another_is_in_the_book(world: World) -> None:
+    """What is about another Patient is left out for every caller, though a visit names it."""
+    theirs = [
+        record.condition("v1", "B20", "X", of="other"),
+        record.condition("v2", "A01", "Y", of="other"),
+        record.result("v1", "Secret", of="other")
+        | {"performer": [{"reference": "Patient/mother"}]},
+    ]
+    named = [{"condition": {"reference": f"Condition/{one}"}} for one in ("v1-B20", "v1-J029")]
+    await put_all(
+        world,
+        *record.people(),
+        record.patient("other", identifier=[{"system": "urn:x", "value": "2"}]),
+        record.encounter("v2", "2023-01-01T08:00:00+07:00", None, of="other"),
+        *record.visit(),
+        *theirs,
+    )
+    await world.put(record.visit(diagnosis=named)[0])
+    await world.put(record.drug("v1") | {"encounter": {"reference": "Encounter/v2"}})
+
+    document = await book(world)
+
+    assert {"Encounter/v1", "Condition/v1-J029", "MedicationRequest/v1-drug"} <= names(document)
+    assert names(document).isdisjoint({
+        "Condition/v1-B20", "Condition/v2-A01", "Encounter/v2", "Observation/v1-secret",
+    })  # fmt: skip
+    assert "B20" not in str(sections(document))
+
+
 async def test_the_summary_is_marked_as_derived(world: World) -> None:
     """A summary that nobody wrote says so."""
     await put_all(world, *record.people(), *record.visit())
