@@ -207,8 +207,8 @@ async def _given(
         patient = set_free(found.patient)
         puts = await _no_longer_apart(ctx.store, known[0], patient_id)
     else:
-        patient_id, version_id, patient = ctx.new_id(), 0, {"resourceType": "Patient"}
-        puts = ()
+        patient_id, version_id, puts = ctx.new_id(), 0, ()
+        patient = {"resourceType": "Patient", "active": True}
     patient = with_number(_claimed(claims, patient), claims.number)
     entries = [put_entry("Patient", patient_id, patient, version_id)]
     puts = (*puts, Put(SETTLED, patient_id, claims.number.encode()))

@@ -35,6 +35,7 @@ async def test_a_login_nobody_has_heard_of_makes_the_patient(ctx: Context) -> No
     assert await holder(ctx) == settled.patient_id
     assert made["name"][0]["text"] == NAME
     assert (made["birthDate"], made["gender"]) == ("1995-03-07", "female")
+    assert made["active"] is True
     assert settled.kept_apart == ()
 
 
