@@ -194,6 +194,11 @@ class Grants:
         await self.revoke_family(code.family)
         return False
 
+    async def end_code(self, text: str, code: Code) -> None:
+        """End a code that came without what belongs to it, and the grant: nothing comes of it."""
+        await self.use_code(text, code)
+        await self.revoke_family(code.family)
+
     async def first_refresh(self, family: Family) -> str | None:
         """Return the first refresh token of a grant; None where it has just been ended."""
         token, kept = _next_refresh(family)

@@ -70,17 +70,18 @@ async def exchange_code(
     server: AuthorizationServer, client: Client, form: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the tokens that a code stands for, once."""
-    text, verifier = form.get("code", ""), form.get("code_verifier", "")
+    text = form.get("code", "")
     code = await server.grants.code(text) if text else None
-    if code is None or code.client_id != client.client_id:
+    if code is None:
         raise OAuthError("invalid_grant", "The code is not known.")
     if code.used:
         await server.grants.use_code(text, code)
         raise OAuthError("invalid_grant", "The code was used before.")
-    if code.until <= server.time() or code.redirect_uri != form.get("redirect_uri"):
-        raise OAuthError("invalid_grant", "The code has ended, or the redirect_uri differs.")
-    if not VERIFIER.fullmatch(verifier) or not is_same(challenge(verifier), code.challenge):
-        raise OAuthError("invalid_grant", "The code_verifier does not fit.")
+    wrong = _wrong_with(code, client, form, server.time())
+    if wrong:
+        # RFC 9700, 4.5: who brings a code without what belongs to it may have stolen it.
+        await server.grants.end_code(text, code)
+        raise OAuthError("invalid_grant", wrong)
     family = await server.grants.family(code.family)
     if not await server.grants.use_code(text, code) or family is None:
         raise OAuthError("invalid_grant", "The code was used before.")
@@ -90,6 +91,19 @@ async def exchange_code(
         if refresh is None:
             raise OAuthError("invalid_grant", "The code was used before.")
     return await citizen_answer(server, client, family, family.scopes, refresh=refresh, code=code)
+
+
+def _wrong_with(code: Code, client: Client, form: Mapping[str, str], now: float) -> str:
+    """Return what is wrong with the exchange of a code; "" where nothing is."""
+    verifier = form.get("code_verifier", "")
+    if code.client_id != client.client_id:
+        # Another client is not told that there is such a code.
+        return "The code is not known."
+    if code.until <= now or code.redirect_uri != form.get("redirect_uri"):
+        return "The code has ended, or the redirect_uri differs."
+    if not VERIFIER.fullmatch(verifier) or not is_same(challenge(verifier), code.challenge):
+        return "The code_verifier does not fit."
+    return ""
 
 
 async def exchange_refresh(

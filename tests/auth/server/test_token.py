@@ -350,20 +350,27 @@ async def test_a_code_used_twice_ends_its_tokens(world: World) -> None:
         {"code_verifier": "v" * 200},
         {"redirect_uri": "http://127.0.0.1:5556/callback"},
         {"redirect_uri": ""},
-        {"code": "x"},
-        {"code": ""},
     ],
     ids=str,
 )
-async def test_a_code_without_what_belongs_to_it_is_refused(
+async def test_a_code_without_what_belongs_to_it_ends(
     world: World, changes: dict[str, str]
 ) -> None:
-    """Verifier and redirect URI must be those of the request that began it."""
+    """Verifier and redirect URI must be those of the request that began it; no second try."""
     code = (await world.code_for(MOTHER))["code"]
 
-    answer = await world.redeem(code, **changes)
+    for tried in (changes, {}, changes):
+        answer = await world.redeem(code, **tried)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+@pytest.mark.parametrize("code", ["x", ""])
+async def test_a_code_that_never_was_is_refused(world: World, code: str) -> None:
+    """It ends nothing: nobody else's code is tried by it."""
+    good = (await world.code_for(MOTHER))["code"]
+
+    assert (await world.redeem(code)).json()["error"] == "invalid_grant"
+    assert (await world.redeem(good)).status_code == 200
 
 
 async def test_the_challenge_itself_is_no_verifier(world: World) -> None:
@@ -382,8 +389,8 @@ async def test_a_code_ends_after_a_minute(world: World) -> None:
     assert (await world.redeem(code)).status_code == 400
 
 
-async def test_anothers_code_is_refused(world: World) -> None:
-    """A code is its client's."""
+async def test_anothers_code_is_refused_and_ends(world: World) -> None:
+    """A code is its client's; in another's hands it was stolen, and nobody gets anything for it."""
     await world.grants.register(
         Client(
             client_id="other",
@@ -395,8 +402,13 @@ async def test_anothers_code_is_refused(world: World) -> None:
     )
     code = (await world.code_for(MOTHER))["code"]
 
-    assert (await world.redeem(code, client_id="other")).status_code == 400
-    assert (await world.redeem(code)).status_code == 200
+    stolen = await world.redeem(code, client_id="other")
+
+    assert (stolen.status_code, stolen.json()["error_description"]) == (
+        400,
+        "The code is not known.",
+    )
+    assert (await world.redeem(code)).status_code == 400
 
 
 async def test_a_refresh_token_rotates(world: World) -> None:
