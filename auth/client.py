@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -34,11 +34,14 @@ _LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1(?P<port>:[0-9]{1,5})?(?P<pat
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 """Members of a JWK that are secret (RFC 7518, 6)."""
 
+_PARTS: Final = {"EC": ("crv", "x", "y"), "RSA": ("n", "e")}
+"""Members that a public key has at least (RFC 7518, 6.2.1 and 6.3.1)."""
+
 _MAX_PORT: Final = 65535
 
 
 class BadClient(ValueError):
-    """A client's file is not right; the text is one sentence that says where."""
+    """A client's file is not right; the text is one sentence for each fault, one a line."""
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,85 +110,103 @@ def parse_client(data: Mapping[str, Any]) -> Client:
     (`id`, `name`, `facility`, `payer`, `scopes`) are read.
 
     Raises:
-        BadClient: Something is missing or wrong.
+        BadClient: Something is missing or wrong; every fault is said.
     """
+    faults: list[str] = []
     kind = _KINDS.get(str(data.get("kind", "")))
     if kind is None:
-        raise BadClient(f"kind must be one of {', '.join(_KINDS)}.")
+        faults.append(f"kind must be one of {', '.join(_KINDS)}.")
     client = Client(
         client_id=str(data.get("client_id") or data.get("id") or ""),
         name=str(data.get("client_name") or data.get("name") or ""),
-        kind=kind,
+        # Of what is of no known kind the rest is looked at as of one that needs nothing more.
+        kind=kind or "system",
         code=str(data.get("facility") or data.get("payer") or data.get("code") or ""),
-        jwks=_jwks(data.get("jwks")),
+        jwks=_jwks(data.get("jwks"), faults),
         jwks_uri=str(data.get("jwks_uri") or data.get("jwks_url") or ""),
-        redirect_uris=_strings(data, "redirect_uris"),
-        scopes=_scopes(data),
+        redirect_uris=_strings(data, "redirect_uris", faults),
+        scopes=_scopes(data, faults),
         disabled=bool(data.get("disabled", False)),
     )
-    _check(client)
+    faults += _faults_of_kind(client, data) if kind else ()
+    faults += _faults(client)
+    if faults:
+        raise BadClient("\n".join(dict.fromkeys(faults)))
     return client
 
 
-def _check(client: Client) -> None:
+def _faults(client: Client) -> Iterator[str]:
+    """What is wrong with a client of any kind."""
     if not ID.fullmatch(client.client_id):
-        raise BadClient("client_id must be 1 to 64 letters, digits, dots, hyphens.")
+        yield "client_id must be 1 to 64 letters, digits, dots, hyphens."
     if not client.name:
-        raise BadClient("name is missing.")
-    if client.kind == "hospital" and not _FACILITY.fullmatch(client.code):
-        raise BadClient("facility must be the five-character facility code.")
-    if client.kind == "insurer" and not _PAYER.fullmatch(client.code):
-        raise BadClient("payer must be the payer's code.")
-    if client.kind == "app":
-        if not client.redirect_uris:
-            raise BadClient("redirect_uris must name at least one URI.")
-    elif client.public:
-        raise BadClient("jwks or jwks_uri is missing.")
+        yield "name is missing."
     for uri in client.redirect_uris:
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*:[^\s#*]+", uri) or uri.startswith((
             "javascript:",
             "data:",
         )):
-            raise BadClient("redirect_uris must be absolute URIs without a fragment.")
+            yield "redirect_uris must be absolute URIs without a fragment."
+    for word in client.scopes:
+        if smart.parse(word) is None and "/" in word and not word.startswith("launch/"):
+            yield "scopes must be SMART v2 scopes."
+
+
+def _faults_of_kind(client: Client, data: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a client of its kind."""
+    if client.kind == "hospital" and not _FACILITY.fullmatch(client.code):
+        yield "facility must be the five-character facility code."
+    if client.kind == "insurer" and not _PAYER.fullmatch(client.code):
+        yield "payer must be the payer's code."
+    if client.kind == "app":
+        if not data.get("redirect_uris"):
+            yield "redirect_uris must name at least one URI."
+    elif data.get("jwks") is None and not client.jwks_uri:
+        yield "jwks or jwks_uri is missing."
     level = "patient" if client.kind == "app" else "system"
     for word in client.scopes:
         scope = smart.parse(word)
         if scope is not None and scope.level != level:
-            raise BadClient(f"scopes of a client of this kind begin with {level}/.")
-        if scope is None and "/" in word and not word.startswith("launch/"):
-            raise BadClient("scopes must be SMART v2 scopes.")
+            yield f"scopes of a client of this kind begin with {level}/."
 
 
-def _scopes(data: Mapping[str, Any]) -> tuple[str, ...]:
+def _scopes(data: Mapping[str, Any], faults: list[str]) -> tuple[str, ...]:
     value = data.get("scopes") or data.get("scope") or ""
     if isinstance(value, str):
         return smart.words(value)
-    return _strings({"scopes": value}, "scopes")
+    return _strings({"scopes": value}, "scopes", faults)
 
 
-def _strings(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _strings(data: Mapping[str, Any], name: str, faults: list[str]) -> tuple[str, ...]:
     value = data.get(name) or ()
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise BadClient(f"{name} must be a list of strings.")
+        faults.append(f"{name} must be a list of strings.")
+        return ()
     return tuple(value)
 
 
-def _jwks(value: object) -> dict[str, Any] | None:
+def _jwks(value: object, faults: list[str]) -> dict[str, Any] | None:
     """The public keys; a private part means that the key is no secret any more."""
     if value is None:
         return None
     keys = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(keys, list) or not keys:
-        raise BadClient("jwks must be a JSON Web Key Set with at least one key.")
+        faults.append("jwks must be a JSON Web Key Set with at least one key.")
+        return None
     public = []
     for key in keys:
-        if not isinstance(key, dict) or key.get("kty") not in {"EC", "RSA"} or not key.get("kid"):
-            raise BadClient("every key of jwks must be EC or RSA and have a kid.")
+        if not isinstance(key, dict) or key.get("kty") not in {"EC", "RSA"}:
+            faults.append("every key of jwks must be EC or RSA.")
+            continue
+        if not key.get("kid") and len(keys) > 1:
+            faults.append("every key of jwks must have a kid, where there are several.")
         if not _PRIVATE.isdisjoint(key):
-            raise BadClient(
+            faults.append(
                 "jwks must hold public keys alone; this key's private part is known now: make a"
                 " new key, and give its public part."
             )
+        if not all(isinstance(key.get(name), str) for name in _PARTS[key["kty"]]):
+            faults.append("a key of jwks is not whole.")
         public.append({
             name: key[name]
             for name in ("kty", "kid", "alg", "use", "crv", "x", "y", "n", "e")

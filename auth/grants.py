@@ -113,27 +113,29 @@ class Grants:
         """Return all registered clients."""
         return [clients.decode(data) for data in await self.store.scan("client")]
 
-    async def register(self, client: Client, *, replace: bool = True) -> bool:
-        """Keep a client; False where it is known already and is not to be replaced.
+    async def register(self, client: Client, *, enable: bool = False) -> bool:
+        """Keep a client, in the place of one of its id; return whether there was one.
 
-        One that was disabled stays so: only who disabled it knows why.
+        Args:
+            client: The client.
+            enable: One that was disabled is so no more; else it stays disabled: only who
+                disabled it knows why.
         """
         while True:
             there = await self.store.get("client", client.client_id)
-            if there is not None and not replace:
-                return False
-            if there is not None and clients.decode(there).disabled:
+            if there is not None and not enable and clients.decode(there).disabled:
                 client = msgspec.structs.replace(client, disabled=True)
             data = clients.encode(client)
             if await self.store.put("client", client.client_id, data, expected=there):
-                return True
+                return there is not None
 
     async def disable(self, client_id: str) -> bool:
         """Disable a client; its tokens end at the next request. False where it is unknown."""
         client = await self.client(client_id)
         if client is None:
             return False
-        return await self.register(msgspec.structs.replace(client, disabled=True))
+        await self.register(msgspec.structs.replace(client, disabled=True))
+        return True
 
     async def first_use(self, owner: str, jti: str, until: int) -> bool:
         """Return True once for an owner and a `jti` (auth.ports.ReplayGuard)."""

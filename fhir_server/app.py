@@ -50,7 +50,7 @@ NO_FILE: Final = "FHIR_SERVER_STORE: this is no file; use the database's own too
 
 
 class Refused(Exception):
-    """A command cannot be done; the text is the one line that says why."""
+    """A command cannot be done; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +230,24 @@ class Composition:
         text = name.get("text") or " ".join([name.get("family", ""), *name.get("given", ())])
         return Person(text, patient.get("birthDate", ""), patient.get("gender", ""))
 
-    async def add_client(self, record: dict[str, Any]) -> str:
-        """Register a client; one that is there is not replaced."""
+    async def add_client(self, record: dict[str, Any]) -> tuple[str, bool]:
+        """Register a client; one of its id is replaced, and enabled again.
+
+        Returns:
+            Its id, and whether it was there.
+
+        Raises:
+            Refused: The record has faults, or it is one of the server's own clients.
+        """
         try:
             client = parse_client(record)
         except BadClient as error:
-            raise Refused(f"The client is not right: {error}") from None
-        if not await self.grants.register(client, replace=False):
-            raise Refused(f"{client.client_id}: there is such a client already.")
-        return client.client_id
+            faults = str(error).replace("\n", "\n  ")
+            raise Refused(f"The client is not right:\n  {faults}") from None
+        there = await self.grants.client(client.client_id)
+        if there is not None and there.internal:
+            raise Refused(f"{client.client_id}: this client is the server's own.")
+        return client.client_id, await self.grants.register(client, enable=True)
 
     async def list_clients(self) -> list[str]:
         """Return a line for each client."""

@@ -212,10 +212,12 @@ def _client_add(settings: Settings, parsed: argparse.Namespace) -> int:
         record = codec.loads(parsed.file.read_bytes())
     except OSError as error:
         raise app.Refused(f"{parsed.file}: it cannot be read ({error.strerror}).") from None
+    if not isinstance(record, dict):
+        raise app.Refused(f"{parsed.file}: it must hold one JSON object.")
 
     async def run(composition: app.Composition) -> int:
-        client_id = await composition.add_client(record)
-        print(f"{client_id}: added")
+        client_id, was_there = await composition.add_client(record)
+        print(f"{client_id}: {'replaced' if was_there else 'added'}")
         return 0
 
     return _with(settings, run)

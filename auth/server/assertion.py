@@ -24,6 +24,16 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHMS: Final = {"ES384": "EC", "RS384": "RSA"}
 """SMART's algorithms, and the kind of key of each; nothing else is ever tried."""
 
+CURVE: Final = "P-384"
+"""ES384's curve (RFC 7518, 3.4)."""
+
+_HEADER: Final = "the assertion is no JWT with a header of ES384 or RS384"
+_CLAIMS: Final = "the assertion's claims are not what they must be (iss, sub, aud, exp, jti)"
+_SIGNATURE: Final = "the client is not known, or the signature is not by its key"
+_REPLAY: Final = "the assertion was used before"
+"""What a refusal says: the header and the form of the claims are looked at before the client is
+known; only who has signed rightly learns that the claims or the `jti` are at fault."""
+
 LIFETIME: Final = 300
 """Seconds ahead that an assertion may end."""
 
@@ -44,7 +54,7 @@ class _Claims(msgspec.Struct, frozen=True):
 
 class _Header(msgspec.Struct, frozen=True):
     alg: str
-    kid: str
+    kid: str | None = None
     crit: Any = msgspec.UNSET
     b64: bool = True
 
@@ -104,15 +114,15 @@ async def _by_assertion(server: AuthorizationServer, assertion: str, audience: s
     header, claims = _read(assertion)
     client = await server.grants.client(claims.iss)
     if client is None or client.public or client.disabled:
-        raise _unknown()
+        raise _refused(_SIGNATURE)
     await _check_signature(server, client, assertion, header)
     audiences = frozenset({server.url("token"), audience} - {""})
     want = _Expected(client.client_id, audiences, server.now().timestamp())
     if not all(holds(claims, want) for _, holds in _CHECKS):
-        raise _unknown()
+        raise _refused(_CLAIMS)
     until = int(claims.exp) + CLOCK_SKEW + 1
     if not await server.grants.first_use(client.client_id, claims.jti, until):
-        raise OAuthError("invalid_client", "The assertion was used before.", status=401)
+        raise _refused(_REPLAY)
     return client
 
 
@@ -120,35 +130,51 @@ def _read(assertion: str) -> tuple[_Header, _Claims]:
     """Header and claims as they stand, not yet proved."""
     parts = assertion.split(".")
     if len(assertion) > MAX_LENGTH or len(parts) != 3:  # noqa: PLR2004 - RFC 7515, compact form
-        raise _unknown()
+        raise _refused(_HEADER)
     try:
         header = msgspec.json.decode(urlsafe_b64decode(parts[0].encode()), type=_Header)
+    except (ValueError, msgspec.MsgspecError):
+        raise _refused(_HEADER) from None
+    if header.alg not in ALGORITHMS or not header.is_plain:
+        raise _refused(_HEADER)
+    try:
         claims = msgspec.json.decode(urlsafe_b64decode(parts[1].encode()), type=_Claims)
     except (ValueError, msgspec.MsgspecError):
-        raise _unknown() from None
-    if header.alg not in ALGORITHMS or not header.is_plain or not claims.iss:
-        raise _unknown()
+        raise _refused(_CLAIMS) from None
     return header, claims
 
 
 async def _check_signature(
     server: AuthorizationServer, client: Client, assertion: str, header: _Header
 ) -> None:
-    for known in (await _key_set(server, client, header.kid)).get("keys", ()):
+    fitting = [
+        known
+        for known in (await _key_set(server, client, header.kid or "")).get("keys", ())
         # What a URL gives need not be what it should be.
-        if not isinstance(known, Mapping) or known.get("kid") != header.kid:
-            continue
-        if known.get("kty") != ALGORITHMS[header.alg]:
-            continue
-        if known.get("alg", header.alg) != header.alg or known.get("use", "sig") != "sig":
-            continue
+        if isinstance(known, Mapping) and _fits(known, header)
+    ]
+    # Without a kid there is one key that it can be, or none: keys are not tried in turn.
+    if header.kid is None and len(fitting) != 1:
+        raise _refused(_SIGNATURE)
+    for known in fitting:
         try:
             key = _import(known)
             jws.deserialize_compact(assertion, key, algorithms=[header.alg])
         except (JoseError, ValueError, TypeError, KeyError, AttributeError):
             continue
         return
-    raise _unknown()
+    raise _refused(_SIGNATURE)
+
+
+def _fits(known: Mapping[str, Any], header: _Header) -> bool:
+    """Return whether an assertion with this header may be signed by this key."""
+    if header.kid is not None and known.get("kid") != header.kid:
+        return False
+    if known.get("kty") != ALGORITHMS[header.alg]:
+        return False
+    if known["kty"] == "EC" and known.get("crv") != CURVE:
+        return False
+    return bool(known.get("alg", header.alg) == header.alg and known.get("use", "sig") == "sig")
 
 
 def _import(known: Mapping[str, Any]) -> ECKey | RSAKey:
@@ -164,15 +190,20 @@ async def _key_set(server: AuthorizationServer, client: Client, kid: str) -> Map
     if client.jwks is not None:
         return client.jwks
     if server.remote_keys is None:
-        raise _unknown()
+        raise _refused(_SIGNATURE)
     try:
         return await server.remote_keys.keys(client.jwks_uri, kid)
     except ProviderUnreachable:
-        raise OAuthError("invalid_client", "The JWKS cannot be read now.", status=401) from None
+        # One whose keys are read from its URL is told no more than one that is not known.
+        raise _refused(_SIGNATURE) from None
 
 
 def _audiences(claims: _Claims) -> list[str]:
     return [claims.aud] if isinstance(claims.aud, str) else claims.aud
+
+
+def _refused(what: str) -> OAuthError:
+    return OAuthError("invalid_client", f"The client has not proved itself: {what}.", status=401)
 
 
 def _unknown() -> OAuthError:

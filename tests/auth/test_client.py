@@ -77,6 +77,8 @@ def test_short_names_are_read_too() -> None:
         {"jwks": {"keys": []}},
         {"jwks": {"keys": [{"kty": "oct", "kid": "1", "k": "x"}]}},
         {"jwks": {"keys": [{"kty": "EC"}]}},
+        {"jwks": {"keys": [{"kty": "EC", "kid": "1", "crv": "P-384", "x": 1, "y": "y"}]}},
+        {"jwks": {"keys": [{"kty": "RSA", "kid": "1", "n": "n"}]}},
         {"jwks": None},
         {"scope": "patient/*.rs"},
         {"scope": "system/*.rx"},
@@ -93,6 +95,33 @@ def test_a_wrong_file_is_refused(change: dict[str, Any]) -> None:
     """What is missing or wrong is said, and nothing is registered."""
     with pytest.raises(BadClient):
         parse_client(HOSPITAL | change)
+
+
+def test_every_fault_of_a_file_is_said() -> None:
+    """One a line, each once, so that a file is right at the second try."""
+    wrong = {
+        "kind": "hospital",
+        "facility": "1",
+        "jwks": {"keys": [{"kty": "oct"}]},
+        "redirect_uris": "https://x",
+        "scope": "patient/*.rs patient/Patient.rs system/*.rx",
+    }
+
+    with pytest.raises(BadClient) as refusal:
+        parse_client(wrong)
+
+    assert [line.split()[0] for line in str(refusal.value).splitlines()] == [
+        "every", "redirect_uris", "facility", "scopes", "client_id", "name", "scopes",
+    ]  # fmt: skip
+
+
+def test_a_single_key_needs_no_kid() -> None:
+    """Of one key it is clear which is meant; of several each has a kid."""
+    bare = {k: v for k, v in KEY.as_dict(private=False).items() if k != "kid"}
+
+    assert parse_client(HOSPITAL | {"jwks": {"keys": [bare]}}).jwks == {"keys": [bare]}
+    with pytest.raises(BadClient, match="kid"):
+        parse_client(HOSPITAL | {"jwks": {"keys": [bare, KEY.as_dict(private=False)]}})
 
 
 def test_an_app_without_a_redirect_uri_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from auth.client import Client
@@ -165,12 +166,28 @@ async def test_a_grant_ends_with_its_time(world: World) -> None:
     assert await world.grants.family(family.id) is None
 
 
-async def test_a_client_is_registered_once_unless_replaced(world: World) -> None:
-    """`client add` of a known id is refused; the demo replaces its own."""
-    assert not await world.grants.register(APP, replace=False)
+async def test_a_client_takes_the_place_of_one_of_its_id(world: World) -> None:
+    """Registering says whether there was one; the newer one holds."""
+    changed = msgspec.structs.replace(APP, name="Khác")
+
+    assert await world.grants.register(changed)
+    assert not await world.grants.register(msgspec.structs.replace(APP, client_id="new-app"))
+
+    assert (await world.grants.client("vneid-app")) == changed
+    assert {"vneid-app", "new-app"} <= {c.client_id for c in await world.grants.clients()}
+
+
+async def test_a_disabled_client_is_enabled_where_that_is_asked(world: World) -> None:
+    """A client that an operator adds again is good again."""
+    await world.grants.disable("vneid-app")
+
     assert await world.grants.register(APP)
+    still = await world.grants.client("vneid-app")
+    assert await world.grants.register(APP, enable=True)
+
+    assert still is not None
+    assert still.disabled
     assert (await world.grants.client("vneid-app")) == APP
-    assert "vneid-app" in {client.client_id for client in await world.grants.clients()}
 
 
 async def test_a_disabled_client_stays_registered(world: World) -> None:

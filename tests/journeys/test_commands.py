@@ -147,6 +147,23 @@ def test_a_disabled_clients_token_ends_at_once(server: Server, tmp_path: Path) -
     assert before.status_code == 200
     assert "auditor-2" in listed
     assert server.client(token).get("/fhir/AuditEvent").status_code == 401
+    again = server.run("client", "add", str(tmp_path / "client.json")).stdout
+    assert again.strip() == "auditor-2: replaced"
+    assert server.client(server.token(client="auditor-2")).get("/fhir/AuditEvent").is_success
+
+
+def test_all_faults_of_a_clients_file_are_told(server: Server, tmp_path: Path) -> None:
+    """One a line; nothing is registered, and nobody takes the place of the server's own client."""
+    file = tmp_path / "client.json"
+    file.write_text(json.dumps({"client_id": "a b", "kind": "hospital", "name": "X"}), "utf-8")
+
+    done = server.run("client", "add", str(file), check=False)
+
+    assert done.returncode == 1
+    for fault in ("client_id must", "facility must", "jwks or jwks_uri is missing"):
+        assert sum(fault in line for line in done.stderr.splitlines()) == 1
+    file.write_text("[1]", "utf-8")
+    assert server.run("client", "add", str(file), check=False).returncode == 1
 
 
 def test_a_rotated_key_signs_and_the_old_one_still_verifies(server: Server) -> None:
