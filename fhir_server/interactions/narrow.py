@@ -137,8 +137,8 @@ async def matches_criteria(ctx: Context, criteria: Criteria, version: Version) -
     match criteria:
         case Anything():
             return True
-        case InPatientCompartment(patient_id) if not version.deleted:
-            return patient_id in version.patients
+        case InPatientCompartment(patient_id):
+            return patient_id in await _concerned(ctx, version)
         case AnyOf(parts):
             for part in sorted(parts, key=_cost):
                 if await matches_criteria(ctx, part, version):
@@ -146,12 +146,12 @@ async def matches_criteria(ctx: Context, criteria: Criteria, version: Version) -
             return False
         case Tagged(tag):
             return tag in await ctx.store.tags((version.resource_type, version.resource_id))
-        case _ if version.deleted:
-            return False
         case _:
             where = expression_of(criteria, version.resource_type)
             if isinstance(where, ex.Ids):
                 return version.resource_id in where.ids
+            if version.deleted:
+                return False
             return await ctx.store.visible((version.resource_type, version.resource_id), where)
 
 
@@ -174,11 +174,19 @@ async def is_version_shown(
     """
     if current is None or not await is_shown(ctx, current, interaction):
         return False
-    if version.version_id == current.version_id or version.deleted or current.deleted:
+    if version.version_id == current.version_id or version.deleted:
         return True
     if ctx.policy.narrow(interaction, version.resource_type) == Anything():
         return True
-    return _patients(ctx, version) <= set(current.patients)
+    return _patients(ctx, version) <= await _concerned(ctx, current)
+
+
+async def _concerned(ctx: Context, version: Version) -> set[str]:
+    """Return the Patients in whose compartment a version is; a deletion, what it deleted."""
+    if not version.deleted:
+        return set(version.patients)
+    last = await ctx.store.vread(version.resource_type, version.resource_id, version.version_id - 1)
+    return _patients(ctx, last) if last is not None and not last.deleted else set()
 
 
 def _patients(ctx: Context, version: Version) -> set[str]:

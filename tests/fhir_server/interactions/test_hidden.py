@@ -12,7 +12,13 @@ from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD, MA_LK, PAYER
-from fhir_server.model.outcome import FhirError, Forbidden, PreconditionFailed, UnknownResource
+from fhir_server.model.outcome import (
+    FhirError,
+    Forbidden,
+    Gone,
+    PreconditionFailed,
+    UnknownResource,
+)
 from tests.conftest import AUDITOR, BASE, FACILITY, OTHER, World, citizen
 from tests.fhir_server.interactions.test_transaction import bundle, entry
 from tests.fhir_server.interactions.test_writes import observation, patient
@@ -136,6 +142,61 @@ async def test_history_shows_no_version_of_anothers_book(people: World) -> None:
         await people.perform(
             "history-instance", BO, resource_type="Observation", resource_id="moved"
         )
+
+
+async def test_a_deleted_resource_is_gone_for_whom_it_was_shown_to(people: World) -> None:
+    """410 and a history for whose it was last; for others as what never was, to the byte."""
+    for identity in ("of-ana", "of-bo", "moved"):
+        await people.perform("delete", resource_type="Observation", resource_id=identity)
+
+    for identity, versions in (("of-ana", ["1"]), ("moved", ["2"])):
+        asked = {"resource_type": "Observation", "resource_id": identity}
+        with pytest.raises(Gone):
+            await people.perform("read", ANA, **asked)
+        history = codec.loads((await people.perform("history-instance", ANA, **asked)).body or b"")
+        assert history["entry"][0]["request"]["method"] == "DELETE"
+        shown = [e["resource"]["meta"]["versionId"] for e in history["entry"] if "resource" in e]
+        assert shown == versions
+        old = await people.perform("vread", ANA, version_id=versions[0], **asked)
+        assert old.status == 200
+    with pytest.raises(UnknownResource):
+        await people.perform(
+            "vread", ANA, resource_type="Observation", resource_id="moved", version_id="1"
+        )
+    said = set()
+    for interaction in ("read", "history-instance", "vread"):
+        for caller, identity in ((ANA, "of-bo"), (BO, "of-ana"), (BO, "moved"), (BO, "never")):
+            with pytest.raises(UnknownResource) as refusal:
+                await people.perform(
+                    interaction, caller, resource_type="Observation", resource_id=identity,
+                    version_id="1" if interaction == "vread" else None,
+                )  # fmt: skip
+            words = codec.dumps(refusal.value.outcome()).replace(identity.encode(), b"ID")
+            said.add((interaction, words, str(refusal.value.headers)))
+    assert len(said) == 3
+
+
+async def test_a_facility_reads_on_what_was_its_own(world: World) -> None:
+    """A deleted resource of its own is 410 with its history, but for what was another's."""
+    answer = await visit(world, FACILITY, "01999")
+    location = answer["entry"][2]["response"]["location"].split("/")
+    identity = location[location.index("Observation") + 1]
+    asked = {"resource_type": "Observation", "resource_id": identity}
+    read = await world.perform("read", FACILITY, **asked)
+    mine = codec.loads(read.version.body if read.version else b"")
+    await world.put(mine | {"subject": {"reference": "Patient/else"}})
+    await world.put(mine)
+    await world.perform("delete", **asked)
+
+    with pytest.raises(Gone):
+        await world.perform("read", FACILITY, **asked)
+    history = await world.perform("history-instance", FACILITY, **asked)
+    listed = codec.loads(history.body or b"")["entry"]
+
+    shown = [e["resource"]["meta"]["versionId"] for e in listed if "resource" in e]
+    assert shown == ["3", "1"]
+    with pytest.raises(UnknownResource):
+        await world.perform("read", OTHER, **asked)
 
 
 async def test_an_absolute_reference_to_another_hides_a_version_too(people: World) -> None:
