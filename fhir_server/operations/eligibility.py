@@ -49,12 +49,17 @@ _FULL_CARD: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said of one card: its element of `insurance`, and the sentence in two languages."""
+    """What is said of one card: its element of `insurance`, and the sentence in two languages.
+
+    Attributes:
+        error: Where no card is meant, the code of why.
+    """
 
     insurance: Resource
     vi: str
     en: str
     coverage: Resource | None = None
+    error: str = "unknown-coverage"
 
 
 async def submit(ctx: Context, request: FhirRequest) -> FhirResult:
@@ -120,8 +125,16 @@ async def _answer(ctx: Context, asked: Resource, insurance: Resource, day: date)
     element = insurance["coverage"]
     found = await _coverages(ctx, element)
     own = [one for one in found if await _is_of(ctx, one, asked["patient"])]
+    if found and not own:
+        # Only who may see the card learns that there is one; whose it is, is not said.
+        return Answer(
+            {"coverage": element, "inforce": False},
+            "Thẻ này không phải của người bệnh được hỏi.",
+            "This card is not that of the patient asked about.",
+            error="other-patient",
+        )
     if not own:
-        # The same words for a card that nobody has, another payer's, and another person's.
+        # The same words for a card that nobody has and for another payer's.
         return Answer(
             {"coverage": element, "inforce": False},
             "Không tìm thấy thẻ này trong số thẻ do đơn vị quản lý.",
@@ -246,7 +259,7 @@ def _response(ctx: Context, asked: Resource, answers: list[Answer], day: date) -
         response["error"] = [
             {
                 "code": {
-                    "coding": [{"system": _ERROR, "code": "unknown-coverage"}],
+                    "coding": [{"system": _ERROR, "code": one.error}],
                     "text": one.vi,
                     "_text": english(one.en),
                 }

@@ -138,7 +138,7 @@ async def test_parameters_may_carry_the_question(insured: World) -> None:
     assert response["insurance"][0]["inforce"] is True
 
 
-async def test_unknown_foreign_and_mismatched_cards_are_told_in_the_same_words(
+async def test_unknown_and_foreign_cards_are_told_in_the_same_words(
     insured: World,
 ) -> None:
     """Nobody learns whether a card exists elsewhere, nor whose it is."""
@@ -147,15 +147,13 @@ async def test_unknown_foreign_and_mismatched_cards_are_told_in_the_same_words(
         identifier=[{"system": BHYT, "value": "GD4010987654321"}],
         payor=[record.payer("PRIVATE-01")],
     )
-    other = record.patient("other", identifier=[{"system": "urn:x", "value": "2"}])
-    await insured.put(other)
     await insured.put(foreign)
     questions = [
         asked(card("XX4010000000000")),
         asked(card("GD4010987654321")),
         asked({"reference": "Coverage/foreign"}),
         asked({"reference": "Coverage/never"}),
-        asked(patient={"reference": "Patient/other"}),
+        asked({"reference": "Coverage/foreign"}, patient={"reference": "Patient/other"}),
     ]
 
     answers = [await submit(insured, one) for one in questions]
@@ -164,6 +162,32 @@ async def test_unknown_foreign_and_mismatched_cards_are_told_in_the_same_words(
     assert {one["insurance"][0]["inforce"] for one in answers} == {False}
     assert len({one["disposition"] for one in answers}) == 1
     assert not any("benefitPeriod" in one["insurance"][0] for one in answers)
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"reference": "Patient/other"},
+        {"reference": "Patient/never"},
+        {"identifier": {"system": CCCD, "value": "001195099999"}},
+    ],
+    ids=str,
+)
+async def test_anothers_card_is_said_to_be_not_this_patients(insured: World, who: Resource) -> None:
+    """The payer of the card learns that it is another's, not whose; nobody else learns anything."""
+    await insured.put(record.patient("other", identifier=[{"system": "urn:x", "value": "2"}]))
+
+    answer = await submit(insured, asked(patient=who))
+    hidden = await submit(insured, asked(patient=who), PRIVATE)
+
+    (error,) = answer["error"]
+    assert error["code"]["coding"][0]["code"] == "other-patient"
+    assert "không phải của người bệnh" in error["code"]["text"]
+    assert "not that of the patient" in str(error["code"]["_text"])
+    assert answer["insurance"][0]["inforce"] is False
+    assert answer["patient"] == who
+    assert "mother" not in str(answer)
+    assert hidden["error"][0]["code"]["coding"][0]["code"] == "unknown-coverage"
 
 
 async def test_a_new_card_of_ten_digits_tells_no_level(insured: World) -> None:
