@@ -89,6 +89,5 @@ def _searchset(
 
 
 def total_of(query: Query, page: Page) -> int | None:
-    """Return how many match: what was counted, or what a first page that is also the last shows."""
-    is_whole = query.cursor is None and page.next is None and query.count > 0
-    return len(page.versions) if page.total is None and is_whole else page.total
+    """Return how many match, where it was asked for and is known."""
+    return None if query.total == "none" else page.total

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 
 class Prefix(StrEnum):
@@ -239,6 +239,10 @@ class Sort:
     descending: bool = False
 
 
+MOST_COUNTED: Final = 5_000
+"""So many matches are counted where no accurate total is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """One page of a search over one or several types, each with its own (narrowed) expression.
@@ -247,7 +251,8 @@ class Search:
         by_type: Resource type and its expression; a type that is absent is not searched.
         sort: Sort keys; none means newest first, by the store's own order.
         count: Resources on the page; 0 asks for no resource, only for the total.
-        total: `accurate` and `estimate` ask for the number of all matches.
+        total: `accurate` asks for the number of all matches; `estimate` for the same where it is
+            soon counted: of whole types always, else up to MOST_COUNTED.
         cursor: Where the page begins, from Page.next; None is the first page.
         asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
         base_url: The FHIR base, for the order by references: those below it are our own.

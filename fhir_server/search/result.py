@@ -45,9 +45,9 @@ def _choice(reading: Reading, name: str, choices: tuple[str, ...]) -> str | None
 
 
 def total_of(reading: Reading) -> Total:
-    """Return the `_total` asked for."""
+    """Return the `_total` asked for, else an estimate: a total goes along where it costs little."""
     value = _choice(reading, "_total", get_args(Total))
-    return cast("Total", value or "none")
+    return cast("Total", value or "estimate")
 
 
 def summary_of(reading: Reading) -> Summary | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_server.search import order, paging
-from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, Expression, Search
 from fhir_server.search.match import Current, matches
 from fhir_server.search.values import IndexValues, ReferenceValue
 from fhir_server.store.memory_ledger import MemoryLedger, Record
@@ -308,15 +308,22 @@ class MemoryStore(MemoryLedger):
             place = order.position(search.sort, values, then.rid)
             found.append((place, now.version, [then.rid, *order.dumped(search.sort, values)]))
         found.sort(key=lambda item: item[0])
-        total = None
-        if search.total != "none":
-            total = sum(1 for one in search.by_type for _ in self._current(*one))
+        total = self._total(search)
         rest = [item for item in found if after is None or item[0] > after]
         page = rest[: search.count]
         following = None
         if page and len(rest) > search.count:
             following = self._seal([snapshot, *page[-1][2]], about)
         return Page(tuple(version for _, version, _ in page), following, total)
+
+    def _total(self, search: Search) -> int | None:
+        if search.total == "none":
+            return None
+        counts = [(where, sum(1 for _ in self._current(k, where))) for k, where in search.by_type]
+        counted = sum(number for where, number in counts if where != EVERYTHING)
+        if search.total == "estimate" and counted > MOST_COUNTED:
+            return None
+        return sum(number for _, number in counts)
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
         """Return how many current resources of a type match."""

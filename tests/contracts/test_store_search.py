@@ -403,6 +403,39 @@ async def test_no_total_is_counted_unasked(library: Store) -> None:
     assert (await library.search(asked("Patient"))).total is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "query", "bound", "total"),
+    [
+        ("Patient", "", 1, 4),
+        ("Patient", "gender=male", 2, 2),
+        ("Patient", "gender=male", 1, None),
+        ("Patient", "gender=male,female", 3, 3),
+        ("Patient", "gender=male,female", 2, None),
+        ("Patient", "gender:not=male", 2, 2),
+        ("Patient", "gender:not=male", 1, None),
+        ("Patient", "identifier=001,2", 2, 2),
+        ("Patient", "name=n", 1, None),
+        ("Observation", "subject:Patient.gender=male", 3, 3),
+        ("Observation", "subject:Patient.gender=male", 2, None),
+        ("Patient", "gender=unknown", 0, 0),
+    ],
+)
+async def test_what_is_soon_counted_is_estimated_exactly(
+    library: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    query: str,
+    bound: int,
+    total: int | None,
+) -> None:
+    """An estimate is the exact number on every page, or none where too many match."""
+    for module in ("fhir_server.store.memory", "fhir_server.store.sqlite.search"):
+        monkeypatch.setattr(f"{module}.MOST_COUNTED", bound)
+    pages = await walk(library, asked(kind, query, count=1, total="estimate"))
+
+    assert {page.total for page in pages} == {total}
+
+
 @pytest.mark.parametrize("query", ["", "_sort=birthdate", "_sort=_lastUpdated,-gender"])
 async def test_a_cursor_that_was_not_given_out_is_refused(library: Store, query: str) -> None:
     """A cursor that is invented, altered, or of another order is BadCursor."""

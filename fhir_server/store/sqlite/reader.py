@@ -248,8 +248,17 @@ class Reader:
         """Return one page of matches."""
         with self.snapshot(steps):
             rids, following = self.searcher.page(search)
-            total = None if search.total == "none" else self.searcher.total(search)
+            total = self._total(search, len(rids), following)
             return Page(self.by_rid(rids) if rids else (), following, total)
+
+    def _total(self, search: Search, shown: int, following: str | None) -> int | None:
+        if search.total == "none":
+            return None
+        if search.cursor is None and following is None and search.count > 0:
+            return shown  # the first page is the last one too
+        if search.total == "accurate":
+            return self.searcher.total(search)
+        return self.searcher.estimate(search)
 
     def count(self, resource_type: str, where: Expression, steps: int) -> int:
         """Return how many current resources of a type match."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 import apsw
 
 from fhir_server.search import paging
-from fhir_server.search.expression import And, Expression, Or, Search
+from fhir_server.search.expression import MOST_COUNTED, And, Expression, Or, Search
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
@@ -39,6 +39,9 @@ _GATHERED: Final = LEVELS[0]
 """So many rids are gathered and sorted without trying a walk."""
 _STEPS_EACH: Final = 30
 """Steps that gathering takes for each rid, about: a walk is tried for as long."""
+
+COUNT_STEPS: Final = 500_000
+"""Steps for which matches are counted where no accurate total is asked for: some milliseconds."""
 
 _CHUNK: Final = 64
 _ONE_BY_ONE: Final = 4
@@ -136,6 +139,42 @@ class Searcher:
             self.count(resource_type, where) for resource_type, where in self._by_type(search)
         )
 
+    def estimate(self, search: Search) -> int | None:
+        """Return the number of all matches, or None where they are many or hard to count.
+
+        It is asked after a page of the same search, in the same view.
+        """
+        whole, counted = 0, 0
+        try:
+            with self.budget.of(COUNT_STEPS):
+                for resource_type, where in self._by_type(search):
+                    if where == And(()):
+                        whole += self.count(resource_type, where)
+                        continue
+                    counted += self._up_to(resource_type, where, MOST_COUNTED + 1 - counted)
+                    if counted > MOST_COUNTED:
+                        return None
+        except WorkBudgetExceeded:
+            return None
+        return whole + counted
+
+    def _up_to(self, resource_type: str, where: Expression, most: int) -> int:
+        """Return how many current resources of a type match, up to `most`."""
+        if where == Or(()):
+            return 0
+        source, rest = self._driven(resource_type, where)
+        part = self._sql.predicate(rest, resource_type, "d.rid")
+        if len(source.arms) == 1 and source.lone:
+            arm = source.arms[0]
+            return self._some(Sql(f"{arm.text} AND {part.text}", arm.binds + part.binds), most)
+        found: set[int] = set()
+        for arm in source.arms:
+            text = f"SELECT DISTINCT d.rid {arm.text} AND {part.text} LIMIT ?"
+            found.update(rid for (rid,) in self.db.execute(text, (*arm.binds, *part.binds, most)))
+            if len(found) >= most:
+                return most
+        return len(found)
+
     def matches(self, resource_type: str, where: Expression, rid: int) -> bool:
         """Return whether one current resource matches."""
         self._sql.begin()
@@ -176,11 +215,7 @@ class Searcher:
             return self.db.execute("SELECT live FROM counter WHERE type = ?", (nr,)).get or 0
         if where == Or(()):
             return 0
-        best = self._sources.best(where, resource_type, self._some)
-        if best is None:
-            source, rest = self._sources.walk(resource_type), where
-        else:
-            source, _, rest = best
+        source, rest = self._driven(resource_type, where)
         if not source.arms:
             return 0
         part = self._sql.predicate(rest, resource_type, "d.rid")
@@ -189,6 +224,12 @@ class Searcher:
             text = f"SELECT count(*) {arm.text} AND {part.text}"
             return int(self.db.execute(text, arm.binds + part.binds).get)
         return len(self._rids(source, part, LATEST_RID))
+
+    def _driven(self, resource_type: str, where: Expression) -> tuple[Source, Expression]:
+        best = self._sources.best(where, resource_type, self._some)
+        if best is None:
+            return self._sources.walk(resource_type), where
+        return best[0], best[2]
 
     def _some(self, arm: Sql, most: int) -> int:
         text = f"SELECT count(*) FROM (SELECT 1 {arm.text} LIMIT ?)"

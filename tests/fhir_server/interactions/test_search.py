@@ -117,6 +117,23 @@ async def test_how_a_page_is_shown_may_change(records: World) -> None:
     assert ids(answer) == ["p3", "p2", "p1"]
 
 
+@pytest.mark.parametrize("asked", [(), (("_total", "estimate"),), (("_total", "accurate"),)])
+async def test_every_page_has_the_total(records: World, asked: tuple[tuple[str, str], ...]) -> None:
+    """The number of all matches goes along on each page, whether it was asked for or not."""
+    first = await found(records, "Patient", ("family", "N"), ("_count", "2"), *asked)
+    second = await found(records, "Patient", *parse_qsl(urlsplit(link(first, "next") or "").query))
+    whole = await found(records, "Patient", ("family", "N3"), *asked)
+
+    assert (first["total"], second["total"], whole["total"]) == (5, 5, 1)
+
+
+async def test_no_total_goes_along_where_none_is_wanted(records: World) -> None:
+    """`_total=none` asks for no total."""
+    answer = await found(records, "Patient", ("_count", "2"), ("_total", "none"))
+
+    assert "total" not in answer
+
+
 @pytest.mark.parametrize("query", [("_count", "0"), ("_summary", "count")])
 async def test_a_count_has_no_entries(records: World, query: tuple[str, str]) -> None:
     """`_summary=count` and `_count=0` answer the total alone."""
