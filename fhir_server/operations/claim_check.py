@@ -17,7 +17,7 @@ from fhir_server.model.identifiers import code_system, extension
 from fhir_server.model.primitives import format_instant
 from fhir_server.operations.claim_evidence import evidence_of, payers_of, readable
 from fhir_server.operations.claim_facts import encounter_reference, facts_of, unknown_facilities
-from fhir_server.operations.claim_rules.facts import ClaimFacts, Finding, plain
+from fhir_server.operations.claim_rules.facts import Finding, plain
 from fhir_server.operations.claim_rules.table import adjudicate
 from fhir_server.operations.compartment import as_system, local_name
 from fhir_server.operations.elements import objects
@@ -66,7 +66,7 @@ async def check(ctx: Context, request: FhirRequest) -> FhirResult:
         found = adjudicate(facts, evidence)
         findings = readable(found, claim, facts.visit, by_coverage, payers)
     withdrawn = (encounter or {}).get("status") == "entered-in-error"
-    answer = claim_response(claim, coverages, facts, findings, withdrawn=withdrawn)
+    answer = claim_response(claim, coverages, findings, withdrawn=withdrawn)
     return await _store(ctx, answer, frozenset(version.patients))
 
 
@@ -97,7 +97,6 @@ def response_id(claim_id: str) -> str:
 def claim_response(
     claim: Resource,
     coverages: dict[str, Resource],
-    facts: ClaimFacts,
     findings: list[Finding],
     *,
     withdrawn: bool = False,
@@ -107,11 +106,10 @@ def claim_response(
     Args:
         claim: The Claim.
         coverages: The Coverages that it names.
-        facts: What the rules saw of it.
         findings: What they found.
         withdrawn: The Claim's visit was withdrawn.
     """
-    reason = _not_checkable(claim, facts)
+    reason = _not_checkable(claim)
     outcome = "error" if reason else "complete"
     answer: Resource = {
         "resourceType": "ClaimResponse",
@@ -173,7 +171,7 @@ def adjudication(finding: Finding) -> Resource:
     }
 
 
-def _not_checkable(claim: Resource, facts: ClaimFacts) -> tuple[str, str, str] | None:
+def _not_checkable(claim: Resource) -> tuple[str, str, str] | None:
     if claim.get("status") in _TAKEN_BACK:
         # There is nothing left to check, and nobody has to do anything about it.
         return None
@@ -182,12 +180,6 @@ def _not_checkable(claim: Resource, facts: ClaimFacts) -> tuple[str, str, str] |
             "not-active",
             "Hồ sơ đề nghị thanh toán không còn hiệu lực.",
             "The claim is not active.",
-        )
-    if facts.visit.start is None:
-        return (
-            "no-visit",
-            "Hồ sơ không nêu đợt khám chữa bệnh có thời gian.",
-            "The claim names no visit with a time.",
         )
     return None
 

@@ -6,8 +6,9 @@ The extensions are those of mappings.xml130.claim; a Claim that came as plain FH
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
-from decimal import Decimal
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 from fhir_server.model.identifiers import BHYT, MA_CSKCB, MA_LK, NS, code_system
@@ -20,6 +21,7 @@ from fhir_server.operations.elements import (
     objects,
     period_days,
 )
+from mappings.xml130.arithmetic import EXACT, rounded
 
 _PREFIX: Final = f"{NS}/StructureDefinition/"
 _KIND: Final = code_system("ma-loai-kcb")
@@ -52,15 +54,22 @@ def facts_of(
     insurances = list(objects(claim.get("insurance")))
     named = [(one, coverages.get(_text(one, "coverage", "reference"))) for one in insurances]
     insured = [(one, found) for one, found in named if not (found and is_self_pay(found))]
+    visit = visit_of(encounter, facilities) if encounter else None
+    if visit is None or visit.start is None:
+        visit = _stated_visit(claim, facilities, visit)
+    lines = tuple(_line(item, n) for n, item in enumerate(objects(claim.get("item")), 1))
+    total = _number(_money(claim.get("total")))
     return ClaimFacts(
         reference=f"Claim/{claim['id']}",
-        visit=visit_of(encounter, facilities) if encounter else _stated_visit(claim, facilities),
+        visit=visit,
         cards=tuple(
             card for one, found in insured if found is not None for card in _cards(one, found)
         ),
-        lines=tuple(_line(item, n) for n, item in enumerate(objects(claim.get("item")), 1)),
-        amounts=_sums(claim),
+        lines=lines,
+        amounts=_sums(claim, lines, total),
         insured=bool(insured),
+        total=total,
+        made=_day_known(claim.get("created")),
     )
 
 
@@ -156,14 +165,43 @@ def _kind(encounter: Resource) -> str:
     return _KIND_OF_CLASS.get(_text(encounter, "class", "code"), "01")
 
 
-def _stated_visit(claim: Resource, facilities: Mapping[str, str]) -> Visit:
+def _stated_visit(claim: Resource, facilities: Mapping[str, str], named: Visit | None) -> Visit:
+    """The visit as the Claim itself states it, for one whose Encounter has no time or is not here.
+
+    billablePeriod is asked first, then the days of the lines: FHIR's servicedDate, servicedPeriod.
+    """
     period = as_object(claim.get("billablePeriod"))
+    start, end = moment(period.get("start")), moment(period.get("end"), last=True)
+    if start is None:
+        start, end = _serviced(claim)
+    if named is not None:
+        return replace(named, start=start, end=end)
     return Visit(
-        facility=_provider(claim.get("provider"), facilities),
-        kind="01",
-        start=moment(period.get("start")),
-        end=moment(period.get("end"), last=True),
+        facility=_provider(claim.get("provider"), facilities), kind="01", start=start, end=end
     )
+
+
+def _serviced(claim: Resource) -> tuple[datetime | None, datetime | None]:
+    """From the first to the last time that a line was done; only of whole days or closer."""
+    starts: list[datetime] = []
+    ends: list[datetime] = []
+    for item in objects(claim.get("item")):
+        period = as_object(item.get("servicedPeriod"))
+        first, last = period.get("start"), period.get("end")
+        if "servicedDate" in item:
+            first = last = item["servicedDate"]
+        start = _day_known(first)
+        if start is not None:
+            starts.append(start)
+            ends.append(_day_known(last, last=True) or start)
+    return (min(starts), max(ends)) if starts else (None, None)
+
+
+def _day_known(text: object, *, last: bool = False) -> datetime | None:
+    """Return a time, but of one that says a year or a month alone None: no day may be made up."""
+    if not isinstance(text, str) or len(text) < len("2026-11-20"):
+        return None
+    return moment(text, last=last)
 
 
 def _cards(insurance: Resource, coverage: Resource) -> list[Card]:
@@ -198,11 +236,14 @@ def _line(item: Resource, position: int) -> Line:
         "DON_GIA_BV" if table == "XML3" else "DON_GIA": _money(item.get("unitPrice")),
         "THANH_TIEN_BV": _money(item.get("net")),
     }
-    factor = item.get("factor")
+    is_plain = not amounts
+    factor = _number(item.get("factor"))
     for name, value in plain.items():
         number = _number(value)
-        if number is not None and not (name == "THANH_TIEN_BV" and _number(factor) is not None):
+        if number is not None and not (name == "THANH_TIEN_BV" and not is_plain and factor):
             amounts.setdefault(name, number)
+    if is_plain:
+        _complete(amounts, factor)
     for coding in objects(as_object(item.get("category")).get("coding")):
         if coding.get("system") == _GROUP:
             codes["MA_NHOM"] = str(coding.get("code", ""))
@@ -210,10 +251,23 @@ def _line(item: Resource, position: int) -> Line:
     return Line(sequence if isinstance(sequence, int) else position, table, amounts, codes)
 
 
-def _sums(claim: Resource) -> dict[str, Decimal]:
+def _complete(amounts: dict[str, Decimal], factor: Decimal | None) -> None:
+    """Make FHIR's own line, net = quantity * unitPrice * factor, one that the formulas can read."""
+    price = amounts.get("DON_GIA")
+    if price is None:
+        return
+    with localcontext(EXACT):
+        if factor is not None:
+            price = amounts["DON_GIA"] = price * factor
+        if "SO_LUONG" in amounts:
+            # A net that is not stated is what the rest gives: the total is held against it.
+            amounts.setdefault("THANH_TIEN_BV", rounded(amounts["SO_LUONG"] * price))
+
+
+def _sums(claim: Resource, lines: tuple[Line, ...], total: Decimal | None) -> dict[str, Decimal]:
     amounts, _ = _extensions(claim)
-    total = _number(_money(claim.get("total")))
-    if total is not None:
+    # Against lines that do not all state their money a plain total cannot be held.
+    if total is not None and all(line.amount("THANH_TIEN_BV") is not None for line in lines):
         amounts.setdefault("T_TONGCHI_BV", total)
     return amounts
 

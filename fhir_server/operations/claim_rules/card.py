@@ -13,7 +13,7 @@ LAW: Final = "TT 12/2026/TT-BTC, Điều 10 khoản 1 (1); NĐ 188/2025/NĐ-CP"
 
 def card(claim: ClaimFacts, evidence: Evidence) -> list[Finding]:  # noqa: ARG001 - a rule's shape
     """Find that no card is valid from the arrival to 15 days before the discharge."""
-    start, end = claim.visit.start, claim.visit.end
+    start, end = claim.visit.start or claim.made, claim.visit.end
     if not claim.insured or not claim.cards or start is None:
         return []
     arrival = start.date()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal
+from datetime import date, datetime
+from decimal import Decimal, localcontext
 from typing import Literal
 
-from mappings.xml130.arithmetic import ZERO
+from mappings.xml130.arithmetic import EXACT, ZERO
 from mappings.xml130.stays import Stay
 
 
@@ -74,6 +74,8 @@ class ClaimFacts:
     Attributes:
         amounts: XML1's sums, by field name.
         insured: Whether a card is claimed on, rather than the patient's own money.
+        total: `Claim.total`.
+        made: `Claim.created`, the day that the card is asked for where no time of a visit is known.
     """
 
     reference: str
@@ -82,12 +84,23 @@ class ClaimFacts:
     lines: tuple[Line, ...] = ()
     amounts: Mapping[str, Decimal] = field(default_factory=dict)
     insured: bool = True
+    total: Decimal | None = None
+    made: datetime | None = None
 
     @property
     def asked(self) -> Decimal:
-        """The money asked from the fund: T_BHTT, else the lines' T_BHTT."""
+        """The money asked from the fund: T_BHTT, else the lines' T_BHTT.
+
+        A claim of plain FHIR states neither: its total is asked, else the sum of its lines' net.
+        """
         stated = self.amounts.get("T_BHTT")
-        return stated if stated is not None else sum((n.number("T_BHTT") for n in self.lines), ZERO)
+        if stated is not None:
+            return stated
+        if any(line.amount("T_BHTT") is not None for line in self.lines):
+            return sum((line.number("T_BHTT") for line in self.lines), ZERO)
+        if self.total is not None:
+            return self.total
+        return sum((line.number("THANH_TIEN_BV") for line in self.lines), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +143,9 @@ class Finding:
 
 def plain(amount: Decimal) -> Decimal:
     """Return the same amount without exponent and without zeros at the end of its decimals."""
-    whole = amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else None
-    return whole if whole is not None else amount.normalize()
+    with localcontext(EXACT):
+        is_whole = amount == amount.to_integral_value()
+        return amount.quantize(Decimal(1)) if is_whole else amount.normalize()
 
 
 def dong(amount: Decimal, language: str = "vi") -> str:

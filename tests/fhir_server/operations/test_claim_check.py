@@ -363,17 +363,130 @@ async def test_a_claim_without_items_is_found_by_its_visits_key(world: World) ->
     assert ("G01", None, Decimal(8000)) in findings(await check(world, "claim-v2", BHXH))
 
 
-async def test_a_claim_without_a_visit_is_checked_for_its_sums_alone(world: World) -> None:
-    """No Encounter and no billable period: the outcome is error, the arithmetic still told."""
+def bare(**more: Any) -> Resource:
+    """A claim of FHIR's own elements alone: two lines, 2 at 50,000 and 1 at 20,000 dong."""
+    made = record.claim("bare", **more)
+    del made["extension"]
+    dong = [{"value": Decimal(n), "currency": "VND"} for n in (50000, 100000, 20000, 120000)]
+    service = {"productOrService": {"text": "Khám"}}
+    made["item"] = [
+        {"sequence": 1, **service, "quantity": {"value": Decimal(2)}}
+        | {"unitPrice": dong[0], "net": dong[1]},
+        {"sequence": 2, **service, "quantity": {"value": Decimal(1)}}
+        | {"unitPrice": dong[2], "net": dong[2]},
+    ]
+    return made | {"total": dong[3]} | more
+
+
+async def test_a_claim_without_a_visit_is_checked_all_the_same(world: World) -> None:
+    """No Encounter and no billable period: complete, with what the rules found."""
     claim = change(record.claim(), "t-bhtt", "9000")
     del claim["item"][0]["encounter"]
     await put_all(world, *record.people(), claim)
 
     response = await check(world, "claim-v1")
 
-    assert response["outcome"] == "error"
-    assert response["error"][0]["code"]["coding"][0]["code"] == "no-visit"
+    assert response["outcome"] == "complete"
+    assert "error" not in response
     assert findings(response) == [("G19", None, Decimal(1000))]
+
+
+async def test_a_bare_claim_is_checked_by_its_own_elements(world: World) -> None:
+    """G18 from quantity, unitPrice and net; G19 from total and the nets: no extension needed."""
+    card = record.coverage(payor=[{"identifier": record.payer()["identifier"]}])
+    claim = bare(total={"value": Decimal(150000), "currency": "VND"})
+    claim["item"][0]["net"] = {"value": Decimal(130000), "currency": "VND"}
+    await put_all(world, *record.people(), card, claim)
+
+    response = await check(world, "claim-bare", BHXH)
+
+    assert response["outcome"] == "complete"
+    assert findings(response) == [("G18", 1, Decimal(30000))]
+
+    del claim["item"][0]["net"]
+    await put_all(world, claim)
+    response = await check(world, "claim-bare", BHXH)
+    assert findings(response) == [("G19", None, Decimal(30000))]
+    assert [i for i in validate(response) if i.severity == "error"] == []
+
+
+@pytest.mark.parametrize("change_of", ["none", "factor", "no total", "no price", "no items"])
+async def test_a_right_bare_claim_has_no_finding(world: World, change_of: str) -> None:
+    """What is consistent, or not stated, is not doubted."""
+    claim = bare()
+    if change_of == "factor":
+        claim["item"][0] |= {"factor": Decimal("0.5")}
+        claim["item"][0]["net"] = {"value": Decimal(50000), "currency": "VND"}
+        claim["total"] = {"value": Decimal(70000), "currency": "VND"}
+    if change_of == "no total":
+        del claim["total"]
+    if change_of == "no price":
+        del claim["item"][0]["unitPrice"], claim["item"][0]["net"]
+    if change_of == "no items":
+        del claim["item"]
+    await put_all(world, *record.people(), claim)
+
+    response = await check(world, "claim-bare", BHXH)
+
+    assert (response["outcome"], findings(response)) == ("complete", [])
+
+
+@pytest.mark.parametrize("stated", ["total", "nets"])
+@pytest.mark.parametrize(
+    ("when", "found"),
+    [
+        ({"billablePeriod": {"start": "2027-02-01", "end": "2027-02-01"}}, True),
+        ({"billablePeriod": {"start": "2026-02-01"}, "created": "2027-02-01"}, False),
+        ({"servicedDate": "2027-02-01"}, True),
+        ({"servicedPeriod": {"start": "2027-02-01", "end": "2027-02-03"}}, True),
+        ({"servicedDate": "2026-02-01", "created": "2027-02-01"}, False),
+        ({"created": "2027-02-01"}, True),
+        ({"created": "2027"}, False),
+        ({}, False),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+async def test_the_claims_time_is_where_it_is_stated(
+    world: World, when: Resource, stated: str, *, found: bool
+) -> None:
+    """BillablePeriod, serviced[x], created: the card is asked for that day, for all the money."""
+    claim = bare()
+    for name, value in when.items():
+        holder = claim["item"][1] if name.startswith("serviced") else claim
+        holder[name] = value
+    if stated == "nets":
+        del claim["total"]
+    await put_all(world, *record.people(), claim)
+
+    response = await check(world, "claim-bare", BHXH)
+
+    assert response["outcome"] == "complete"
+    assert findings(response) == ([("G04", None, Decimal(120000))] if found else [])
+
+
+async def test_a_visit_without_a_time_takes_the_claims(world: World) -> None:
+    """An Encounter without a period is the visit, at the time that the Claim states."""
+    there = record.visit()
+    del there[0]["period"]
+    card = record.coverage(period={"start": "2022-01-01", "end": "2023-10-31"})
+    claim = record.claim(billablePeriod={"start": "2023-11-20", "end": "2023-11-20"})
+    await put_all(world, *record.people(), card, *there, claim)
+
+    response = await check(world, "claim-v1", BHXH)
+
+    assert findings(response) == [("G04", None, Decimal(8000))]
+    assert "Encounter/v1" in evidence(response)
+
+
+async def test_absurd_products_do_not_stop_a_check(world: World) -> None:
+    """Amounts whose product has more digits than a Decimal's usual context."""
+    claim = bare()
+    for name in ("quantity", "unitPrice"):
+        claim["item"][0][name] = {"value": Decimal(999999999999999999)}
+    claim["item"][0]["factor"] = Decimal(123456789012345678)
+    await put_all(world, *record.people(), claim)
+
+    assert (await check(world, "claim-bare", BHXH))["outcome"] == "complete"
 
 
 async def test_a_claims_own_period_and_card_dates_stand_in(world: World) -> None:
