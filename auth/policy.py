@@ -34,6 +34,8 @@ INTERACTIONS: Final[dict[str, Letter]] = {
     "update": "u",
     "patch": "u",
     "delete": "d",
+    # The server's own: what a log-in looks at, and leaves as it was.
+    "login": "r",
 }
 """The letter of a SMART scope that an interaction needs."""
 

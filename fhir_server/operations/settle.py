@@ -19,6 +19,7 @@ from auth.guardianship import acts_for, today
 from auth.policy import policy_for
 from auth.ports import Child, Claims, Settled
 from auth.principal import SYSTEM
+from fhir_server.interactions.audit import begin
 from fhir_server.interactions.context import (
     AuditTrail,
     Context,
@@ -110,11 +111,13 @@ async def settle(ctx: Context, claims: Claims) -> Settled:
     settled: list[str] = []
 
     async def run(within: Context, _request: FhirRequest) -> FhirResult:
+        # Where the log-in writes something, its AuditEvent goes along and says so.
+        begin(within, FhirRequest("update", "Patient", method="POST", url="$settle"))
         patient_id = await _settled(within, claims)
         settled.append(patient_id)
         return FhirResult(patients=frozenset({patient_id}))
 
-    request = FhirRequest("update", "Patient", method="POST", url="$settle")
+    request = FhirRequest("login", "Patient", method="POST", url="$settle")
     await perform_with(replace(ctx, principal=BY_VNEID, trail=AuditTrail()), request, run)
     return Settled(settled[0], await kept_apart(ctx.store, number))
 

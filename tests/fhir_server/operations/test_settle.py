@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fhir_server.interactions.audit import access_of
+from fhir_server.interactions.audit_event import Sight, audit_event
 from fhir_server.interactions.context import Context
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model.identifiers import CCCD
@@ -211,6 +212,19 @@ async def test_a_login_leaves_one_audit_event(ctx: Context) -> None:
     entries = await ctx.store.audit(patient=settled.patient_id)
     assert len(entries) == 1
     assert "VNeID" in access_of(entries[0].body).display
+
+
+async def test_a_login_that_changes_nothing_is_no_update(ctx: Context) -> None:
+    """The AuditEvent of the first says update, that of the next says login; all are in the book."""
+    logins = (Claims(), Claims(), Claims(name="Nguyễn Thị Mới"))
+    (settled, *_) = [(await settle(ctx, one)).patient_id for one in logins]
+
+    entries = await ctx.store.audit(patient=settled)
+    events = [audit_event(one, Sight(None)) for one in sorted(entries, key=lambda e: e.seq)]
+
+    assert [event["subtype"][0]["code"] for event in events] == ["update", "login", "update"]
+    assert [event["action"] for event in events] == ["U", "E", "U"]
+    assert [event["outcome"] for event in events] == ["0", "0", "0"]
 
 
 async def test_children_are_those_of_verified_links(world: World) -> None:
