@@ -21,7 +21,7 @@ from fhir_server.interactions.narrow import both, narrowed, where_shown
 from fhir_server.model import bundle, codec
 from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
 from fhir_server.search import expression as ex
-from fhir_server.search.expression import Prefix, Search
+from fhir_server.search.expression import MOST_COUNTED, Prefix, Search
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_LOOKED_AT: Final = 20_000
 _STEP: Final = 200
+_MOST_BUILT: Final = 400
+"""So many events are made only to be counted, where no accurate total is asked for."""
 
 
 class _Cursor(msgspec.Struct, array_like=True, frozen=True):
@@ -90,11 +92,14 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
         bundle.search_entry(f"{ctx.base_url}/{AUDIT_EVENT}/{e.resource_id}", msgspec.Raw(e.body))
         for e in page
     ]
-    is_whole = query.cursor is None and following is None
+    if query.cursor is None and following is None and query.total != "none":
+        total: int | None = len(page)
+    else:
+        total = await _total(ctx, query)
     answer = bundle.searchset(
         entries,
         links=links(ctx.base_url, AUDIT_EVENT, query.used, following),
-        total=len(page) if is_whole else None,
+        total=total,
     )
     patients = frozenset(patient for event in page for patient in event.patients)
     return FhirResult(body=dumps(answer), patients=patients)
@@ -105,13 +110,51 @@ def _newest_first(event: _Event) -> tuple[int, int, str]:
 
 
 async def _counted(ctx: Context, query: Query) -> FhirResult:
-    chained = [None async for _ in _chained(ctx, query.where, None, MOST_LOOKED_AT)]
-    where = _where(ctx, query.where)
-    total = len(chained) + await ctx.store.count(AUDIT_EVENT, where)
+    total = await _total(ctx, query)
     answer = bundle.searchset(
         (), links=links(ctx.base_url, AUDIT_EVENT, query.used, None), total=total
     )
     return FhirResult(body=dumps(answer))
+
+
+async def _total(ctx: Context, query: Query) -> int | None:
+    """Return how many match; where it was not asked for, only if that is soon counted."""
+    if query.total == "none":
+        return None
+    is_asked = query.total == "accurate"
+    where = _where(ctx, query.where)
+    counting = Search(((AUDIT_EVENT, where),), count=0, total=query.total)
+    reported = (await ctx.store.search(counting)).total
+    if reported is None:
+        return None
+    sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
+    if query.where == ex.EVERYTHING and sight.patients is None:
+        newest = await ctx.store.audit(limit=1)
+        return reported + (newest[0].seq if newest else 0)
+    most = MOST_LOOKED_AT if is_asked else _MOST_BUILT
+    patient = _bounds(query.where).patient
+    try:
+        if patient is not None and isinstance(query.where, ex.RefersTo):
+            # What the chain has by Patient is what would match: no event is made to be looked at.
+            most = MOST_LOOKED_AT if is_asked else MOST_COUNTED
+            chained = await _of_patient(ctx, patient, sight, most)
+        else:
+            found = _chained(ctx, query.where, None, most + 1, most)
+            chained = len([None async for _ in found])
+    except TooCostly:
+        if is_asked:
+            raise
+        return None
+    return reported + chained
+
+
+async def _of_patient(ctx: Context, patient: str, sight: Sight, most: int) -> int:
+    if sight.patients is not None and patient not in sight.patients:
+        return 0
+    entries = await ctx.store.audit(patient=patient, limit=most + 1)
+    if len(entries) > most:
+        raise _too_costly()
+    return len(entries)
 
 
 def _where(ctx: Context, where: Expression) -> Expression:
@@ -132,14 +175,14 @@ async def _reported(ctx: Context, where: Expression, cursor: _Cursor, wanted: in
 
 
 async def _chained(
-    ctx: Context, where: Expression, before: int | None, wanted: int
+    ctx: Context, where: Expression, before: int | None, wanted: int, most: int = MOST_LOOKED_AT
 ) -> AsyncIterator[_Event]:
-    """Give matching entries of the chain, newest first, at most `wanted`."""
+    """Give matching entries of the chain, newest first, at most `wanted`, looking at `most`."""
     sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
     bounds = _bounds(where)
     facilities = Facilities(ctx.store)
     found = 0
-    async for entry in _looked_at(ctx, bounds, sight, before):
+    async for entry in _looked_at(ctx, bounds, sight, before, most):
         event = audit_event(entry, sight, await facility_of(entry, facilities))
         index = index_values(event, base_url=ctx.base_url)
         name = (AUDIT_EVENT, event["id"])
@@ -152,7 +195,7 @@ async def _chained(
 
 
 async def _looked_at(
-    ctx: Context, bounds: _Bounds, sight: Sight, before: int | None
+    ctx: Context, bounds: _Bounds, sight: Sight, before: int | None, most: int
 ) -> AsyncIterator[AuditEntry]:
     if bounds.ids is not None:
         for entry in await _by_ids(ctx, bounds.ids, before):
@@ -162,7 +205,7 @@ async def _looked_at(
     patient = bounds.patient
     if patient is None and sight.patients is not None and len(sight.patients) == 1:
         (patient,) = sight.patients
-    for _ in range(MOST_LOOKED_AT // _STEP):
+    for _ in range(most // _STEP):
         entries = await ctx.store.audit(
             patient=patient, since=bounds.since, until=bounds.until, before=before, limit=_STEP
         )
@@ -172,7 +215,11 @@ async def _looked_at(
         if len(entries) < _STEP:
             return
         before = entries[-1].seq
-    raise TooCostly(
+    raise _too_costly()
+
+
+def _too_costly() -> TooCostly:
+    return TooCostly(
         "The search looks at too many AuditEvents; name a patient or a time.",
         text_vi="Tìm kiếm phải xem quá nhiều AuditEvent; hãy nêu một người bệnh hoặc thời gian.",
     )

@@ -144,6 +144,52 @@ async def test_audit_events_are_paged_and_narrowed(people: World) -> None:
     assert len([one for one in late if one["subtype"][0]["code"] == "read"]) == 2
 
 
+async def total(world: World, caller: Principal, *query: tuple[str, str]) -> int | None:
+    """Return the total that a search of AuditEvents tells a caller."""
+    result = await world.perform("search-type", caller, resource_type="AuditEvent", query=query)
+    found: int | None = codec.loads(result.body or b"").get("total")
+    return found
+
+
+@pytest.mark.parametrize("asked", [(), (("_total", "accurate"),), (("_total", "estimate"),)])
+@pytest.mark.parametrize(
+    ("caller", "query"),
+    [
+        (AUDITOR, ()),
+        (AUDITOR, (("patient", "Patient/ana"),)),
+        (AUDITOR, (("action", "R"),)),
+        (AUDITOR, (("patient", "bo"), ("date", "ge2024-01-01"))),
+        (ANA, ()),
+        (ANA, (("patient", "ana"),)),
+        (ANA, (("patient", "bo"),)),
+    ],
+)
+async def test_a_page_of_audit_events_has_the_total(
+    people: World,
+    caller: Principal,
+    query: tuple[tuple[str, str], ...],
+    asked: tuple[tuple[str, str], ...],
+) -> None:
+    """The total is the number of what all pages show the caller, of the chain and reported."""
+    (known, *_) = await events(people)
+    reported = {k: v for k, v in known.items() if k not in {"id", "meta"}}
+    await people.perform("create", resource_type="AuditEvent", resource=reported)
+    for name in ("of-ana", "of-bo", "of-ana"):
+        await people.perform("read", resource_type="Observation", resource_id=name)
+    shown = await events(people, caller, *query, ("_count", "1000"))
+    # A search is an event itself, of nobody's book where it shows nobody.
+    own = await events(people, caller, *query, ("_count", "1000"))
+
+    told = await total(people, caller, *query, ("_count", "1"), *asked)
+
+    assert told == len(own) + (len(own) - len(shown) if shown else 0)
+
+
+async def test_no_total_of_audit_events_where_none_is_wanted(people: World) -> None:
+    """`_total=none` asks for no total."""
+    assert await total(people, AUDITOR, ("_count", "1"), ("_total", "none")) is None
+
+
 async def test_reported_events_stand_among_the_own(people: World) -> None:
     """An AuditEvent that system wrote is found too, in order, and is no entry of the chain."""
     (known, *_) = await events(people)
