@@ -38,7 +38,8 @@ class Found:
     """What a condition matches now: at most two versions, unless all were asked for.
 
     Attributes:
-        is_holder: The one version is the holder of a number that only one may hold.
+        is_holder: The one version is what a number stands for, however many more match: the holder
+            of one that only one may hold, the one Coverage of a card.
     """
 
     resource_type: str
@@ -135,6 +136,8 @@ async def _everywhere(
         if holder is not None and not holder.deleted:
             return Found(resource_type, where, (holder,), is_holder=True)
     found = Found(resource_type, where, await _versions(ctx, resource_type, where, every=False))
+    if len(found.versions) > 1 and (resource_type, number.system) == ("Coverage", BHYT):
+        return Found(resource_type, where, (await _of_card(ctx, where),), is_holder=True)
     of_whom = _KEPT_APART.get(resource_type) if number.system == BHYT else None
     if of_whom is None or len(found.versions) < 2:  # noqa: PLR2004 - several
         return found
@@ -144,6 +147,27 @@ async def _everywhere(
     return Found(resource_type, where, versions) if versions else found
 
 
+async def _of_card(ctx: Context, where: Expression) -> Version:
+    """Return which of several Coverages a card's number stands for.
+
+    Contract, section 6, never answers 412 for a card: it is the oldest, of nobody kept apart first.
+    """
+    by_age = (ex.Sort("_lastUpdated", "last"),)
+    not_apart = both(where, ex.Not(_KEPT_APART["Coverage"]))
+    for one in (not_apart, where):
+        search = Search((("Coverage", one),), by_age, count=_MOST_OF_CARD)
+        if versions := (await ctx.store.search(search)).versions:
+            break
+    made = [(await _made(ctx, version), version.resource_id, version) for version in versions]
+    return min(made, key=lambda one: one[:2])[2]
+
+
+async def _made(ctx: Context, version: Version) -> int:
+    first = await ctx.store.vread(version.resource_type, version.resource_id, 1)
+    return version.last_updated if first is None else first.last_updated
+
+
+_MOST_OF_CARD: Final = 100
 _IS_APART: Final = ex.TokenIs("_tag", IDENTITY_TAGS, KEPT_APART)
 _KEPT_APART: Final[dict[str, Expression]] = {
     "Coverage": ex.Chain("beneficiary", "Patient", _IS_APART),

@@ -377,6 +377,48 @@ async def test_a_card_of_several_is_the_holders(world: World) -> None:
     assert await make(world, person(**own), OTHER) == "a"
 
 
+async def test_a_card_of_many_is_the_oldest(world: World) -> None:
+    """Several Coverages of one card are no 412: the oldest is found, whatever was changed since."""
+    for identity, number in (("a", A), ("b", B), ("c", "001190000001")):
+        await world.put(person(number) | {"id": identity})
+        world.clock.move(seconds=1)
+        await world.put(card(identity) | {"id": f"card-{identity}"})
+    world.clock.move(seconds=1)
+    await world.put(card("a", status="cancelled") | {"id": "card-a"})
+
+    assert await make(world, card("a"), OTHER) == "card-a"
+    condition = f"identifier={BHYT}|{CARD}"
+    account = {
+        "resourceType": "Account",
+        "status": "active",
+        "coverage": [{"coverage": {"reference": f"Coverage?{condition}"}}],
+    }
+    result = await world.transaction(
+        bundle(
+            entry("POST", "Coverage", card("a"), ifNoneExist=condition),
+            entry("POST", "Account", account),
+        )
+    )
+    made = result["entry"]
+    assert "Coverage/card-a/" in made[0]["response"]["location"]
+    identity = made[1]["response"]["location"].split("Account/")[-1].split("/")[0]
+    version = await world.store.read("Account", identity)
+    assert version is not None
+    kept = codec.loads(version.body)
+    assert kept["coverage"][0]["coverage"]["reference"] == "Coverage/card-a"
+
+
+async def test_a_card_of_those_kept_apart_alone_is_the_oldest(world: World) -> None:
+    """Where all that have the card are kept apart, it is still one."""
+    apart = {"meta": {"tag": [{"system": IDENTITY_TAGS, "code": KEPT_APART}]}}
+    for identity, number in (("a", A), ("b", B)):
+        await world.put(person(number, **apart) | {"id": identity})
+        world.clock.move(seconds=1)
+        await world.put(card(identity) | {"id": f"card-{identity}"})
+
+    assert await make(world, card("a"), OTHER) == "card-a"
+
+
 # Visits and claims
 
 
