@@ -54,7 +54,8 @@ async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
     versions, following = await _shown(ctx, request, asked, count)
     used = [(k, v) for k, v in request.query if k in _KNOWN and k != "_cursor"]
     entries = [history_entry(ctx.base_url, version) for version in versions]
-    answer = bundle.history(entries, links=links(ctx.base_url, path, used, following))
+    total = await _total(ctx, request, asked, len(versions), following)
+    answer = bundle.history(entries, links=links(ctx.base_url, path, used, following), total=total)
     patients = frozenset(patient for v in versions for patient in v.patients)
     return FhirResult(body=dumps(answer), patients=patients)
 
@@ -73,6 +74,19 @@ async def _shown(
         if cursor is None or len(found) >= count:
             break
     return found, cursor
+
+
+async def _total(
+    ctx: Context, request: FhirRequest, asked: dict[str, str], shown: int, following: str | None
+) -> int | None:
+    """Return how many versions all pages show, where that is soon counted."""
+    if "_cursor" not in asked and following is None:
+        return shown
+    if request.resource_id is None:
+        return None
+    whole = {name: value for name, value in asked.items() if name != "_cursor"}
+    versions, more = await _shown(ctx, request, whole, MAX_COUNT)
+    return len(versions) if more is None else None
 
 
 async def _page(

@@ -199,6 +199,32 @@ async def test_history_lists_versions_newest_first(records: World) -> None:
     assert validate(answer) == []
     told = [(e["request"]["method"], e["response"]["status"]) for e in answer["entry"]]
     assert told == [("DELETE", "204"), ("PUT", "200"), ("PUT", "201")]
+    assert answer["total"] == 3
+
+
+async def test_each_page_of_a_history_has_the_number_of_versions(records: World) -> None:
+    """The total of a resource's history is all its versions, on a later page too."""
+    for name in "abc":
+        await records.put(patient(name) | {"id": "h"})
+    asked = {"resource_type": "Patient", "resource_id": "h"}
+    first = await records.perform("history-instance", **asked, query=(("_count", "2"),))
+    following = link(codec.loads(first.body or b""), "next") or ""
+    query = tuple(parse_qsl(urlsplit(following).query))
+    second = await records.perform("history-instance", **asked, query=query)
+
+    assert [codec.loads(page.body or b"")["total"] for page in (first, second)] == [3, 3]
+
+
+@pytest.mark.parametrize("interaction", ["history-type", "history-system"])
+async def test_a_wider_history_that_is_one_page_has_its_total(
+    records: World, interaction: str
+) -> None:
+    """The history of a type or of all that one page holds says how many versions there are."""
+    kind = "Patient" if interaction == "history-type" else None
+    result = await records.perform(interaction, resource_type=kind)
+
+    answer = codec.loads(result.body or b"")
+    assert answer["total"] == len(answer["entry"]) == (5 if kind else 10)
 
 
 @pytest.mark.parametrize("interaction", ["history-type", "history-system"])
