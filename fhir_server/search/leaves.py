@@ -77,6 +77,9 @@ def _contact_point(param: str) -> Extract:
     def extract(value: Any, out: Sink) -> None:
         if value.get("value") is not None:
             out.append(TokenValue(param, "", exact(value["value"])))
+            if type(system := value.get("system")) is str:
+                # So that `telecom=phone|0912345678` finds it as `telecom=0912345678` does.
+                out.append(TokenValue(param, system, exact(value["value"])))
 
     return extract
 

@@ -121,13 +121,18 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
         "Patient",
         {"telecom": [{"system": "phone", "value": "09"}, {"system": "email", "value": "a@b"}]},
         "phone",
-        [T("phone", "", "09")],
+        [T("phone", "", "09"), T("phone", "phone", "09")],
     ),
     (
         "Patient",
         {"telecom": [{"system": "phone", "value": "09"}, {"system": "email", "value": "a@b"}]},
         "telecom",
-        [T("telecom", "", "09"), T("telecom", "", "a@b")],
+        [
+            T("telecom", "", "09"),
+            T("telecom", "phone", "09"),
+            T("telecom", "", "a@b"),
+            T("telecom", "email", "a@b"),
+        ],
     ),
     (
         "Patient",
