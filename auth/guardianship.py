@@ -46,9 +46,30 @@ def acts_for(related_person: Mapping[str, Any], number: str, on: date) -> str | 
     return resource_id if resource_type == "Patient" and "/" not in resource_id else None
 
 
+_FIRST_CENTURY: Final = 1900
+
+
 def today(now: datetime) -> date:
     """Return the day in Viet Nam."""
     return now.astimezone(VIET_NAM).date()
+
+
+def is_yet_to_come(day: str, now: datetime) -> bool:
+    """Return whether a FHIR date, its year or month alone too, begins after today."""
+    return day > today(now).isoformat()[: len(day)]
+
+
+def is_born_later(number: str, birth_date: str, now: datetime) -> bool:
+    """Return whether a login claims a birth date that is yet to come, and its number another.
+
+    A number that says a year to come itself is nobody's: no issuer has given it, and only the
+    stand-in, which takes every number of 12 digits, makes somebody of it (contract 2 and 9).
+    """
+    if not is_yet_to_come(birth_date, now):
+        return False
+    # TT 59/2021/TT-BCA: the fourth digit is century and sex, the next two the year.
+    year = _FIRST_CENTURY + 100 * (int(number[3]) // 2) + int(number[4:6])
+    return birth_date[:4] != str(year)
 
 
 def _has_number(related_person: Mapping[str, Any], number: str) -> bool:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.grants import CODE_LIFETIME, Code, new_family
+from auth.guardianship import is_born_later
 from auth.policy import LEVEL
 from auth.ports import Child, Identity, LoginFailed, ProviderUnreachable
 from auth.server.login import Login, again_url, answer, answer_url, keep, stale_page, take
@@ -77,6 +78,16 @@ async def _identified(server: AuthorizationServer, login: Login, identity: Ident
     claims = identity.claims
     if not NUMBER.fullmatch(claims.number):
         raise LoginFailed("the number is not 12 digits")
+    if is_born_later(claims.number, claims.birth_date, server.now()):
+        _log.warning("login.refused: the birth date is in the future")
+        return page(
+            "refused.html",
+            status=403,
+            vi="Ngày sinh trong tài khoản VNeID ở tương lai nên không mở được sổ sức khỏe.",
+            en="The birth date in the VNeID account is in the future, so no health book opens.",
+            again=again_url(server, login),
+            back=answer_url(server, login, error="access_denied"),
+        )
     settled = await server.directory.settle(claims)
     login = msgspec.structs.replace(
         login,

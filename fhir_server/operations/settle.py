@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from auth.guardianship import acts_for, today
+from auth.guardianship import acts_for, is_born_later, today
 from auth.policy import policy_for
 from auth.ports import Child, Claims, Settled
 from auth.principal import SYSTEM
@@ -103,11 +103,13 @@ async def settle(ctx: Context, claims: Claims) -> Settled:
         claims: What VNeID says of the person.
 
     Raises:
-        InvalidValue: The number is not a citizen's.
+        InvalidValue: The number is not a citizen's, or the birth date is yet to come.
     """
     number = claims.number
     if not (len(number) == 12 and number.isascii() and number.isdecimal()):  # noqa: PLR2004
         raise InvalidValue("The login names no 12-digit citizen number.")
+    if is_born_later(claims.number, claims.birth_date, ctx.now()):
+        raise InvalidValue("The login names a birth date in the future.")
     settled: list[str] = []
 
     async def run(within: Context, _request: FhirRequest) -> FhirResult:

@@ -19,6 +19,7 @@ from joserfc import jws
 
 from adapters.vneid.stand_in.person import Person, PersonLookup, claims_of, invented
 from auth.grants import hashed, is_same, secret
+from auth.guardianship import is_yet_to_come
 from auth.ports import GrantStore, KeySource
 from auth.server.authorize import CHALLENGE
 from auth.server.oauth import OAuthError
@@ -187,6 +188,8 @@ async def person_of(idp: StandIn, number: str, entered: Mapping[str, str]) -> Pe
             born = birth_date(entered["birthdate"].strip())
         except BadClaims:
             raise WrongEntry("birthdate") from None
+        if is_yet_to_come(born, idp.now()):
+            raise WrongEntry("birthdate")
     return Person(name=name, birth_date=born, gender=person.gender)
 
 

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from adapters.vneid.client import Registration, VneidClient
+from adapters.vneid.stand_in.person import Person
 from auth.client import Client
 from auth.ports import Claims, Settled
 from fhir_server.model.outcome import Conflict, FhirError, Unavailable
@@ -340,6 +341,26 @@ async def test_level_1_is_told_what_to_do(world: World) -> None:
 
     code = query_of(finished.headers["location"])["code"]
     assert (await world.redeem(code)).status_code == 200
+
+
+async def test_a_birth_date_in_the_future_is_refused_on_a_page(world: World) -> None:
+    """Nothing is settled, no grant is opened; the page says why and leads back to the app."""
+
+    async def born_later(_number: str) -> Person:  # noqa: RUF029 - the lookup's shape
+        return Person("TRẦN MẪU", "2100-01-01", "male")
+
+    object.__setattr__(world.idp, "lookup", born_later)
+    async with world.new_http() as browser:
+        start = await browser.get("/auth/authorize", params=world.asked(VERIFIER))
+        answer = await world.log_in(browser, start, MOTHER)
+
+    assert answer.status_code == 403
+    assert "tương lai" in answer.text
+    assert "in the future" in answer.text
+    links = [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]+)"', answer.text)]
+    assert query_of(links[-1])["error"] == "access_denied"
+    assert world.citizens.claimed == []
+    assert await world.ledger.scan("family") == []
 
 
 async def test_a_provider_that_does_not_answer_is_told_to_the_app(world: World) -> None:

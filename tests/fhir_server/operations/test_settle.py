@@ -156,6 +156,30 @@ async def test_a_number_that_is_none_is_refused(ctx: Context) -> None:
         await settle(ctx, Claims(number="12345678901A"))
 
 
+@pytest.mark.parametrize(
+    ("born", "is_refused"),
+    [
+        ("2024-01-02", True), ("2024-02", True), ("2025", True), ("9999-12-31", True),
+        ("2024-01-01", False), ("2024-01", False), ("2024", False),
+    ],
+)  # fmt: skip
+async def test_nobody_is_born_tomorrow(ctx: Context, born: str, is_refused) -> None:
+    """A birth date that is yet to come settles nothing; today's child has a book."""
+    if not is_refused:
+        assert (await settle(ctx, Claims(birth_date=born))).patient_id
+        return
+    with pytest.raises(InvalidValue):
+        await settle(ctx, Claims(birth_date=born))
+    assert await ctx.store.count("Patient") == 0
+
+
+async def test_any_number_of_twelve_digits_has_a_book(ctx: Context) -> None:
+    """The stand-in's person of a number that says a year to come is settled as any other."""
+    assert (await settle(ctx, Claims("123456789012", "TRẦN MẪU", "2156-01-01"))).patient_id
+    with pytest.raises(InvalidValue):
+        await settle(ctx, Claims("123456789013", "TRẦN MẪU", "2157-01-01"))
+
+
 @pytest.mark.parametrize("order", ["login first", "dossier first"])
 async def test_login_and_dossier_in_either_order_make_one_patient(ctx: Context, order: str) -> None:
     """Whoever comes first makes the Patient, the other finds it."""

@@ -137,6 +137,7 @@ async def test_what_is_filled_in_is_claimed_instead(world: World) -> None:
         {"cccd": "٠٠١١٩٥٠١٢٣٤٥"},
         {"cccd": MOTHER, "level": "3"},
         {"cccd": MOTHER, "birthdate": "1995-13-01"},
+        {"cccd": MOTHER, "birthdate": "2100-01-01"},
         {"cccd": MOTHER, "name": "x" * 101},
     ],
     ids=str,
