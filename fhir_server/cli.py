@@ -258,10 +258,14 @@ def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
 def _reindex(settings: Settings, parsed: argparse.Namespace) -> int:
     async def run(composition: app.Composition) -> int:
         def said(done: int, total: int) -> None:
-            print(f"\r{done:,} of {total:,}", end="", file=sys.stderr)
+            if shown:
+                print(f"\r{done:,} of {total:,}", end="", file=sys.stderr)
 
+        shown = sys.stderr.isatty()
         done = await reindex(composition, parsed.type, parsed.param, said)
-        print(f"\n{done:,} resources indexed again")
+        if shown:
+            print(file=sys.stderr)
+        print(f"{done:,} resources indexed again")
         return 0
 
     return _with(settings, run)

@@ -189,6 +189,16 @@ def test_the_audit_chain_and_the_doctor(server: Server) -> None:
     assert "BAD" not in done.stdout
 
 
+def test_reindexing_tells_no_log_its_progress(server: Server) -> None:
+    """Where standard error is no terminal, `reindex` says one line when it is done."""
+    done = server.run("reindex", "--type", "Patient")
+
+    assert done.stdout.endswith(" resources indexed again\n")
+    assert done.stdout.count("\n") == 1
+    assert "\r" not in done.stderr
+    assert " of " not in done.stderr
+
+
 def test_files_of_every_kind_are_loaded_once(server: Server, tmp_path: Path) -> None:
     """NDJSON, gzip, a transaction; what is refused is written beside and tried again."""
     folder = tmp_path / "in"
