@@ -37,7 +37,8 @@ def test_official_examples_are_valid_but_those_listed(examples_of: ExamplesOf, k
     for name, body in examples_of(kind):
         names.append(name)
         resource = read(kind, body)
-        places = sorted({place for issue in validate(resource) for place in issue.expression})
+        errors = [issue for issue in validate(resource) if issue.severity != "warning"]
+        places = sorted({place for issue in errors for place in issue.expression})
         row = listed.get(name, {"at": []})
         if "at_prefix" in row:
             expected = [place for place in places if place.startswith(row["at_prefix"])]

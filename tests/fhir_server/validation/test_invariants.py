@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhir_server.model import definitions
+from fhir_server.validation import structure
 from fhir_server.validation.invariants import CHECKS, TERMINOLOGY, is_distinct
 from fhir_server.validation.structure import validate
 
@@ -216,3 +219,20 @@ def test_two_versions_may_have_one_full_url() -> None:
         for version in "12"
     ]
     assert validate({"resourceType": "Bundle", "type": "collection", "entry": entries}) == []
+
+
+def test_the_package_page_lists_every_invariant_where_it_belongs() -> None:
+    """README.md says of each of R4's invariants whether a write is refused for it."""
+    page = (Path(structure.__file__).parent / "README.md").read_text("utf-8")
+    lists = page.partition("## Invariants")[2]
+    refused, _, rest = lists.partition("Only warned of: txt-2")
+    unchecked = rest.partition("Not checked yet")[2].partition("Not errors here")[0]
+
+    def keys(text: str) -> set[str]:
+        groups = re.findall(r"\b([a-z]{2,4})-([0-9a-b,]+)", text)
+        return {f"{group}-{number}" for group, numbers in groups for number in numbers.split(",")}
+
+    known = {key.partition("@")[0] for key in definitions.invariants()}
+    assert keys(refused) | keys(unchecked) | {"txt-2"} == known | {"ele-1", "ext-1"}
+    assert not keys(refused) & keys(unchecked)
+    assert {key.partition("@")[0] for key in CHECKS} <= keys(refused)

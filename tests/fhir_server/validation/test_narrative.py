@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from fhir_server.model.outcome import Invalid
 from fhir_server.validation.narrative import problem
+from fhir_server.validation.structure import check, validate
 
 XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
 
@@ -109,3 +111,21 @@ def test_no_narrative_takes_long(text: str) -> None:
     began = time.process_time()
     problem(text)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "severity"), [(div(""), "warning"), (div(" "), "warning"), (div("<script/>"), "error")]
+)
+def test_a_narrative_that_says_nothing_is_warned_of(text: str, severity: str) -> None:
+    """HL7's own examples have empty divs: written all the same, while what acts is refused."""
+    resource = {"resourceType": "Basic", "code": {"text": "x"}}
+    resource |= {"text": {"status": "generated", "div": text}}
+
+    (issue,) = validate(resource)
+
+    assert (issue.severity, issue.expression) == (severity, ("Basic.text.div",))
+    if severity == "error":
+        with pytest.raises(Invalid):
+            check(resource)
+    else:
+        check(resource)
