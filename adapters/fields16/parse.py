@@ -5,6 +5,7 @@ Contract section 5: flat JSON objects or a CSV with a header line, keys in the d
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ def parse_json(body: bytes) -> Envelope:
     Raises:
         Malformed: The body is not JSON, neither object nor array, or holds no record.
     """
-    value = codec.loads(body)
+    # RFC 8259, section 8.1: a receiver may ignore a byte order mark, which Windows' tools write.
+    value = codec.loads(body.removeprefix(codecs.BOM_UTF8))
     records = value if isinstance(value, list) else [value]
     if not isinstance(value, list | dict) or not records:
         raise Malformed(

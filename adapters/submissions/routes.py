@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 JSON: Final = "application/json"
 DRY_RUN: Final = "dry-run"
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 _PRIVATE: Final = {"Cache-Control": "no-store"}
 _CURSOR: Final = re.compile(r"[0-9a-f]{16}\|[A-Za-z0-9\-.]{1,64}").fullmatch
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
@@ -101,6 +102,7 @@ def submissions_routes(
 
     rows: tuple[tuple[str, dict[str, Handler]], ...] = (
         ("/submissions", {"POST": post, "GET": many}),
+        ("/submissions/", {"POST": post, "GET": many}),
         ("/submissions/{id}", {"GET": _receipt}),
         ("/submissions/{id}/source", {"GET": _source}),
         ("/submissions/{rest:path}", {}),
@@ -268,10 +270,10 @@ def _count(request: Request) -> int:
 def _is_dry_run(request: Request) -> bool:
     """Return whether nothing is to be stored; what might have meant that is never a real run."""
     unknown = [name for name in request.query_params if name != DRY_RUN]
-    values = request.query_params.getlist(DRY_RUN)
-    if unknown or len(values) > 1 or not set(values) <= {"true", "false"}:
+    values = [value.lower() for value in request.query_params.getlist(DRY_RUN)]
+    if unknown or len(values) > 1 or not set(values) <= _BOOLEANS.keys():
         raise InvalidValue(
             f"The one parameter known here is {DRY_RUN}, once, with the value true or false.",
             text_vi=f"Ở đây chỉ có tham số {DRY_RUN}, ghi một lần, giá trị true hoặc false.",
         )
-    return values == ["true"]
+    return bool(values) and _BOOLEANS[values[0]]

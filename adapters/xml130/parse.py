@@ -101,17 +101,26 @@ def has_doctype(body: bytes) -> bool:
 
 def is_utf8(body: bytes) -> bool:
     """Whether the bytes are UTF-8, and say nothing else of themselves."""
+    return _has_utf8_bytes(body) and _is_declared_so(body)
+
+
+def _has_utf8_bytes(body: bytes) -> bool:
     # A NUL would make the parser guess UTF-16 or UTF-32, and hide a DOCTYPE from the look ahead.
     if b"\x00" in body:
         return False
-    declared = _DECLARED.match(body, len(_BOM) if body.startswith(_BOM) else 0)
-    if declared and declared[1].lower() not in _UTF8:
-        return False
     try:
-        body.decode("ascii" if declared and declared[1].lower().endswith(b"ascii") else "utf-8")
+        body.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_declared_so(body: bytes) -> bool:
+    declared = _DECLARED.match(body, len(_BOM) if body.startswith(_BOM) else 0)
+    if declared is None:
+        return True
+    name = declared[1].lower()
+    return name in _UTF8 and (not name.endswith(b"ascii") or body.isascii())
 
 
 def is_too_large(body: bytes) -> bool:
@@ -120,9 +129,14 @@ def is_too_large(body: bytes) -> bool:
 
 
 def _envelope_root(body: bytes) -> etree._Element:
-    if not is_utf8(body):
+    if not _has_utf8_bytes(body):
         raise Malformed(
             "The envelope is not UTF-8.", text_vi="Gói dữ liệu không được mã hóa UTF-8."
+        )
+    if not _is_declared_so(body):
+        raise Malformed(
+            "The envelope is UTF-8, but encoding= in its XML declaration names another encoding.",
+            text_vi="Gói dữ liệu là UTF-8 nhưng encoding= trong khai báo XML ghi bảng mã khác.",
         )
     if has_doctype(body):
         raise Malformed(
@@ -234,8 +248,10 @@ def _decoded(text: str, field: str) -> tuple[bytes, int]:
 
 
 def _inner_root(data: bytes, field: str, parser: etree.XMLParser, skipped: int) -> etree._Element:
-    if not is_utf8(data):
+    if not _has_utf8_bytes(data):
         raise _Refused("encoding", field)
+    if not _is_declared_so(data):
+        raise _Refused("declaration", field)
     if has_doctype(data):
         raise _Refused("xml-doctype", field)
     if data.count(b"<") > MOST_INNER_TAGS:

@@ -22,6 +22,11 @@ ENVELOPE: Final[_Rows] = {
         "{f} is not UTF-8 text.",
         "{f} không phải là văn bản mã hóa UTF-8.",
     ),
+    "declaration": (
+        "E", "ENCODING",
+        "{f} is UTF-8 text, but encoding= in its XML declaration names another encoding.",
+        "{f} là văn bản UTF-8 nhưng encoding= trong khai báo XML ghi bảng mã khác.",
+    ),
     "xml-syntax": (
         "E", "XML",
         "{f} is not well-formed XML: see line {line}.",

@@ -165,6 +165,35 @@ async def test_json_and_csv_are_taken(client_of: Clients, world: World) -> None:
     assert await world.store.count("Claim") == 0
 
 
+async def test_a_byte_order_mark_before_json_is_passed_over(client_of: Clients) -> None:
+    """RFC 8259, section 8.1: a receiver may ignore it; the source keeps it."""
+    client = client_of()
+    body = b"\xef\xbb\xbf" + codec.dumps(FIELDS)
+
+    answer = await push(client, body, "application/json")
+    source = await client.get(f"/submissions/{answer.json()['id']}/source")
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["dossiers"][0]["status"] == "created"
+    assert source.content == body
+
+
+async def test_a_slash_at_the_end_is_the_same_path(client_of: Clients, world: World) -> None:
+    """`/submissions/` takes and lists as `/submissions` does, parameters and refusals too."""
+    client = client_of()
+
+    dry = await push(client, body_of(), path="/submissions/?dry-run=true")
+    answer = await push(client, body_of(), path="/submissions/")
+    listed = await client.get("/submissions/")
+    refused = await client.request("DELETE", "/submissions/")
+
+    assert (dry.status_code, dry.json()["id"]) == (200, None)
+    assert answer.json()["dossiers"][0]["status"] == "created"
+    assert [one["id"] for one in listed.json()["items"]] == [answer.json()["id"]]
+    assert_problem(refused, 405)
+    assert await world.store.count("Encounter") == 1
+
+
 # Dry run
 
 
@@ -190,7 +219,7 @@ async def test_a_dry_run_checks_and_stores_nothing(client_of: Clients, world: Wo
 @pytest.mark.parametrize(
     "query",
     [
-        "dry-run", "dry-run=", "dry-run=yes", "dry-run=TRUE", "dry-run=true&dry-run=true",
+        "dry-run", "dry-run=", "dry-run=yes", "dry-run=2", "dry-run=true&dry-run=true",
         "dryrun=true", "dry_run=true", "dry-run=true&x=1", "Dry-Run=true", "?dry-run=true",
     ],
 )  # fmt: skip
@@ -225,9 +254,19 @@ async def test_a_dry_run_foresees_its_own_submission(client_of: Clients) -> None
     assert identity(again) == identity(real)
 
 
-async def test_dry_run_false_is_a_real_run(client_of: Clients, world: World) -> None:
+@pytest.mark.parametrize("value", ["true", "TRUE", "True", "1"])
+async def test_a_dry_run_is_true_in_any_case(client_of: Clients, world: World, value: str) -> None:
+    """As languages write a boolean: `True`, `TRUE`, `1`; nothing is stored."""
+    answer = await push(client_of(), body_of(), path=f"/submissions?dry-run={value}")
+
+    assert (answer.status_code, answer.json()["id"]) == (200, None)
+    assert await world.store.count("Encounter") == 0
+
+
+@pytest.mark.parametrize("value", ["false", "FALSE", "False", "0"])
+async def test_dry_run_false_is_a_real_run(client_of: Clients, world: World, value: str) -> None:
     """`dry-run=false` says what its absence says."""
-    answer = await push(client_of(), body_of(), path="/submissions?dry-run=false")
+    answer = await push(client_of(), body_of(), path=f"/submissions?dry-run={value}")
 
     assert answer.json()["id"] is not None
     assert await world.store.count("Encounter") == 1

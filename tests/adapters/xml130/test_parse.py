@@ -146,6 +146,21 @@ def test_what_is_wrong_inside_one_file_refuses_its_dossier(content, rule):
     assert not parsed.dossiers[1].issues
 
 
+@pytest.mark.parametrize("declared", ["utf-16", "TCVN-5712", "windows-1258"])
+def test_a_declaration_that_is_not_true_is_named(declared):
+    """UTF-8 bytes that say they are not: the sentence names the declaration, in both languages."""
+    content = f'<?xml version="1.0" encoding="{declared}"?><TONG_HOP><MA_BN>ê</MA_BN></TONG_HOP>'
+    (issue,) = parse(envelope([hoso(file("XML1", content.encode()))])).dossiers[0].issues
+
+    assert issue.rule == "ENCODING"
+    for text in (issue.message, issue.message_vi):
+        assert "encoding=" in text
+        assert "UTF-8" in text
+
+    (issue,) = parse(envelope([hoso(file("XML1", content.encode("utf-16")))])).dossiers[0].issues
+    assert "encoding=" not in issue.message
+
+
 def test_an_unreadable_table_leaves_the_visits_key():
     """The receipt names MA_LK where XML1 could be read, and where only a detail table could."""
     broken = with_file("XML2", "@@@")
