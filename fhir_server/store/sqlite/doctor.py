@@ -10,7 +10,7 @@ from typing import Final
 import apsw
 
 from fhir_server.store.sqlite.connect import connect, refusals
-from fhir_server.store.sqlite.housekeeping import TOO_LARGE
+from fhir_server.store.sqlite.housekeeping import GROWN, QUIET, TOO_LARGE
 from fhir_server.store.sqlite.migrate import LATEST, known_version
 
 _FREE: Final = 1 << 30
@@ -42,7 +42,7 @@ def examine(path: Path, *, thorough: bool = True) -> list[Fact]:
             facts = [
                 Fact("sqlite", well=True, text=f"SQLite {apsw.sqlite_lib_version()}"),
                 Fact("schema", well=version == LATEST, text=_schema(version)),
-                _wal(path),
+                log(path),
                 _disk(path),
                 _contents(db),
             ]
@@ -61,13 +61,15 @@ def _schema(version: int) -> str:
     return f"schema version {version}; the next start brings it to {LATEST}"
 
 
-def _wal(path: Path) -> Fact:
+def log(path: Path) -> Fact:
+    """Return how large the write-ahead log of a store's file is, and whether it may be."""
     wal = path.with_name(path.name + "-wal")
     size = wal.stat().st_size if wal.exists() else 0
     text = f"{size / 1e6:.0f} MB of write-ahead log"
     if size > 2 * TOO_LARGE:
         return Fact("log", well=False, text=text + ": a reader holds it; restart what reads long")
-    return Fact("log", well=True, text=text)
+    normal = f"cut at {GROWN / 1e6:.0f} MB, or after {QUIET:.0f} s without writes"
+    return Fact("log", well=True, text=f"{text} (normal while served: {normal})")
 
 
 def _disk(path: Path) -> Fact:

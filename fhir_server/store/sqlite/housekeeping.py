@@ -25,6 +25,8 @@ from fhir_server.store.sqlite.turn import Turn
 
 GROWN: Final = 64_000_000
 """Bytes of WAL from which it is brought in and cut; a smaller one only when nothing is written."""
+QUIET: Final = 10.0
+"""Seconds without a write after which a WAL of any size is brought in and cut."""
 TOO_LARGE: Final = 3 * GROWN
 """Bytes of WAL from which writers wait for all of the checkpoint, not only for the rest of it."""
 
@@ -37,7 +39,6 @@ _RETRY: Final = 3.0
 """Seconds until a WAL that a long reader held is tried again."""
 
 _LOOK: Final = 0.5
-_QUIET: Final = 10.0
 _SWEEP: Final = 60.0
 _SWEPT: Final = 2_000
 _KEPT: Final = 86_400_000_000
@@ -106,7 +107,7 @@ class Housekeeper:
         now = self._state()
         self._quiet = self._quiet + self._look if now == self._seen else 0.0
         self._seen = now
-        if now is None or now == self._done or (now[0] < GROWN and self._quiet < _QUIET):
+        if now is None or now == self._done or (now[0] < GROWN and self._quiet < QUIET):
             return
         self.checkpoints += 1
         frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fhir_server.store.port import Batch, Put
-from fhir_server.store.sqlite import dictionaries, housekeeping
+from fhir_server.store.sqlite import dictionaries, doctor, housekeeping
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.housekeeping import Housekeeper
@@ -111,12 +111,14 @@ async def test_a_long_reader_holds_the_log_and_no_commit(
 async def test_a_quiet_store_brings_its_log_in(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log of any size is brought in once nothing is written for a while."""
-    monkeypatch.setattr(housekeeping, "_QUIET", 0.05)
+    """A log of any size is brought in and cut to nothing once nothing is written for a while."""
+    monkeypatch.setattr(housekeeping, "QUIET", 0.05)
     await _fill(store, 10)
     keeper = Housekeeper(path, store.writer.submit, look=0.01)
 
+    assert path.with_name("fhir.db-wal").stat().st_size > 0
     assert _wait(lambda: keeper.checkpoints > 0)
+    assert _wait(lambda: path.with_name("fhir.db-wal").stat().st_size == 0)
     keeper.stop()
 
 
@@ -191,3 +193,20 @@ async def test_the_doctor_finds_a_sound_store_well(store: SqliteStore) -> None:
     }  # fmt: skip
     assert [fact for fact in facts if not fact.well and fact.name != "disk"] == []
     assert any(fact.text.startswith("1 resources, 1 versions") for fact in facts)
+    (log,) = [fact.text for fact in facts if fact.name == "log"]
+    assert log.endswith("(normal while served: cut at 64 MB, or after 10 s without writes)")
+
+
+@pytest.mark.parametrize(("size", "well"), [(384_000_000, True), (384_000_001, False)])
+def test_the_doctor_says_what_a_log_may_be(tmp_path: Path, size: int, *, well: bool) -> None:
+    """Well up to twice what makes the writers wait; above it, what to do."""
+    path = tmp_path / "fhir.db"
+    with path.with_name("fhir.db-wal").open("wb") as log:
+        log.truncate(size)
+
+    fact = doctor.log(path)
+
+    assert fact.well is well
+    assert "384 MB of write-ahead log" in fact.text
+    assert ("cut at 64 MB" in fact.text) is well
+    assert ("restart" in fact.text) is not well
