@@ -240,7 +240,9 @@ def _line(item: Resource, position: int) -> Line:
     factor = _number(item.get("factor"))
     for name, value in plain.items():
         number = _number(value)
-        if number is not None and not (name == "THANH_TIEN_BV" and not is_plain and factor):
+        if number is not None and not (
+            name == "THANH_TIEN_BV" and not is_plain and factor is not None
+        ):
             amounts.setdefault(name, number)
     if is_plain:
         _complete(amounts, factor)

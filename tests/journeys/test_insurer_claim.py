@@ -126,3 +126,52 @@ def test_the_insurer_sees_what_a_claim_needs(server: Server) -> None:
     assert patient.json()["name"]
     for hidden in ("Ăn nhạt", "ethnicity", "0900000123"):
         assert hidden not in encounter.text + patient.text
+
+
+def test_a_bare_claim_over_rest_is_checked(server: Server) -> None:
+    """Posted by the system without any of our extensions: complete, with G18, G19 and G04."""
+    system = server.client(server.token(client="system"))
+
+    def made(resource: dict) -> str:
+        answer = system.post(f"/fhir/{resource['resourceType']}", json=resource)
+        assert answer.status_code == 201, answer.text
+        return f"{resource['resourceType']}/{answer.json()['id']}"
+
+    def dong(value: int) -> dict:
+        return {"value": value, "currency": "VND"}
+
+    patient = {"reference": made({"resourceType": "Patient", "name": [{"text": "Trần Văn Mẫu"}]})}
+    card = {
+        "resourceType": "Coverage",
+        "status": "active",
+        "beneficiary": patient,
+        "payor": [{"identifier": {"system": f"{S}/payer", "value": "BHXH"}}],
+        "period": {"start": "2020-01-01", "end": "2020-12-31"},
+    }
+    item = {"sequence": 1, "productOrService": {"text": "Khám"}, "quantity": {"value": 2}}
+    claim = {
+        "resourceType": "Claim",
+        "status": "active",
+        "type": {"text": "institutional"},
+        "use": "claim",
+        "patient": patient,
+        "created": "2026-03-01",
+        "provider": {"display": "Bệnh viện Mẫu"},
+        "priority": {"text": "normal"},
+        "insurance": [{"sequence": 1, "focal": True, "coverage": {"reference": made(card)}}],
+        "item": [item | {"unitPrice": dong(50000), "net": dong(90000)}],
+        "total": dong(120000),
+    }
+
+    name = made(claim)
+    insurer = server.client(server.token(client="insurer-bhxh"))
+    answer = insurer.post(f"/fhir/{name}/$check")
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["outcome"] == "complete"
+    assert rules(answer.json()) == {"G04", "G18", "G19"}
+    amounts = {
+        one["reason"]["coding"][0]["code"]: one["amount"]["value"]
+        for one in answer.json()["adjudication"]
+    }
+    assert amounts == {"G04": 120000, "G19": 30000}
