@@ -77,10 +77,11 @@ def _equal(left: Any, right: Any) -> bool:
     if isinstance(left, list):
         return isinstance(right, list) and len(left) == len(right) and all(map(_equal, left, right))
     if isinstance(left, Decimal) or isinstance(right, Decimal):
-        # A decimal written without a point is read as an int.
+        # A decimal written without a point is read as an int, and so a stored -0 as 0.
         return (
             isinstance(left, Decimal | int)
             and isinstance(right, Decimal | int)
-            and str(left) == str(right)
+            and left == right
+            and str(left).removeprefix("-") == str(right).removeprefix("-")
         )
     return type(left) is type(right) and bool(left == right)
