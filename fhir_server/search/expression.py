@@ -239,7 +239,7 @@ class Sort:
     descending: bool = False
 
 
-MOST_COUNTED: Final = 5_000
+MOST_COUNTED: Final = 1_000
 """So many matches are counted where no accurate total is asked for."""
 
 

@@ -40,7 +40,7 @@ _GATHERED: Final = LEVELS[0]
 _STEPS_EACH: Final = 30
 """Steps that gathering takes for each rid, about: a walk is tried for as long."""
 
-COUNT_STEPS: Final = 250_000
+COUNT_STEPS: Final = 25_000
 """Steps for which matches are counted where no accurate total is asked for: some milliseconds."""
 
 _CHUNK: Final = 64
