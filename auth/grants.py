@@ -138,7 +138,7 @@ class Grants:
         return True
 
     async def first_use(self, owner: str, jti: str, until: int) -> bool:
-        """Return True once for an owner and a `jti` (auth.ports.ReplayGuard)."""
+        """Return True once for an owner and a `jti`."""
         return await self.store.put(
             "jti", f"{owner}|{hashed(jti)}", b"1", expected=None, until=until
         )

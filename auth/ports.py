@@ -37,13 +37,6 @@ class GrantStore(Protocol):
         """Return all records of a bucket, by key."""
 
 
-class ReplayGuard(Protocol):
-    """Tells the first use of something from every later one."""
-
-    async def first_use(self, owner: str, jti: str, until: int) -> bool:
-        """Return True once for an owner and a `jti`, until the second given."""
-
-
 class KeySource(Protocol):
     """Our signing keys."""
 

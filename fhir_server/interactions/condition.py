@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fhir_server.interactions.narrow import both, is_shown, narrowed, where_shown
+from fhir_server.interactions.narrow import both, narrowed, where_shown
 from fhir_server.model.identifiers import (
     BHYT,
     CCCD,
@@ -84,11 +84,6 @@ def criteria_of(resource_type: str, query: str, base_url: str = "") -> Expressio
             text_vi="Điều kiện phải có ít nhất một tiêu chí tìm kiếm.",
         )
     return where
-
-
-def is_whole_store(where: Expression) -> bool:
-    """Return whether a condition is on one of the identifiers that are looked up everywhere."""
-    return _number(where) is not None
 
 
 def _number(where: Expression) -> ex.TokenIs | None:
@@ -191,8 +186,3 @@ async def _versions(
         page = await ctx.store.search(Search(by_type, count=1000, cursor=page.next))
         versions += page.versions
     return tuple(versions)
-
-
-async def is_hidden(ctx: Context, version: Version) -> bool:
-    """Return whether a match is one that the caller may not read."""
-    return not await is_shown(ctx, version)

@@ -12,7 +12,7 @@ https://hl7.org/fhir/R4/operationoutcome.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 Severity = Literal["fatal", "error", "warning", "information"]
@@ -259,10 +259,3 @@ class Unavailable(FhirError):
 
     status, code = 503, "transient"
     vi = "Máy chủ tạm thời không phục vụ được; hãy thử lại sau."
-
-
-@dataclass(frozen=True, slots=True)
-class Issues:
-    """Findings that go along with a result."""
-
-    items: tuple[Issue, ...] = field(default=())
