@@ -15,7 +15,7 @@ from fhir_server.search.expression import (
     UriIs,
 )
 from fhir_server.search.fold import fold
-from fhir_server.store.sqlite.keys import DAY, decimal_key, prefix_end, time_key
+from fhir_server.store.keys import DAY, decimal_key, prefix_end, time_key
 from fhir_server.store.sqlite.search_sql import Sql
 
 ARMS: Final = 24

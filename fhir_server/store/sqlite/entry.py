@@ -27,19 +27,7 @@ from fhir_server.search.values import (
     TokenValue,
     UriValue,
 )
-from fhir_server.store.sqlite.keys import code_key, decimal_key, time_key
-
-NARROWER: Final = {
-    "subject": ("patient",),
-    "combo-code": ("code",),
-    "combo-value-quantity": ("value-quantity",),
-    "combo-value-concept": ("value-concept",),
-    "combo-data-absent-reason": ("data-absent-reason",),
-    "name": ("family", "given"),
-    "phonetic": ("family", "given", "name"),
-    "address": ("address-city", "address-state", "address-country", "address-postalcode"),
-}
-"""A parameter, and those whose values are always among its own, in every type that has both."""
+from fhir_server.store.keys import NARROWER, code_key, decimal_key, time_key
 
 
 class Numbers(Protocol):

@@ -24,8 +24,8 @@ from fhir_server.search.values import (
     UriValue,
     Value,
 )
+from fhir_server.store.keys import code_key, decimal_key, time_key
 from fhir_server.store.sqlite.budget import Budget
-from fhir_server.store.sqlite.keys import code_key, decimal_key, time_key
 from fhir_server.store.sqlite.packing import Packing
 
 _KEPT: Final = 20_000

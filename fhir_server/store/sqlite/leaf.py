@@ -26,8 +26,8 @@ from fhir_server.search.expression import (
     TokenText,
     UriIs,
 )
+from fhir_server.store.keys import decimal_key, time_key
 from fhir_server.store.sqlite.entry import Entry
-from fhir_server.store.sqlite.keys import decimal_key, time_key
 from fhir_server.store.sqlite.names import Kind, Names, unit_parts
 
 ValueTest = Callable[[list[Any]], bool]

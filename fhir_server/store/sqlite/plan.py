@@ -32,6 +32,7 @@ from fhir_server.search.expression import (
     TokenIs,
     UriIs,
 )
+from fhir_server.store.keys import code_key
 from fhir_server.store.sqlite.arms import (
     Source,
     dates,
@@ -40,7 +41,6 @@ from fhir_server.store.sqlite.arms import (
     text_arm,
     uris,
 )
-from fhir_server.store.sqlite.keys import code_key
 from fhir_server.store.sqlite.leaf import units_of
 from fhir_server.store.sqlite.names import Kind
 from fhir_server.store.sqlite.search_sql import Predicates, Sql, numbers, range_sql

@@ -38,8 +38,8 @@ from fhir_server.search.expression import (
     TokenText,
     UriIs,
 )
-from fhir_server.store.sqlite.entry import NARROWER, Entry, unpack
-from fhir_server.store.sqlite.keys import code_key, time_key
+from fhir_server.store.keys import NARROWER, code_key, time_key
+from fhir_server.store.sqlite.entry import Entry, unpack
 from fhir_server.store.sqlite.leaf import EntryTest, entry_test
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.packing import Packing

@@ -17,10 +17,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 from fhir_server.search.expression import Expression, Search, Sort
+from fhir_server.store.keys import code_key
 from fhir_server.store.sqlite.arms import ARMS
 from fhir_server.store.sqlite.entry import Entry
 from fhir_server.store.sqlite.former import Former
-from fhir_server.store.sqlite.keys import code_key
 from fhir_server.store.sqlite.names import Kind
 from fhir_server.store.sqlite.search_sql import FALSE, Predicates, Sql
 

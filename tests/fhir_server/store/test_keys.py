@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.search.values import MAX_NUMBER, MAX_TIME, MIN_NUMBER, MIN_TIME
-from fhir_server.store.sqlite.keys import SHORT, code_key, decimal_key, prefix_end, time_key
+from fhir_server.store.keys import SHORT, code_key, decimal_key, prefix_end, time_key
 
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False) | st.integers(-1000, 1000).map(
     lambda whole: Decimal(whole) / 100

@@ -1,4 +1,8 @@
-"""Keys of the index tables: forms of values whose byte order is the values' own order."""
+"""Keys of index tables, the same in every engine: forms of values whose order is the values' own.
+
+Where a value stands under two parameters of which one always includes the other (`subject` and
+`patient`), an engine may index it under the narrower alone, and ask both about the wider.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,18 @@ DAY: Final = 86_400_000_000
 
 _FAR: Final = 2**61
 """Open ends of a date range; the span between both still fits in 64 bits."""
+
+NARROWER: Final = {
+    "subject": ("patient",),
+    "combo-code": ("code",),
+    "combo-value-quantity": ("value-quantity",),
+    "combo-value-concept": ("value-concept",),
+    "combo-data-absent-reason": ("data-absent-reason",),
+    "name": ("family", "given"),
+    "phonetic": ("family", "given", "name"),
+    "address": ("address-city", "address-state", "address-country", "address-postalcode"),
+}
+"""A parameter, and those whose values are always among its own, in every type that has both."""
 
 _ZERO: Final = b"\x80"
 _BIAS: Final = 0x8000

@@ -1,0 +1,250 @@
+"""What is indexed of a resource, as fields of its document; and its values again, packed.
+
+* `x`, an array of 64-bit keys (`keys.py`): tokens, references, URIs, compartments, access tags,
+  which parameters have a value. Its index is `{x: 1, r: -1}`: newest first.
+* `s`, an array of texts (folded strings, URIs) behind the parameter's eight characters, for
+  beginnings: `{s: 1, r: -1}`.
+* `o`, of a parameter's ordered values the least, `a<path>`; where there are several the greatest,
+  `d<path>`; of ranges (dates: over a day) the greatest end, `h<path>`. Its index, `o.$**`, gives
+  order and ranges.
+* `e`, every value, packed: it judges what the keys found, and what no key tells.
+
+A deleted resource has none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from fhir_server.search.values import (
+    ELSEWHERE,
+    CompositeValue,
+    DateValue,
+    IndexValues,
+    NumberValue,
+    QuantityValue,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+    Value,
+)
+from fhir_server.store.keys import DAY, NARROWER, time_key
+from fhir_server.store.mongo import keys
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
+
+UNIQUE: Final = ":unique"
+"""The name under which the unique keys are packed."""
+
+
+# --- packed ----------------------------------------------------------------------------------
+
+
+def pack(index: IndexValues) -> bytes:
+    """Return all values and unique keys of a resource as bytes; `patients` is its own field."""
+    found: dict[str, list[Any]] = {}
+    for value in index.values:
+        packed = _packed(value)
+        there = found.get(value.param)
+        if there is None:
+            found[value.param] = [packed]
+        else:
+            there.append(packed)
+    if index.unique:
+        found[UNIQUE] = list(index.unique)
+    return _encode(found)
+
+
+class Entry:
+    """The values of a resource, made as they are asked for."""
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, data: bytes) -> None:
+        self._packed = _decode(data)
+
+    @property
+    def unique(self) -> list[str]:
+        """The unique keys that it holds."""
+        return self._packed.get(UNIQUE, [])
+
+    @property
+    def params(self) -> Iterable[str]:
+        """The parameters of which it has a value."""
+        return [param for param in self._packed if param != UNIQUE]
+
+    def has(self, param: str) -> bool:
+        """Return whether it has a value of a parameter."""
+        return param in self._packed
+
+    def values(self, param: str) -> tuple[Value, ...]:
+        """Return its values of one parameter."""
+        return tuple(_unpacked(param, one) for one in self._packed.get(param, ()))
+
+    def index(self, patients: Iterable[str] = ()) -> IndexValues:
+        """Return all of it."""
+        values = tuple(value for param in self.params for value in self.values(param))
+        return IndexValues(values, tuple(patients), tuple(self.unique))
+
+
+def _packed(value: Value) -> list[Any]:
+    match value:
+        case TokenValue(_, system, code, text):
+            return ["t", system, code, text] if text else ["t", system, code]
+        case StringValue(_, folded, exact):
+            return ["s", folded] if folded == exact else ["s", folded, exact]
+        case DateValue(_, low, high):
+            return ["d", low, high]
+        case ReferenceValue(_, kind, key, url):
+            return ["r", kind, key, url] if url else ["r", kind, key]
+        case UriValue(_, uri):
+            return ["u", uri]
+        case QuantityValue(_, low, high, system, code, unit):
+            return ["q", str(low), str(high), system, code, unit]
+        case NumberValue(_, low, high):
+            return ["n", str(low), str(high)]
+        case CompositeValue(_, parts):
+            return ["c", [[[one.param, *_packed(one)] for one in part] for part in parts]]
+
+
+def _unpacked(param: str, packed: list[Any]) -> Value:
+    kind, *fields = packed
+    match kind:
+        case "t":
+            return TokenValue(param, *fields)
+        case "s":
+            return StringValue(param, fields[0], fields[-1])
+        case "d":
+            return DateValue(param, *fields)
+        case "r":
+            return ReferenceValue(param, *fields)
+        case "u":
+            return UriValue(param, *fields)
+        case "q":
+            return QuantityValue(param, Decimal(fields[0]), Decimal(fields[1]), *fields[2:])
+        case "n":
+            return NumberValue(param, Decimal(fields[0]), Decimal(fields[1]))
+        case _:
+            parts = tuple(tuple(_unpacked(one[0], one[1:]) for one in part) for part in fields[0])
+            return CompositeValue(param, parts)
+
+
+# --- fields ----------------------------------------------------------------------------------
+
+
+def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, Any]:
+    """Return the fields `x`, `s`, `o`, `e` of a resource of a type; `s` and `o` where not empty."""
+    fields = _Fields(kind, index)
+    found: dict[str, Any] = {"x": fields.keys(index.patients, tags), "e": pack(index)}
+    if fields.texts:
+        found["s"] = sorted(fields.texts)
+    if ordered := fields.ordered():
+        found["o"] = ordered
+    return found
+
+
+class _Fields:
+    """Gathers the keys, texts and ordered values of one resource."""
+
+    def __init__(self, kind: str, index: IndexValues) -> None:
+        self._kind = kind
+        self._keys: set[int] = set()
+        self.texts: set[str] = set()
+        self._ordered: dict[str, list[tuple[Any, Any]]] = {}
+        by_param: dict[str, list[Value]] = {}
+        for value in index.values:
+            by_param.setdefault(value.param, []).append(value)
+        for param, values in by_param.items():
+            if ":" not in param:
+                self._keys.add(keys.present(kind, param))
+            narrow: list[Value] = []
+            for other in NARROWER.get(param, ()):
+                narrow += by_param.get(other, ())
+            known = {tuple(_packed(one)) for one in narrow} if narrow else frozenset()
+            for value in values:
+                is_narrow = bool(known) and tuple(_packed(value)) in known
+                _ADD[type(value)](self, param, value, is_narrow)
+
+    def keys(self, patients: Iterable[str], tags: Iterable[str]) -> list[int]:
+        """Return the keys, with those of compartments and access tags."""
+        found = self._keys
+        found.update(keys.in_patient(self._kind, one) for one in patients)
+        found.update(keys.tagged(self._kind, tag) for tag in tags)
+        return sorted(found)
+
+    def ordered(self) -> dict[str, Any]:
+        """Return the ends of the ordered values, by path."""
+        found: dict[str, Any] = {}
+        for param, ends in self._ordered.items():
+            path = keys.path(self._kind, param)
+            lows = [low for low, _ in ends]
+            found["a" + path] = least = min(lows)
+            if (greatest := max(lows)) != least:
+                found["d" + path] = greatest
+            if long := [high for _, high in ends if high is not None]:
+                found["h" + path] = max(long)
+        return found
+
+    def token(self, param: str, value: TokenValue, narrow: bool) -> None:  # noqa: FBT001
+        if narrow or not (value.system or value.code):
+            return
+        self._keys.add(keys.token(self._kind, param, value.system, value.code))
+        if value.code:
+            self._keys.add(keys.token_code(self._kind, param, value.code))
+        if value.system:
+            self._keys.add(keys.token_system(self._kind, param, value.system))
+
+    def string(self, param: str, value: StringValue, narrow: bool) -> None:  # noqa: FBT001
+        if not narrow:
+            self.texts.add(keys.text_key(self._kind, param, value.folded))
+        self._order(param, value.folded[: keys.LONGEST], None)
+
+    def date(self, param: str, value: DateValue, _narrow: bool) -> None:  # noqa: FBT001
+        low, high = time_key(value.low), time_key(value.high)
+        self._order(param, low, high if high - low > DAY else None)
+
+    def number(self, param: str, value: NumberValue | QuantityValue, _narrow: bool) -> None:  # noqa: FBT001
+        high = None if value.low == value.high else keys.number_key(value.high)
+        self._order(param, keys.number_key(value.low), high)
+
+    def reference(self, param: str, value: ReferenceValue, narrow: bool) -> None:  # noqa: FBT001
+        if not value.resource_id:
+            if not narrow:
+                self._keys.add(keys.uri(self._kind, param, value.url))
+            return
+        target = f"{value.resource_type}/{value.resource_id}"
+        self._keys.add(keys.referring(target))
+        if param != ELSEWHERE and not narrow:
+            self._keys.add(keys.reference(self._kind, param, target))
+
+    def uri(self, param: str, value: UriValue, narrow: bool) -> None:  # noqa: FBT001
+        if not narrow:
+            self._keys.add(keys.uri(self._kind, param, value.uri))
+            self.texts.add(keys.text_key(self._kind, param, value.uri))
+
+    def composite(self, param: str, value: CompositeValue, _narrow: bool) -> None:  # noqa: FBT001
+        # It is found by the tokens of its first component; the entry decides.
+        for one in value.parts[0]:
+            if isinstance(one, TokenValue):
+                self.token(param, one, narrow=False)
+
+    def _order(self, param: str, low: Any, high: Any) -> None:
+        self._ordered.setdefault(param, []).append((low, high))
+
+
+_ADD: Final[dict[type, Callable[..., None]]] = {
+    TokenValue: _Fields.token,
+    StringValue: _Fields.string,
+    DateValue: _Fields.date,
+    NumberValue: _Fields.number,
+    QuantityValue: _Fields.number,
+    ReferenceValue: _Fields.reference,
+    UriValue: _Fields.uri,
+    CompositeValue: _Fields.composite,
+}

@@ -1,0 +1,151 @@
+"""The collections and their indexes: made at the start, never left to an operator.
+
+| Collection | Document |
+| --- | --- |
+| `meta` | `head`: the last commit's numbers (below), and what a store has once |
+| `resource` | every resource as it is now, also a deleted one |
+| `history` | every version that was replaced |
+| `unique` | who holds a unique key: `_id` the key, `n` the resource's `Type/id` |
+| `ledger` | `_id`: `bucket`, U+001F, `key`; `b` value; `x` its end (microseconds), `z` as a date |
+| `audit` | `_id` is `seq`; `a` recorded, `b` body, `h` digest, `p` patients |
+| `chunk` | what is too large for one document (`chunks.py`): `_id` is `owner#number`, `b` |
+| `place` | sharded stores: `_id` the resource's `Type/id`, `k` its shard key |
+
+A resource's document: `_id` `Type/id`, `k` shard key (its first Patient, else its own id),
+`t` type, `v` version, `r` the number of the version (grows with every version of the store),
+`c` the number of its first version, `u` last updated (microseconds), `m` method (a place in
+`METHODS`), `D` true where it is deleted, `p` patients, `g` access tags, `b` body, and what is
+indexed (`entry.py`). In `history` `_id` is the number, `n` the resource's `Type/id`; `t v u m D p
+k b` are the same.
+
+Every commit writes `head` first, in its transaction: so commits follow one another, a number that
+is greater was committed later, and what a commit looks at is not changed by another meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+Document = dict[str, Any]
+
+METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
+"""A version's method is kept as its place in this list."""
+
+VERSION: Final = 1
+"""Of the schema; in `head` as `schema`."""
+
+HEAD: Final = "head"
+SEPARATOR: Final = "\x1f"
+"""Between a ledger record's bucket and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of a collection.
+
+    Attributes:
+        keys: Fields and directions, in their order.
+        options: As createIndexes takes them.
+    """
+
+    name: str
+    keys: tuple[tuple[str, int], ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+INDEXES: Final[dict[str, tuple[Index, ...]]] = {
+    "meta": (),
+    "resource": (
+        Index("keys", (("x", 1), ("r", -1))),
+        Index("texts", (("s", 1), ("r", -1))),
+        Index("ordered", (("o.$**", 1),)),
+        Index("types", (("t", 1), ("r", -1))),
+        Index("updated", (("t", 1), ("u", 1), ("r", -1))),
+    ),
+    "history": (
+        Index("versions", (("n", 1), ("v", -1))),
+        Index("types", (("t", 1), ("_id", -1))),
+    ),
+    "unique": (Index("holders", (("n", 1),)),),
+    "ledger": (Index("ended", (("z", 1),), (("expireAfterSeconds", 0),)),),
+    "audit": (
+        Index("patients", (("p", 1), ("_id", -1))),
+        Index("recorded", (("a", 1), ("_id", -1))),
+    ),
+    "chunk": (),
+    "place": (),
+}
+"""Every collection, and its indexes beside `_id`."""
+
+SHARD_KEYS: Final[dict[str, tuple[tuple[str, Any], ...]]] = {
+    "resource": (("k", "hashed"),),
+    "history": (("k", "hashed"),),
+    "unique": (("_id", "hashed"),),
+    "ledger": (("_id", 1),),
+    "audit": (("_id", "hashed"),),
+    "chunk": (("_id", "hashed"),),
+    "place": (("_id", "hashed"),),
+}
+"""How a sharded cluster divides the collections: citizens evenly, a book in one place."""
+
+OPTIONS: Final[dict[str, Any]] = {
+    "storageEngine": {"wiredTiger": {"configString": "block_compressor=zstd"}}
+}
+"""Of every collection: bodies of one kind compress one another in a block."""
+
+
+class Collections:
+    """The collections of one database."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self.database = database
+        self.meta: AsyncCollection[Document] = database["meta"]
+        self.resource: AsyncCollection[Document] = database["resource"]
+        self.history: AsyncCollection[Document] = database["history"]
+        self.unique: AsyncCollection[Document] = database["unique"]
+        self.ledger: AsyncCollection[Document] = database["ledger"]
+        self.audit: AsyncCollection[Document] = database["audit"]
+        self.chunk: AsyncCollection[Document] = database["chunk"]
+        self.place: AsyncCollection[Document] = database["place"]
+
+
+def head_of_a_new_store(cursor_key: bytes) -> Document:
+    """Return the `head` of a store in which nothing was committed.
+
+    Its fields: `rid` the last version's number, `seq` and `digest` of the last audit entry,
+    `edition` counts the commits that changed more than the audit, `counts` the current resources
+    by type, `schema`, `cursor_key` seals cursors, `sharded` whether `place` is kept.
+    """
+    return {
+        "_id": HEAD,
+        "rid": 0,
+        "seq": 0,
+        "digest": bytes(32),
+        "edition": 0,
+        "counts": {},
+        "schema": VERSION,
+        "cursor_key": cursor_key,
+        "sharded": False,
+    }
+
+
+async def prepare(collections: Collections, cursor_key: bytes) -> None:
+    """Make what is not there yet: collections, indexes, the head."""
+    database = collections.database
+    there = set(await database.list_collection_names())
+    for name in INDEXES:
+        if name not in there:
+            await database.create_collection(name, **OPTIONS)
+        await _make_indexes(database[name], INDEXES[name])
+    await collections.meta.update_one(
+        {"_id": HEAD}, {"$setOnInsert": head_of_a_new_store(cursor_key)}, upsert=True
+    )
+
+
+async def _make_indexes(collection: AsyncCollection[Document], wanted: tuple[Index, ...]) -> None:
+    for index in wanted:
+        await collection.create_index(list(index.keys), name=index.name, **dict(index.options))
