@@ -24,11 +24,20 @@ is greater was committed later, and what a commit looks at is not changed by ano
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import NetworkTimeout, OperationFailure
+
+from fhir_server.model.outcome import Unavailable
+
+log = structlog.stdlib.get_logger("store")
 
 Document = dict[str, Any]
 
@@ -37,6 +46,9 @@ METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
 
 VERSION: Final = 1
 """Of the schema; in `head` as `schema`."""
+
+_NAMESPACE_EXISTS: Final = 48
+_OF_EVERY_INDEX: Final = frozenset({"v", "key", "name", "ns", "background"})
 
 HEAD: Final = "head"
 SEPARATOR: Final = "\x1f"
@@ -133,19 +145,93 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """How the indexes that are there differ from those that are wanted, as `collection.index`."""
+
+    missing: tuple[str, ...] = ()
+    different: tuple[str, ...] = ()
+
+
+async def compare(collections: Collections) -> Indexes:
+    """Return which indexes are missing, and which are there by name but are another's."""
+    missing: list[str] = []
+    different: list[str] = []
+    for name, wanted in INDEXES.items():
+        there = {one["name"]: one async for one in await collections.database[name].list_indexes()}
+        for index in wanted:
+            found = there.get(index.name)
+            if found is None:
+                missing.append(f"{name}.{index.name}")
+            elif not _is_same(index, found):
+                different.append(f"{name}.{index.name}")
+    return Indexes(tuple(missing), tuple(different))
+
+
+def _is_same(wanted: Index, found: Mapping[str, Any]) -> bool:
+    options = {key: value for key, value in found.items() if key not in _OF_EVERY_INDEX}
+    return tuple(found["key"].items()) == wanted.keys and options == dict(wanted.options)
+
+
 async def prepare(collections: Collections, cursor_key: bytes) -> None:
-    """Make what is not there yet: collections, indexes, the head."""
-    database = collections.database
-    there = set(await database.list_collection_names())
-    for name in INDEXES:
-        if name not in there:
-            await database.create_collection(name, **OPTIONS)
-        await _make_indexes(database[name], INDEXES[name])
-    await collections.meta.update_one(
-        {"_id": HEAD}, {"$setOnInsert": head_of_a_new_store(cursor_key)}, upsert=True
+    """Make what is not there yet: collections, indexes, the head.
+
+    Raises:
+        Unavailable: The store is a newer version's, or an index of a wanted name is another's.
+    """
+    head = await collections.meta.find_one({"_id": HEAD}, {"schema": 1})
+    if head is not None and head["schema"] > VERSION:
+        raise Unavailable(
+            f"the store was written by a newer version of this server (schema {head['schema']}, "
+            f"this one knows {VERSION}); install that version"
+        )
+    there = await collections.database.list_collection_names()
+    absent = [name for name in INDEXES if name not in there]
+    await asyncio.gather(*(_make_collection(collections.database, name) for name in absent))
+    indexes = await compare(collections)
+    if indexes.different:
+        collection, _, index = indexes.different[0].partition(".")
+        raise Unavailable(
+            f"the index {index} of the collection {collection} is not what this server makes; "
+            f"stop the servers, do db.{collection}.dropIndex('{index}'), and start again: it is "
+            "made anew"
+        )
+    to_make = {
+        name: [one for one in wanted if f"{name}.{one.name}" in indexes.missing]
+        for name, wanted in INDEXES.items()
+    }
+    await asyncio.gather(
+        *(
+            _make_indexes(collections.database[name], wanted, is_new=head is None)
+            for name, wanted in to_make.items()
+            if wanted
+        )
     )
+    if head is None:
+        await collections.meta.update_one(
+            {"_id": HEAD}, {"$setOnInsert": head_of_a_new_store(cursor_key)}, upsert=True
+        )
 
 
-async def _make_indexes(collection: AsyncCollection[Document], wanted: tuple[Index, ...]) -> None:
-    for index in wanted:
-        await collection.create_index(list(index.keys), name=index.name, **dict(index.options))
+async def _make_collection(database: AsyncDatabase[Document], name: str) -> None:
+    try:
+        await database.create_collection(name, check_exists=False, **OPTIONS)
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:  # another process was faster
+            raise
+
+
+async def _make_indexes(
+    collection: AsyncCollection[Document], wanted: Sequence[Index], *, is_new: bool
+) -> None:
+    """Make indexes; over much data that takes long, and goes on where we do not wait for it."""
+    if not is_new:
+        log.warning("store.indexing", collection=collection.name, made=[one.name for one in wanted])
+    models = [IndexModel(list(one.keys), name=one.name, **dict(one.options)) for one in wanted]
+    while True:
+        try:
+            # A member that is down does not hold it up.
+            await collection.create_indexes(models, commitQuorum="majority")
+        except NetworkTimeout:
+            continue
+        return
