@@ -87,6 +87,14 @@ class Entry:
         """Return its values of one parameter."""
         return tuple(_unpacked(param, one) for one in self._packed.get(param, ()))
 
+    def refers_to(self, target: str) -> bool:
+        """Return whether it refers to the local `Type/id`, from anywhere."""
+        return any(
+            one[0] == "r" and f"{one[1]}/{one[2]}" == target
+            for param in self.params
+            for one in self._packed[param]
+        )
+
     def index(self, patients: Iterable[str] = ()) -> IndexValues:
         """Return all of it."""
         values = tuple(value for param in self.params for value in self.values(param))

@@ -6,7 +6,7 @@
 | `resource` | every resource as it is now, also a deleted one |
 | `history` | every version that was replaced |
 | `unique` | who holds a unique key: `_id` the key, `n` the resource's `Type/id` |
-| `ledger` | `_id`: `bucket`, U+001F, `key`; `b` value; `x` its end (microseconds), `z` as a date |
+| `ledger` | `_id`: `bucket`, U+001F, `key`; `b` value (or `B` pieces, of `o`); `x`, `z` its end |
 | `audit` | `_id` is `seq`; `a` recorded, `b` body, `h` digest, `p` patients |
 | `chunk` | what is too large for one document (`chunks.py`): `_id` is `owner#number`, `b` |
 | `place` | sharded stores: `_id` the resource's `Type/id`, `k` its shard key |
@@ -14,9 +14,10 @@
 A resource's document: `_id` `Type/id`, `k` shard key (its first Patient, else its own id),
 `t` type, `v` version, `r` the number of the version (grows with every version of the store),
 `c` the number of its first version, `u` last updated (microseconds), `m` method (a place in
-`METHODS`), `D` true where it is deleted, `p` patients, `g` access tags, `b` body, and what is
-indexed (`entry.py`). In `history` `_id` is the number, `n` the resource's `Type/id`; `t v u m D p
-k b` are the same.
+`METHODS`), `D` true where it is deleted, `p` patients, `g` access tags, `q` the unique keys that it
+holds, `b` body (or `B`, in how many pieces it is), and what is indexed (`entry.py`). In `history`
+`_id` is the number, `n` the resource's `Type/id`, `w` when the next version replaced it
+(microseconds); `t v u m D p k b B` are the same.
 
 Every commit writes `head` first, in its transaction: so commits follow one another, a number that
 is greater was committed later, and what a commit looks at is not changed by another meanwhile.
@@ -82,7 +83,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index("versions", (("n", 1), ("v", -1))),
         Index("types", (("t", 1), ("_id", -1))),
     ),
-    "unique": (Index("holders", (("n", 1),)),),
+    "unique": (),
     "ledger": (Index("ended", (("z", 1),), (("expireAfterSeconds", 0),)),),
     "audit": (
         Index("patients", (("p", 1), ("_id", -1))),
@@ -130,7 +131,8 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
 
     Its fields: `rid` the last version's number, `seq` and `digest` of the last audit entry,
     `edition` counts the commits that changed more than the audit, `counts` the current resources
-    by type, `schema`, `cursor_key` seals cursors, `sharded` whether `place` is kept.
+    by type, `schema`, `cursor_key` seals cursors, `sharded` whether `place` is kept, `turn` counts
+    the transactions, `large` names the ledger's buckets that have had values in pieces.
     """
     return {
         "_id": HEAD,
@@ -142,6 +144,8 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
         "schema": VERSION,
         "cursor_key": cursor_key,
         "sharded": False,
+        "turn": 0,
+        "large": [],
     }
 
 

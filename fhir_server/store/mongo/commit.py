@@ -1,0 +1,235 @@
+"""Groups of batches committed: one transaction for each, which takes its turn at `meta.head`.
+
+The head is written first, so no other transaction of any process is between what is looked at
+here and what is written. What the group needs is read in a few round trips, the batches are
+applied in memory (`staging.py`), and what they come to is written in a few more. The
+transaction may be tried again from its beginning: it keeps nothing but what is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
+
+from fhir_server.model.outcome import Unavailable
+from fhir_server.store.mongo import ledger
+from fhir_server.store.mongo.audit import documents_of
+from fhir_server.store.mongo.calls import UNKNOWN, Calls, is_passing
+from fhir_server.store.mongo.conditions import Conditions, Matching, MustBeWritten
+from fhir_server.store.mongo.gather import Job
+from fhir_server.store.mongo.prepared import Prepared, Work
+from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
+from fhir_server.store.mongo.staging import Staging, record_key
+from fhir_server.store.mongo.versions import key_of
+from fhir_server.store.mongo.writing import Writing
+from fhir_server.store.port import ANY, AuditRecord, CommitRefused, Unchanged
+
+_UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "e": 0}
+"""Projection: what a resource's next version makes anew is not read."""
+
+Answers = list[CommitRefused | None]
+
+
+class Committer:
+    """Makes groups of batches, one after another."""
+
+    def __init__(self, calls: Calls, collections: Collections, search: Matching) -> None:
+        self._calls = calls
+        self._collections = collections
+        self._search = search
+        self._head: Document | None = None
+        self.groups = 0
+        self.batches = 0
+
+    async def make(self, jobs: list[Job]) -> None:
+        """Make all of them; what came of each is left in it."""
+        rest = jobs
+        while rest:
+            rest = await self._try(rest)
+
+    async def _try(self, jobs: list[Job]) -> list[Job]:
+        """Make jobs in one transaction, and return those for which there must be another."""
+        self.groups += 1
+        try:
+            answered = await self._transact(jobs)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            self._head = None
+            if len(jobs) == 1 or _is_of_all(error):
+                for job in jobs:
+                    job.error = error
+            else:
+                # One of them is to blame: it must not take the others down.
+                for job in jobs:
+                    await self._try_alone(job)
+            return []
+        self.batches += answered
+        return jobs[answered:]
+
+    async def _try_alone(self, job: Job) -> None:
+        rest = [job]
+        while rest:
+            rest = await self._try(rest)
+
+    async def _transact(self, jobs: list[Job]) -> int:
+        """Return how many of the jobs were answered: at least one."""
+        if not isinstance(jobs[0].asked, Prepared):
+            jobs[0].result = await self._work(jobs[0].asked)
+            return 1
+        batches: list[Prepared] = []
+        for job in jobs:
+            if not isinstance(job.asked, Prepared):
+                break
+            batches.append(job.asked)
+        if all(one.is_audit_only for one in batches):
+            if records := [record for one in batches for record in one.batch.audit]:
+                await self._append(records)
+            return len(batches)
+        answers = await self._commit(batches)
+        for job, refusal in zip(jobs, answers, strict=False):
+            job.error = refusal
+        return len(answers)
+
+    # --- audit entries alone -------------------------------------------------------------
+
+    async def _append(self, records: Sequence[AuditRecord]) -> None:
+        """Append to the chain: in three round trips where the head is as we left it."""
+        meta, audit = self._collections.meta, self._collections.audit
+
+        async def append(session: AsyncClientSession) -> Document:
+            known = self._head
+            if known is not None:
+                entries, now = _appended(known, records)
+                asked = {"_id": HEAD, "turn": known["turn"], "seq": known["seq"], "schema": VERSION}
+                change = {"$set": now, "$inc": {"turn": 1}}
+                done = await meta.update_one(asked, change, session=session)
+                if done.matched_count:
+                    await audit.insert_many(entries, session=session)
+                    return {**known, **now, "turn": known["turn"] + 1}
+            head = await self._take_turn(session)
+            entries, now = _appended(head, records)
+            await audit.insert_many(entries, session=session)
+            await meta.update_one({"_id": HEAD}, {"$set": now}, session=session)
+            return {**head, **now}
+
+        self._head = await self._calls.transact(append)
+
+    # --- batches -------------------------------------------------------------------------
+
+    async def _commit(self, batches: list[Prepared]) -> Answers:
+        async def commit(session: AsyncClientSession) -> tuple[Answers, Document]:
+            head = await self._take_turn(session)
+            staging = Staging(head["rid"])
+            await self._read(batches, head, staging, session)
+            conditions = Conditions(self._collections, self._search, staging, session)
+            answers: Answers = []
+            for one in batches:
+                try:
+                    await _stage(one, staging, conditions)
+                except CommitRefused as refusal:
+                    answers.append(refusal)
+                except MustBeWritten:
+                    break
+                else:
+                    answers.append(None)
+            written = await Writing(self._collections, head, staging, session).write()
+            return answers, written
+
+        answers, self._head = await self._calls.transact(commit)
+        return answers
+
+    async def _take_turn(self, session: AsyncClientSession) -> Document:
+        head = await self._collections.meta.find_one_and_update(
+            {"_id": HEAD},
+            {"$inc": {"turn": 1}},
+            projection={"cursor_key": 0},
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        if head is None or head["schema"] != VERSION:
+            raise Unavailable("The store was changed by another version of this program.")
+        return head
+
+    async def _read(
+        self,
+        batches: list[Prepared],
+        head: Document,
+        staging: Staging,
+        session: AsyncClientSession,
+    ) -> None:
+        """Read what the batches will look at, but for what their conditions search."""
+        names: dict[str, None] = {}
+        records: dict[str, None] = {}
+        for one in batches:
+            batch = one.batch
+            for write in one.writes:
+                names[write.key] = None
+            for tag in batch.tags:
+                names[key_of(tag.resource_type, tag.resource_id)] = None
+            for condition in batch.conditions:
+                if isinstance(condition, Unchanged):
+                    names[key_of(condition.resource_type, condition.resource_id)] = None
+            for put in batch.puts:
+                if put.expected != ANY or put.bucket in head["large"]:
+                    records[record_key(put.bucket, put.key)] = None
+        if names:
+            found = self._collections.resource.find(
+                {"_id": {"$in": list(names)}}, _UNINDEXED, session=session
+            )
+            staging.know_resources(await found.to_list())
+        unique = {
+            key: None
+            for one in batches
+            for write in one.writes
+            for key in write.write.index.unique
+            if key not in staging.holders
+        }
+        if unique:
+            held = self._collections.unique.find({"_id": {"$in": list(unique)}}, session=session)
+            staging.know_holders(await held.to_list())
+        if records:
+            staging.know_records(await ledger.read(self._collections, records, session))
+
+    # --- other work ----------------------------------------------------------------------
+
+    async def _work(self, work: Work) -> int:
+        async def do(session: AsyncClientSession) -> int:
+            await self._take_turn(session)
+            return await work(session)
+
+        self._head = None
+        return await self._calls.transact(do)
+
+
+def _appended(head: Document, records: Sequence[AuditRecord]) -> tuple[list[Document], Document]:
+    entries, digest = documents_of(records, head["seq"], head["digest"])
+    return entries, {"seq": entries[-1]["_id"], "digest": digest}
+
+
+async def _stage(one: Prepared, staging: Staging, conditions: Conditions) -> None:
+    """Make a batch part of the group.
+
+    Raises:
+        CommitRefused: A precondition does not hold; the group is as it was.
+        MustBeWritten: It asks for what only the database can tell.
+    """
+    asked = one.batch.conditions
+    if asked:
+        await conditions.before(asked)
+    layer = staging.stage(one)
+    if asked:
+        await conditions.after(asked, layer.resources, set(layer.written))
+    staging.join(layer, one.batch.audit)
+
+
+def _is_of_all(error: Exception) -> bool:
+    """Return whether a failure is the database's, and not that of one of the batches."""
+    if not isinstance(error, Unavailable):
+        return False
+    cause = error.__cause__
+    if not isinstance(cause, PyMongoError):
+        return True
+    return cause.has_error_label(UNKNOWN) or cause.timeout or is_passing(cause)

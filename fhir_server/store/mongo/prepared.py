@@ -1,0 +1,70 @@
+"""A batch made ready before its turn comes: all that needs no look at the database.
+
+Index keys are hashed and packed while other commits are on their way, and once, however often a
+transaction is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_server.search.values import ReferenceValue
+from fhir_server.store.mongo.entry import fields_of
+from fhir_server.store.mongo.versions import key_of
+from fhir_server.store.port import Batch, Write
+
+Work = Callable[[AsyncClientSession], Awaitable[int]]
+"""Something else that is done in a transaction, in turn with the commits."""
+
+
+@dataclass(slots=True)
+class PreparedWrite:
+    """A write, its resource's `Type/id`, and its index fields but for access tags."""
+
+    write: Write
+    key: str
+    fields: dict[str, Any]
+    _targets: frozenset[str] | None = field(default=None)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Return the `Type/id` of every resource that it refers to."""
+        if self._targets is None:
+            self._targets = frozenset(
+                key_of(value.resource_type, value.resource_id)
+                for value in self.write.index.values
+                if isinstance(value, ReferenceValue) and value.resource_type
+            )
+        return self._targets
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch, its writes made ready, and how many bytes it has."""
+
+    batch: Batch
+    writes: list[PreparedWrite]
+    size: int
+
+    @property
+    def is_audit_only(self) -> bool:
+        """Whether it has nothing but audit entries: nothing can refuse it."""
+        batch = self.batch
+        return not (batch.writes or batch.tags or batch.conditions or batch.puts)
+
+
+def prepare(batch: Batch) -> Prepared:
+    """Return a batch made ready."""
+    size = sum(len(record.body) for record in batch.audit)
+    size += sum(len(put.value) for put in batch.puts if put.value)
+    writes = []
+    for write in batch.writes:
+        kind = write.resource_type
+        fields = {} if write.deleted else fields_of(kind, write.index, ())
+        size += len(write.body) * 2
+        writes.append(PreparedWrite(write, key_of(kind, write.resource_id), fields))
+    return Prepared(batch, writes, size)

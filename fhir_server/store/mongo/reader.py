@@ -1,0 +1,190 @@
+"""Point reads: versions, history, tags, who holds a key and who refers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_server.search.expression import And, Expression, InPatient, Or, Tagged
+from fhir_server.store.mongo.conditions import referrers
+from fhir_server.store.mongo.cursor import Cursors
+from fhir_server.store.mongo.schema import Collections, Document
+from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
+from fhir_server.store.port import Name, Page, Version
+
+_NEWEST_FIRST: Final = -1
+
+
+class Reader:
+    """Reads resources and their versions."""
+
+    def __init__(self, collections: Collections, cursors: Cursors, *, is_sharded: bool) -> None:
+        self._collections = collections
+        self._cursors = cursors
+        self._is_sharded = is_sharded
+
+    # --- versions ------------------------------------------------------------------------
+
+    async def read(self, resource_type: str, resource_id: str) -> Version | None:
+        """Return the current version (a deletion too), or None where none ever was."""
+        document = await self.document(key_of(resource_type, resource_id), SHOWN)
+        return await self._one(document)
+
+    async def document(
+        self, key: str, shown: dict[str, int], session: AsyncClientSession | None = None
+    ) -> Document | None:
+        """Return some fields of a resource's document, given its `Type/id`."""
+        asked = {"_id": key}
+        if self._is_sharded:
+            place = await self._collections.place.find_one({"_id": key}, session=session)
+            if place is None:
+                return None
+            asked["k"] = place["k"]
+        return await self._collections.resource.find_one(asked, shown, session=session)
+
+    async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
+        """Return the current versions of several resources, in the order asked."""
+        if not names:
+            return []
+        asked = [key_of(*name) for name in names]
+        found = self._collections.resource.find({"_id": {"$in": list(dict.fromkeys(asked))}}, SHOWN)
+        documents = await found.to_list()
+        versions = await versions_of(self._collections, documents)
+        by_key = {one["_id"]: version for one, version in zip(documents, versions, strict=True)}
+        return [by_key.get(key) for key in asked]
+
+    async def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
+        """Return one version, or None."""
+        if version_id < 1:
+            return None
+        key = key_of(resource_type, resource_id)
+        document = await self.document(key, SHOWN)
+        if document is not None and document["v"] > version_id:
+            # What is not current any more is in the history already.
+            document = await self._collections.history.find_one({"n": key, "v": version_id}, SHOWN)
+        if document is None or document["v"] != version_id:
+            return None
+        return await self._one(document)
+
+    async def _one(self, document: Document | None) -> Version | None:
+        return None if document is None else (await versions_of(self._collections, [document]))[0]
+
+    # --- one resource --------------------------------------------------------------------
+
+    async def tags(self, name: Name) -> frozenset[str]:
+        """Return the access tags of a resource."""
+        document = await self.document(key_of(*name), {"g": 1})
+        return frozenset() if document is None else frozenset(document["g"])
+
+    async def seen(self, name: Name, where: Expression) -> bool | None:
+        """Return whether a resource matches what a policy asks most; None: only a search knows."""
+        document = await self.document(key_of(*name), {"D": 1, "p": 1, "g": 1})
+        if document is None or "D" in document:
+            return False
+        return _simple(where, document)
+
+    async def holder(self, key: str) -> Name | None:
+        """Return who holds a unique key."""
+        found = await self._collections.unique.find_one({"_id": key})
+        return None if found is None else name_of(found["n"])
+
+    async def referrers(self, name: Name, limit: int) -> list[Name]:
+        """Return current resources that refer to this one, but for itself."""
+        key = key_of(*name)
+        found = await referrers(self._collections, key, limit + 1)
+        return sorted(name_of(one) for one in found if one != key)[:limit]
+
+    # --- history -------------------------------------------------------------------------
+
+    async def history(
+        self,
+        head: Document,
+        name: tuple[str | None, str | None],
+        since: int | None,
+        at: tuple[int, int] | None,
+        count: int,
+        cursor: str | None,
+        session: AsyncClientSession,
+    ) -> Page:
+        """Return versions newest first: of one resource, of a type, or of all."""
+        about = f"history {name[0]} {name[1]}".encode()
+        below = None if cursor is None else self._cursors.open(about, cursor)[0]
+        found: list[Document] = []
+        for asked, order, collection in self._walks(head, name, below):
+            if since is not None:
+                asked["u"] = {"$gte": since}
+            if at is not None:
+                # A version was current from its own time until the next one's.
+                asked.setdefault("u", {})["$lte"] = at[1]
+                if collection is self._collections.history:
+                    asked["w"] = {"$gt": at[0]}
+            walk = collection.find(asked, SHOWN, session=session).sort(order).limit(count + 1)
+            found += await walk.to_list()
+        found.sort(key=number_of, reverse=True)
+        page = found[:count]
+        more = page and len(found) > count
+        following = self._cursors.seal(about, [number_of(page[-1])]) if more else None
+        return Page(tuple(await versions_of(self._collections, page, session)), following)
+
+    def _walks(
+        self, head: Document, name: tuple[str | None, str | None], below: int | None
+    ) -> list[tuple[Document, list[tuple[str, int]], Any]]:
+        """Return what is asked of both collections, and in which order."""
+        resource, history = self._collections.resource, self._collections.history
+        before = {} if below is None else {"$lt": below}
+        if name[0] is not None and name[1] is not None:
+            key = key_of(name[0], name[1])
+            current: Document = {"_id": key} | ({"r": before} if before else {})
+            past: Document = {"n": key} | ({"_id": before} if before else {})
+            return [
+                (current, [("_id", 1)], resource),
+                (past, [("v", _NEWEST_FIRST)], history),
+            ]
+        kinds = {"$in": sorted(head["counts"])} if name[0] is None else name[0]
+        return [
+            (
+                {"t": kinds} | ({"r": before} if before else {}),
+                [("r", _NEWEST_FIRST)],
+                resource,
+            ),
+            (
+                {"t": kinds} | ({"_id": before} if before else {}),
+                [("_id", _NEWEST_FIRST)],
+                history,
+            ),
+        ]
+
+    # --- all -----------------------------------------------------------------------------
+
+    async def walk(
+        self, head: Document, resource_type: str | None, after: int, limit: int
+    ) -> list[tuple[int, Version]]:
+        """Return current resources by the numbers of their versions, after one.
+
+        What is updated meanwhile comes once more, further on; nothing is left out.
+        """
+        kinds = {"$in": sorted(head["counts"])} if resource_type is None else resource_type
+        asked = {"t": kinds, "r": {"$gt": after}, "D": {"$ne": True}}
+        found = self._collections.resource.find(asked, SHOWN).sort([("r", 1)]).limit(limit)
+        documents = await found.to_list()
+        versions = await versions_of(self._collections, documents)
+        return [(one["r"], version) for one, version in zip(documents, versions, strict=True)]
+
+
+def _simple(where: Expression, document: Document) -> bool | None:
+    """Return what a policy asks most, without a search; None where it asks for more."""
+    match where:
+        case And(operands) | Or(operands):
+            found = [_simple(one, document) for one in operands]
+            decides = isinstance(where, Or)
+            if decides in found:
+                return decides
+            return None if None in found else not decides
+        case Tagged(tag):
+            return tag in document["g"]
+        case InPatient(asked):
+            return not asked.isdisjoint(document["p"])
+        case _:
+            return None

@@ -1,0 +1,315 @@
+"""The distributed engine: a MongoDB replica set, with as many server processes as there are.
+
+Commits of this process are gathered into one transaction at a time; point reads are of what a
+majority has, searches and histories of one snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_server.model.outcome import Unavailable
+from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.store.mongo.audit import AuditReader
+from fhir_server.store.mongo.commit import Committer
+from fhir_server.store.mongo.connect import Opened, open_database
+from fhir_server.store.mongo.cursor import Cursors
+from fhir_server.store.mongo.gather import Gatherer
+from fhir_server.store.mongo.ledger import LedgerReader
+from fhir_server.store.mongo.prepared import prepare
+from fhir_server.store.mongo.reader import Reader
+from fhir_server.store.mongo.reindexing import Item, reindex
+from fhir_server.store.mongo.schema import HEAD, Collections, Document
+from fhir_server.store.mongo.search import Searcher
+from fhir_server.store.mongo.versions import key_of
+from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version
+
+_READY: Final = 1.0
+"""Seconds for which an answer about readiness is good."""
+
+_JUDGED: Final = {"b": 0, "s": 0, "o": 0}
+"""Projection: what a search needs to judge one resource."""
+
+_T = TypeVar("_T")
+
+
+class MongoStore:
+    """A Store in a MongoDB database."""
+
+    def __init__(self, opened: Opened, head: Document) -> None:
+        self._opened = opened
+        self._calls = opened.calls
+        self._collections = opened.collections
+        cursors = Cursors(head["cursor_key"])
+        self._searcher = Searcher(opened.collections, cursors)
+        self._reader = Reader(opened.collections, cursors, is_sharded=head["sharded"])
+        self._ledger = LedgerReader(opened.collections)
+        self._audit = AuditReader(opened.collections)
+        self.committer = Committer(opened.calls, opened.collections, self._searcher)
+        self._gatherer = Gatherer(self.committer.make)
+        self._edition = _Shared(self._read_edition)
+        self._ready_until = 0.0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str) -> MongoStore:
+        """Open the store in the database that a URL names; what is missing in it is made.
+
+        Raises:
+            Unavailable: It cannot be used; the text says why, in one sentence.
+        """
+        opened = await open_database(url)
+        try:
+            head = await opened.calls.read(lambda: _head(opened.collections))
+            return cls(opened, head)
+        except BaseException:
+            await opened.close()
+            raise
+
+    # --- writes --------------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> None:
+        """Make all of it durable, or raise a CommitRefused and make nothing of it.
+
+        Raises:
+            CommitRefused: A precondition does not hold.
+            Unavailable: The database does not answer.
+        """
+        await self._gatherer.ask(prepare(batch))
+
+    # --- one resource --------------------------------------------------------------------
+
+    async def read(self, resource_type: str, resource_id: str) -> Version | None:
+        """Return the current version (a deletion too), or None where none ever was."""
+        return await self._calls.read(lambda: self._reader.read(resource_type, resource_id))
+
+    async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
+        """Return the current versions of several resources, in the order asked."""
+        return await self._calls.read(lambda: self._reader.read_many(names))
+
+    async def vread(self, resource_type: str, resource_id: str, version_id: int) -> Version | None:
+        """Return one version, or None."""
+        return await self._calls.read(
+            lambda: self._reader.vread(resource_type, resource_id, version_id)
+        )
+
+    async def visible(self, name: Name, where: Expression) -> bool:
+        """Return whether the current (not deleted) version of this resource matches."""
+        seen = await self._calls.read(lambda: self._reader.seen(name, where))
+        if seen is not None:
+            return seen
+
+        async def judge(session: AsyncClientSession) -> bool:
+            document = await self._reader.document(key_of(*name), _JUDGED, session)
+            if document is None or "D" in document:
+                return False
+            return await self._searcher.matches(name[0], where, document, session)
+
+        return await self._calls.view(judge)
+
+    async def tags(self, name: Name) -> frozenset[str]:
+        """Return the access tags of a resource."""
+        return await self._calls.read(lambda: self._reader.tags(name))
+
+    async def holder(self, key: str) -> Name | None:
+        """Return who holds a unique key `system|value`."""
+        return await self._calls.read(lambda: self._reader.holder(key))
+
+    async def referrers(self, name: Name, *, limit: int = 1000) -> list[Name]:
+        """Return current resources, at most so many, that refer to this one."""
+        return await self._calls.read(lambda: self._reader.referrers(name, limit))
+
+    # --- many resources ------------------------------------------------------------------
+
+    async def history(
+        self,
+        resource_type: str | None,
+        resource_id: str | None,
+        *,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        count: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return versions newest first: of one resource, of a type, or of all.
+
+        Raises:
+            BadCursor: The cursor is not one of this store's.
+        """
+        name = (resource_type, resource_id)
+
+        async def history(session: AsyncClientSession) -> Page:
+            head = await self._head(session) if resource_type is None else {}
+            return await self._reader.history(head, name, since, at, count, cursor, session)
+
+        return await self._calls.view(history)
+
+    async def search(self, search: Search) -> Page:
+        """Return one page of matches.
+
+        Raises:
+            WorkBudgetExceeded: The search would take too long.
+            BadCursor: The cursor is not one of this store's.
+        """
+
+        async def page(session: AsyncClientSession) -> Page:
+            return await self._searcher.page(search, await self._head(session), session)
+
+        return await self._calls.view(page)
+
+    async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
+        """Return how many current resources of a type match."""
+        if where == EVERYTHING:
+            head = await self._calls.read(self._head)
+            return int(head["counts"].get(resource_type, 0))
+        return await self._calls.view(
+            lambda session: self._searcher.count(resource_type, where, session)
+        )
+
+    async def _head(self, session: AsyncClientSession | None = None) -> Document:
+        return await _head(self._collections, session)
+
+    # --- ledger and audit ----------------------------------------------------------------
+
+    async def get(self, bucket: str, key: str, *, now: int | None = None) -> bytes | None:
+        """Return a ledger record, or None where it is absent or (at `now`) has ended."""
+        return await self._calls.read(lambda: self._ledger.get(bucket, key, now))
+
+    async def scan(
+        self,
+        bucket: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int = 100,
+        reverse: bool = False,
+    ) -> list[tuple[str, bytes]]:
+        """Return records with start <= key < end, in key order (or from the end backwards)."""
+        return await self._calls.read(
+            lambda: self._ledger.scan(bucket, start, end, limit, reverse=reverse)
+        )
+
+    async def audit(
+        self,
+        *,
+        patient: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+        return await self._calls.read(
+            lambda: self._audit.audit(patient, since, until, before, limit)
+        )
+
+    async def audit_entry(self, seq: int) -> AuditEntry | None:
+        """Return one audit entry."""
+        return await self._calls.read(lambda: self._audit.entry(seq))
+
+    async def audit_chain(self) -> AsyncIterator[AuditEntry]:
+        """Return all audit entries, oldest first."""
+        last = 0
+        while True:
+            entries = await self._calls.read(partial(self._audit.after, last))
+            if not entries:
+                return
+            for entry in entries:
+                yield entry
+            last = entries[-1].seq
+
+    # --- the whole store -----------------------------------------------------------------
+
+    async def walk(
+        self, resource_type: str | None = None, *, after: int = 0, limit: int = 200
+    ) -> list[tuple[int, Version]]:
+        """Return current resources by the numbers of their versions, after a number.
+
+        What is updated meanwhile comes again, further on: a walk that was stopped goes on after
+        the last number that it had, and leaves nothing out.
+        """
+
+        async def walk() -> list[tuple[int, Version]]:
+            head = await self._head() if resource_type is None else {}
+            return await self._reader.walk(head, resource_type, after, limit)
+
+        return await self._calls.read(walk)
+
+    async def reindex(self, items: Sequence[Item]) -> int:
+        """Index resources anew, in one commit, and return how many.
+
+        Args:
+            items: Name, the version that was indexed, and its index values; a resource that is at
+                another version by now was indexed by its write, and is passed over.
+
+        Raises:
+            KeyHeld: By the new values two resources would hold one unique key.
+        """
+        return await self._gatherer.ask(lambda session: reindex(self._collections, items, session))
+
+    # --- life ----------------------------------------------------------------------------
+
+    async def edition(self) -> object:
+        """Return a value that is another one after every commit but of audit entries alone."""
+        return await self._edition.ask()
+
+    async def _read_edition(self) -> int:
+        asked = self._collections.meta
+        found = await self._calls.read(lambda: asked.find_one({"_id": HEAD}, {"edition": 1}))
+        if found is None:
+            raise Unavailable("The database holds no store.")
+        return int(found["edition"])
+
+    async def ready(self) -> bool:
+        """Return whether the store can take a commit now."""
+        if self._closed:
+            return False
+        now = asyncio.get_running_loop().time()
+        if now < self._ready_until:
+            return True
+        if not await self._calls.is_ready():
+            return False
+        self._ready_until = now + _READY
+        return True
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the connections."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._gatherer.close()
+        await self._opened.close()
+
+
+async def _head(collections: Collections, session: AsyncClientSession | None = None) -> Document:
+    head = await collections.meta.find_one({"_id": HEAD}, session=session)
+    if head is None:
+        raise Unavailable("The database holds no store.")
+    return head
+
+
+class _Shared(Generic[_T]):
+    """One question for all who ask at once: each gets an answer that began after it asked."""
+
+    def __init__(self, read: Callable[[], Awaitable[_T]]) -> None:
+        self._read = read
+        self._running: asyncio.Task[_T] | None = None
+        self._next: asyncio.Task[_T] | None = None
+
+    async def ask(self) -> _T:
+        """Return the answer."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._running))
+        # Whoever is cancelled does not cancel it for the others.
+        return await asyncio.shield(self._next)
+
+    async def _after(self, running: asyncio.Task[_T] | None) -> _T:
+        if running is not None:
+            await asyncio.wait((running,))
+        self._running, self._next = self._next, None
+        return await self._read()

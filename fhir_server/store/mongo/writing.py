@@ -1,0 +1,187 @@
+"""What a group has made, written: a few operations on each collection, whatever its size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_server.model.outcome import TooLarge
+from fhir_server.store.mongo import keys, ledger
+from fhir_server.store.mongo.audit import documents_of
+from fhir_server.store.mongo.schema import HEAD, Collections, Document
+from fhir_server.store.mongo.staging import Made, Resource, Staging
+from fhir_server.store.mongo.versions import document_of, pieces_of
+
+MOST_INDEXED = 7 * 1024 * 1024
+"""Bytes of a resource's packed values, at most: with a body of 8 MB they fit in a document."""
+
+_KEPT = ("k", "t", "v", "u", "m", "D", "p", "b", "B")
+
+
+class Writing:
+    """Gathers the operations that write a group, and does them."""
+
+    def __init__(
+        self,
+        collections: Collections,
+        head: Document,
+        staging: Staging,
+        session: AsyncClientSession,
+    ) -> None:
+        self._collections = collections
+        self._head = head
+        self._staging = staging
+        self._session = session
+        self._is_sharded = bool(head["sharded"])
+        self._born: list[Document] = []
+        self._changes: list[Any] = []
+        self._history: list[Document] = []
+        self._pieces: list[Document] = []
+        self._places: list[Any] = []
+        self._live: Counter[str] = Counter()
+
+    async def write(self) -> Document:
+        """Write all, and return the head as it is now."""
+        for resource in self._staging.made():
+            self._resource(resource)
+        session, to = self._session, self._collections
+        if self._pieces:
+            await to.chunk.insert_many(self._pieces, session=session)
+        if self._born:
+            await to.resource.insert_many(self._born, session=session)
+        if self._changes:
+            await to.resource.bulk_write(self._changes, session=session)
+        if self._history:
+            await to.history.insert_many(self._history, session=session)
+        if self._places:
+            await to.place.bulk_write(self._places, session=session)
+        await self._unique()
+        return await self._write_head()
+
+    # --- resources -----------------------------------------------------------------------
+
+    def _resource(self, resource: Resource) -> None:
+        if not resource.made:
+            self._retag(resource)
+            return
+        stored, last = resource.stored, resource.made[-1]
+        was_live = stored is not None and "D" not in stored
+        self._live[last.prepared.write.resource_type] += resource.live - was_live
+        document = self._document(resource, last)
+        self._past(resource)
+        if stored is None:
+            self._born.append(document)
+            if self._is_sharded:
+                self._places.append(InsertOne({"_id": resource.key, "k": resource.shard}))
+        elif self._is_sharded and stored["k"] != resource.shard:
+            # No update takes a document to another shard and is retried safely.
+            self._changes.append(DeleteOne({"_id": resource.key, "k": stored["k"]}))
+            self._changes.append(InsertOne(document))
+            self._places.append(UpdateOne({"_id": resource.key}, {"$set": {"k": resource.shard}}))
+        else:
+            self._changes.append(ReplaceOne(self._filter(resource), document))
+
+    def _filter(self, resource: Resource) -> Document:
+        """Return the filter of a stored resource; a shard key in it asks one shard alone."""
+        if self._is_sharded and resource.stored is not None:
+            return {"_id": resource.key, "k": resource.stored["k"]}
+        return {"_id": resource.key}
+
+    def _document(self, resource: Resource, last: Made) -> Document:
+        write, fields = last.prepared.write, last.prepared.fields
+        document: Document = {"_id": resource.key, **document_of(write, resource.shard)}
+        document["r"], document["c"] = last.number, resource.first
+        self._pieces += pieces_of(write, last.number)
+        document["g"] = sorted(resource.tags)
+        if resource.held:
+            document["q"] = resource.held
+        if resource.live:
+            if len(fields["e"]) > MOST_INDEXED:
+                raise TooLarge("What is to be indexed of the resource is more than can be kept.")
+            document |= fields
+            if resource.tags:
+                tagged = (keys.tagged(write.resource_type, tag) for tag in document["g"])
+                document["x"] = [*fields["x"], *tagged]
+        return document
+
+    def _past(self, resource: Resource) -> None:
+        """Move to the history what is replaced: the version before the group, and the group's."""
+        stored, made = resource.stored, resource.made
+        if stored is not None:
+            past = {name: stored[name] for name in _KEPT if name in stored}
+            self._keep(resource.key, stored["r"], past, made[0])
+        for one, following in pairwise(made):
+            write = one.prepared.write
+            self._pieces += pieces_of(write, one.number)
+            self._keep(resource.key, one.number, document_of(write, one.shard), following)
+
+    def _keep(self, key: str, number: int, version: Document, following: Made) -> None:
+        ended = following.prepared.write.last_updated
+        self._history.append({"_id": number, "n": key, **version, "w": ended})
+
+    def _retag(self, resource: Resource) -> None:
+        """Add tags and take tags away where no version is made."""
+        stored = resource.stored
+        if stored is None:  # a tag alone makes no resource
+            return
+        before = frozenset(stored.get("g", ()))
+        for operator, changed in (
+            ("$addToSet", resource.tags - before),
+            ("$pullAll", before - resource.tags),
+        ):
+            if not changed:
+                continue
+            lists: dict[str, list[Any]] = {"g": sorted(changed)}
+            if resource.live:
+                lists["x"] = [keys.tagged(stored["t"], tag) for tag in changed]
+            fields = {
+                name: {"$each": items} if operator == "$addToSet" else items
+                for name, items in lists.items()
+            }
+            self._changes.append(UpdateOne(self._filter(resource), {operator: fields}))
+
+    # --- beside resources ----------------------------------------------------------------
+
+    async def _unique(self) -> None:
+        free: list[str] = []
+        taken: list[Document] = []
+        changed: list[ReplaceOne[Document]] = []
+        for key, before, now in self._staging.keys_changed():
+            if now is None:
+                free.append(key)
+            elif before is None:
+                taken.append({"_id": key, "n": now})
+            else:
+                changed.append(ReplaceOne({"_id": key}, {"_id": key, "n": now}))
+        unique, session = self._collections.unique, self._session
+        if free:
+            await unique.delete_many({"_id": {"$in": free}}, session=session)
+        if changed:
+            await unique.bulk_write(changed, session=session)
+        if taken:
+            await unique.insert_many(taken, session=session)
+
+    async def _write_head(self) -> Document:
+        head, staging, session = self._head, self._staging, self._session
+        now: Document = {}
+        if staging.put:
+            large = await ledger.write(self._collections, staging, head["turn"], session)
+            if more := sorted({*large, *head["large"]}.difference(head["large"])):
+                now["large"] = [*head["large"], *more]
+        if staging.audit:
+            entries, digest = documents_of(staging.audit, head["seq"], head["digest"])
+            await self._collections.audit.insert_many(entries, session=session)
+            now |= {"seq": entries[-1]["_id"], "digest": digest}
+        if staging.changed or staging.put:
+            now |= {"rid": staging.number, "edition": head["edition"] + 1}
+        counts = {kind: head["counts"].get(kind, 0) + more for kind, more in self._live.items()}
+        if now:
+            fields = {**now, **{f"counts.{kind}": count for kind, count in counts.items()}}
+            await self._collections.meta.update_one(
+                {"_id": HEAD}, {"$set": fields}, session=session
+            )
+        return {**head, **now, "counts": {**head["counts"], **counts}}
