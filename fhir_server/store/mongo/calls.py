@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
+from bson.binary import Binary
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
@@ -262,11 +263,15 @@ class Calls:
             {"$match": {"transaction.timeInactiveMicros": {"$gt": ABANDONED * 1e6}}},
             {"$project": {"lsid.id": 1}},
         ]
-        found = await (await self._client.admin.aggregate(idle)).to_list()
-        if found:
-            log.warning("store.freed", transactions=len(found))
-            ids = [{"id": one["lsid"]["id"]} for one in found]
-            await self._client.admin.command("killSessions", ids)
+        admin = self._client.get_database("admin", read_concern=ReadConcern("local"))
+        try:
+            found = await (await admin.aggregate(idle)).to_list()
+            if found:
+                log.warning("store.freed", transactions=len(found))
+                ids = [{"id": Binary.from_uuid(one["lsid"]["id"])} for one in found]
+                await admin.command("killSessions", ids)
+        except PyMongoError as error:  # then it is waited for
+            log.warning("store.not_freed", kind=type(error).__name__, code=_code(error))
 
     # --- failures --------------------------------------------------------------------------
 
