@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import httpx2
 
@@ -36,10 +36,12 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.model.primitives import VIETNAM
 from fhir_server.operations.settle import Directory
 from fhir_server.operations.table import OPERATIONS
+from fhir_server.search.values import IndexValues
 from fhir_server.settings import Settings
 from fhir_server.store.chain import broken_at
+from fhir_server.store.fact import Fact
 from fhir_server.store.grants import LedgerGrants
-from fhir_server.store.port import Batch, Put, RecordChanged, Store
+from fhir_server.store.port import Batch, Name, Put, RecordChanged, Store, Version
 from fhir_server.store.sqlite.backup import restore as restore_file
 from fhir_server.store.sqlite.store import SqliteStore
 from mappings.vneid.claims import NUMBER, Claims, from_claims
@@ -83,14 +85,28 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-async def open_store(settings: Settings) -> Store:
+async def open_store(settings: Settings, *, patience: float = 10.0) -> Store:
     """Open the store that the settings name.
 
+    Args:
+        settings: They name a file or a database.
+        patience: Seconds to wait for a database that is not ready yet.
+
     Raises:
-        Refused: This version has no engine for it, or it cannot be opened.
+        Refused: It cannot be opened.
     """
-    if not settings.store.startswith("sqlite:"):
-        raise Refused("FHIR_SERVER_STORE: this version keeps its store in SQLite alone.")
+    if settings.is_embedded:
+        return await _open_file(settings)
+    # The driver costs a tenth of a second, which a store in a file need not pay.
+    from fhir_server.store.mongo.store import MongoStore  # noqa: PLC0415
+
+    try:
+        return await MongoStore.open(settings.store, patience=patience)
+    except Unavailable as error:
+        raise Refused(f"FHIR_SERVER_STORE: {error}") from None
+
+
+async def _open_file(settings: Settings) -> Store:
     try:
         settings.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return await SqliteStore.open(settings.sqlite_path)
@@ -305,7 +321,7 @@ async def backup(settings: Settings, file: Path) -> None:
 
 async def restore(settings: Settings, file: Path) -> None:
     """Make a copy the store again; nobody may serve it meanwhile."""
-    if not settings.store.startswith("sqlite:"):
+    if not settings.is_embedded:
         raise Refused(NO_FILE)
     await asyncio.to_thread(restore_file, file, settings.sqlite_path)
 
@@ -327,3 +343,47 @@ def embedded(store: Store) -> SqliteStore:
     if not isinstance(store, SqliteStore):
         raise Refused(NO_FILE)
     return store
+
+
+@runtime_checkable
+class Walkable(Store, Protocol):
+    """A store that an operator's commands go through from end to end."""
+
+    async def walk(
+        self, resource_type: str | None = None, *, after: int = 0, limit: int = 200
+    ) -> list[tuple[int, Version]]:
+        """Return current resources of a type after a number, each with its own."""
+
+    async def reindex(self, items: Sequence[tuple[Name, int, IndexValues]]) -> int:
+        """Index resources anew, in one commit, and return how many."""
+
+
+def walkable(store: Store) -> Walkable:
+    """Return the store as one that can be walked through.
+
+    Raises:
+        Refused: It is no store that a server keeps.
+    """
+    if not isinstance(store, Walkable):
+        raise Refused("FHIR_SERVER_STORE: this store cannot be walked through.")
+    return store
+
+
+async def facts_of(settings: Settings) -> list[Fact]:
+    """Return what is to be known of the store itself, well or not; it may be served meanwhile.
+
+    Raises:
+        Refused: It cannot be opened at all.
+    """
+    if settings.is_embedded:
+        store = await _open_file(settings)
+        try:
+            return await embedded(store).doctor()
+        finally:
+            await store.close()
+    from fhir_server.store.mongo.doctor import examine  # noqa: PLC0415
+
+    try:
+        return await examine(settings.store)
+    except Unavailable as error:
+        raise Refused(f"FHIR_SERVER_STORE: {error}") from None

@@ -12,6 +12,7 @@ from fhir_server import app
 from fhir_server.model import definitions
 from fhir_server.model.outcome import FhirError
 from fhir_server.model.primitives import from_micros
+from fhir_server.store.fact import Fact
 
 if TYPE_CHECKING:
     from fhir_server.settings import Settings
@@ -42,23 +43,27 @@ async def examine(settings: Settings) -> list[Finding]:
         Finding(
             "settings",
             good=True,
-            text=f"store {settings.store.partition('@')[2] or settings.store}",
+            text=f"store {settings.shown_store}",
         ),
         *_definitions(),
         *_keys(settings),
     ]
-    if settings.store.startswith("sqlite:") and not settings.sqlite_path.is_file():
+    if settings.is_embedded and not settings.sqlite_path.is_file():
         text = f"{settings.sqlite_path} is not there yet; the first start makes it"
         return [*findings, Finding("store", good=False, text=text)]
     try:
         async with app.opened(settings) as composition:
             for check in (_audit, _clock):
                 findings.append(await check(composition))
-            facts = await app.embedded(composition.store).doctor()
-            findings += [Finding(fact.name, fact.well, fact.text) for fact in facts]
     except (FhirError, app.Refused, OSError) as error:
         findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
-    return findings
+        if settings.is_embedded:
+            return findings
+    try:
+        facts = await app.facts_of(settings)
+    except (FhirError, app.Refused) as error:
+        facts = [Fact("database", well=False, text=str(error))]
+    return [*findings, *(Finding(fact.name, fact.well, fact.text) for fact in facts)]
 
 
 def _definitions() -> list[Finding]:

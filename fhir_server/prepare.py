@@ -49,10 +49,12 @@ async def _mark(composition: Composition, serving: Serving) -> datetime | None:
     kind = await composition.mark("kind", wanted.decode(), once=True)
     if serving.demo and kind.encode() != _DEMO:
         raise Refused(
-            f"{composition.settings.store}: this store was not made as a demo; --demo refuses it."
+            f"{composition.settings.shown_store}: this store was not made as a demo; "
+            "--demo refuses it."
         )
     if not serving.demo and kind.encode() != _REAL:
-        raise Refused(f"{composition.settings.store}: this is a demo store; serve it with --demo.")
+        shown = composition.settings.shown_store
+        raise Refused(f"{shown}: this is a demo store; serve it with --demo.")
     if not serving.demo:
         return None
     return datetime.fromisoformat(await composition.mark("demo", now().isoformat(), once=True))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from fhir_server.app import Composition, Refused, embedded
+from fhir_server.app import Composition, Refused, walkable
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.search.extract import index_values
@@ -59,7 +59,7 @@ def _types(resource_type: str | None, param: str | None) -> set[str]:
 
 
 async def _one(composition: Composition, resource_type: str, said: Callable[[int], None]) -> int:
-    store = embedded(composition.store)
+    store = walkable(composition.store)
     begun = await store.get(BUCKET, resource_type)
     after, done = int(begun or 0), 0
     while chunk := await store.walk(resource_type, after=after, limit=CHUNK):

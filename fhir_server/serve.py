@@ -57,6 +57,9 @@ _YOUNG: Final = 10_000
 _GRACE: Final = 10
 """Seconds that requests on their way have at a stop."""
 
+_TOGETHER: Final = 45
+"""Seconds that a database has that is started together with us."""
+
 
 class Server:
     """All paths over one store; it is opened when the server starts and closed when it stops."""
@@ -255,7 +258,7 @@ def worker() -> ASGIApp:
 
 
 async def _prepared(settings: Settings, serving: Serving) -> datetime | None:
-    store = await open_store(settings)
+    store = await open_store(settings, patience=_TOGETHER)
     try:
         return await prepare(Composition(settings, store, serving.origin(settings)), serving)
     finally:
@@ -310,10 +313,9 @@ def _token_command(settings: Settings) -> str:
     """The command that prints a token, so that it works from any folder."""
     program = Path(sys.argv[0]).resolve()
     command = str(program) if program.name == "fhir-server" else f"{sys.executable} -m fhir_server"
-    store = settings.store
-    if store.startswith("sqlite:"):
-        store = f"sqlite:///{settings.sqlite_path.resolve()}"
-    return (
-        f"FHIR_SERVER_STORE='{store}' FHIR_SERVER_KEYS='{settings.keys.resolve()}' "
-        f"{command} token --client system"
-    )
+    store = f"FHIR_SERVER_STORE='{settings.store}' "
+    if settings.is_embedded:
+        store = f"FHIR_SERVER_STORE='sqlite:///{settings.sqlite_path.resolve()}' "
+    elif "@" in settings.store:
+        store = ""  # it holds a password: whoever runs the command has it in the environment
+    return f"{store}FHIR_SERVER_KEYS='{settings.keys.resolve()}' {command} token --client system"

@@ -56,6 +56,22 @@ class Settings(BaseSettings):
         msg = "must be sqlite:///file or mongodb://host1,host2,host3/name?replicaSet=rs0"
         raise ValueError(msg)
 
+    @field_validator("store")
+    @classmethod
+    def _named_database(cls, value: str) -> str:
+        """Of an address of MongoDB: the engine looks at its options when it opens it."""
+        if value.startswith("sqlite:"):
+            return value
+        place, _, options = value.partition("://")[2].partition("?")
+        hosts, _, name = place.rpartition("@")[2].partition("/")
+        if not hosts or not name or "@" in options or any(one.isspace() for one in value):
+            msg = (
+                "must name hosts and database: mongodb://host1,host2,host3/name?replicaSet=rs0, "
+                "with what is special in a password escaped"
+            )
+            raise ValueError(msg)
+        return value
+
     @field_validator("base_url", "vneid_issuer")
     @classmethod
     def _url(cls, value: str | None) -> str | None:
@@ -74,6 +90,19 @@ class Settings(BaseSettings):
             msg = "must be an origin such as https://book.example, without a path"
             raise ValueError(msg)
         return value
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the store is a file of ours."""
+        return self.store.startswith("sqlite:")
+
+    @property
+    def shown_store(self) -> str:
+        """The store as it may be shown: of a database hosts and name, no user and no option."""
+        if self.is_embedded:
+            return self.store
+        scheme, _, rest = self.store.partition("?")[0].partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
 
     @property
     def sqlite_path(self) -> Path:

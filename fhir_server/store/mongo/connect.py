@@ -170,7 +170,7 @@ async def _why(client: AsyncMongoClient[Document], address: Address) -> str:
     places = [(host, port or 27017) for host, port in found] or list(address.hosts)
     if not address.is_srv:
         places += [one for one in address.hosts if one not in places]
-    probes = await asyncio.gather(*(_probe(address, *place) for place in places))
+    probes = await asyncio.gather(*(probe(address, *place) for place in places))
     for probe in probes:
         is_waiting = (probe.hello or {}).get("isreplicaset")
         if probe.hello is not None and not is_waiting:
@@ -180,7 +180,7 @@ async def _why(client: AsyncMongoClient[Document], address: Address) -> str:
     return unfit.without_primary(address, probes)
 
 
-async def _probe(address: Address, host: str, port: int) -> unfit.Probe:
+async def probe(address: Address, host: str, port: int) -> unfit.Probe:
     """Ask one member alone; first whether its port can be reached at all."""
     name = named(host, port)
     try:

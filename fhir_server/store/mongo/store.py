@@ -17,7 +17,7 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.store.mongo.audit import AuditReader
 from fhir_server.store.mongo.commit import Committer
-from fhir_server.store.mongo.connect import Opened, open_database
+from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
 from fhir_server.store.mongo.cursor import Cursors
 from fhir_server.store.mongo.gather import Gatherer
 from fhir_server.store.mongo.ledger import LedgerReader
@@ -57,13 +57,17 @@ class MongoStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str) -> MongoStore:
+    async def open(cls, url: str, *, patience: float = PATIENCE) -> MongoStore:
         """Open the store in the database that a URL names; what is missing in it is made.
+
+        Args:
+            url: `mongodb://…`.
+            patience: Seconds to wait for a primary.
 
         Raises:
             Unavailable: It cannot be used; the text says why, in one sentence.
         """
-        opened = await open_database(url)
+        opened = await open_database(url, patience=patience)
         try:
             head = await opened.calls.read(lambda: _head(opened.collections))
             return cls(opened, head)

@@ -88,6 +88,11 @@ def of_hello(address: Address, name: str, hello: Mapping[str, Any]) -> str | Non
     return None
 
 
+def why_unreached(probe: Probe) -> str:
+    """Return why a member could not be reached, and what to do."""
+    return _reason(probe.error)[1]
+
+
 def _unreached(probes: list[Probe]) -> str:
     """Return why no member could be reached: the reason that says most."""
     reasons = [(*_reason(probe.error), probe.name) for probe in probes]

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import apsw
 
+from fhir_server.store.fact import Fact
 from fhir_server.store.sqlite.connect import connect, refusals
 from fhir_server.store.sqlite.housekeeping import GROWN, QUIET, TOO_LARGE
 from fhir_server.store.sqlite.migrate import LATEST, known_version
 
 _FREE: Final = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One line of the doctor's: what was looked at, whether it is well, what it is."""
-
-    name: str
-    well: bool
-    text: str
 
 
 def examine(path: Path, *, thorough: bool = True) -> list[Fact]:

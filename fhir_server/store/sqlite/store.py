@@ -16,12 +16,13 @@ from typing import Final, TypeVar
 
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.search.values import IndexValues
+from fhir_server.store.fact import Fact
 from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version, WorkBudgetExceeded
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.backup import backup
 from fhir_server.store.sqlite.budget import FULL
 from fhir_server.store.sqlite.connect import check_library, connect, make_private, refusals
-from fhir_server.store.sqlite.doctor import Fact, examine
+from fhir_server.store.sqlite.doctor import examine
 from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.migrate import migrate
 from fhir_server.store.sqlite.reader import Reader
