@@ -1,0 +1,76 @@
+"""Plans of searches: what a chain or a `_has` leads to is found first, where it is few."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_server.search.expression import Chain, Expression
+from fhir_server.store.mongo.judge import Candidate
+from fhir_server.store.mongo.newest import newest
+from fhir_server.store.mongo.plan import Plan, asked, driven, links_of
+from fhir_server.store.mongo.query import Link
+from fhir_server.store.mongo.reads import Reads
+from fhir_server.store.port import WorkBudgetExceeded
+
+LINKED: Final = 1_000
+"""So many resources at the other end of a link are found before the search itself."""
+ASKED: Final = 200
+"""So many candidates are judged with what their own links lead to, without looking there first."""
+_SECONDS: Final = 0.2
+_DOCUMENTS: Final = 3_000
+
+
+async def plan(reads: Reads, kind: str, where: Expression, *, newest_first: bool = False) -> Plan:
+    """Return how the matches of a type are found.
+
+    With `newest_first` a lone driver in that order is not counted.
+
+    Raises:
+        WorkBudgetExceeded: It takes too long.
+    """
+    unknown = [one for one in links_of(kind, where) if one not in reads.links]
+    counted = bool(unknown) or not newest_first
+    found = await driven(reads, kind, where, counted=counted)
+    if not unknown or (found.driver is not None and found.rows < ASKED):
+        return found
+    for _, link in unknown:
+        await _follow(reads, kind, link)
+    return await driven(reads, kind, where, counted=not newest_first)
+
+
+async def _follow(reads: Reads, kind: str, link: Link) -> None:
+    """Note what a link of a type leads to; None where it is much."""
+    ids = None
+    if isinstance(link, Chain):
+        found = await _few(reads, link.target_type, link.where)
+        if found is not None:
+            ids = frozenset(one.id for one in found)
+    else:
+        found = await _few(reads, link.source_type, link.where)
+        if found is not None:
+            ids = frozenset(to for one in found for to in one.targets(link.param, kind))
+    reads.links[kind, link] = ids
+
+
+async def _few(reads: Reads, kind: str, where: Expression) -> list[Candidate] | None:
+    """Return all that match, or None where they are many or hard to find."""
+    # What takes too long in a transaction ends it, so there no time is tried.
+    seconds = None if reads.session.in_transaction else _SECONDS
+    try:
+        with reads.within(seconds=seconds, documents=_DOCUMENTS):
+            planned = await plan(reads, kind, where)
+            if await _many(reads, planned):
+                return None
+            found = await newest(reads, planned, limit=LINKED + 1)
+    except WorkBudgetExceeded:
+        return None
+    return found if len(found) <= LINKED else None
+
+
+async def _many(reads: Reads, planned: Plan) -> bool:
+    """Return whether an index tells at once that they are too many."""
+    if not planned.exact or planned.sure is None or (planned.driver and planned.rows <= LINKED):
+        return False
+    arm = planned.arms[0]
+    where = asked(arm, planned.rest)
+    return where is not None and await reads.count(where, arm.hint, most=LINKED + 1) > LINKED

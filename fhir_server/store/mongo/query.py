@@ -1,0 +1,366 @@
+"""An expression as filters: one that has all that match, one that has nothing else, and its arms.
+
+What keys tell is exact but for chance (two values may share a key), so that what is shown is
+judged by its entry all the same (`judge.py`); what is counted is not. What keys do not tell has
+no `sure` filter, or a narrower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fhir_server.model import definitions
+from fhir_server.search.expression import (
+    And,
+    Chain,
+    CompositeIs,
+    DateIs,
+    Expression,
+    Has,
+    Ids,
+    InPatient,
+    LastUpdated,
+    Missing,
+    Not,
+    NumberIs,
+    Or,
+    Prefix,
+    QuantityIs,
+    RefersTo,
+    StringIs,
+    Tagged,
+    TokenIs,
+    TokenText,
+    UriIs,
+)
+from fhir_server.search.fold import fold
+from fhir_server.store.keys import NARROWER, prefix_end
+from fhir_server.store.mongo import keys, spans
+from fhir_server.store.mongo.filters import (
+    ALIVE,
+    EVERYTHING,
+    NOTHING,
+    Filter,
+    either,
+    every,
+    keyed,
+    keys_of,
+    neither,
+)
+from fhir_server.store.mongo.schema import Document
+
+MERGED: Final = 200
+"""Keys that the database walks at once, newest first; of more it would sort all that they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A part of an index.
+
+    Attributes:
+        where: What it is asked.
+        hint: The index.
+        ordered: Whether it comes newest first.
+        reads: Whether the database reads each document to answer `where`.
+    """
+
+    where: Document
+    hint: str
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """What an expression becomes.
+
+    Attributes:
+        may: Has all that match.
+        sure: Has nothing that does not match.
+        arms: Together they have all that `may` has; None where no index helps.
+        whole: Whether they have nothing else than `may` has.
+    """
+
+    may: Filter
+    sure: Filter
+    arms: tuple[Arm, ...] | None = None
+    whole: bool = True
+
+    @property
+    def exact(self) -> bool:
+        """Whether the filter tells all."""
+        return self.may is self.sure or self.may == self.sure
+
+    @property
+    def ordered(self) -> bool:
+        """Whether all arms come newest first."""
+        return self.arms is not None and all(arm.ordered for arm in self.arms)
+
+
+_ALL: Final = Clause(EVERYTHING, EVERYTHING)
+_NONE: Final = Clause(NOTHING, NOTHING, ())
+_MAYBE: Final = Clause(EVERYTHING, NOTHING)
+
+Link = Chain | Has
+Links = Mapping[tuple[str, Link], frozenset[str] | None]
+"""By type and link: ids of those at the other end of a chain, or of those that a `_has` finds."""
+
+
+def clause(kind: str, where: Expression, links: Links) -> Clause:
+    """Return what an expression on a type becomes, as far as its links are known."""
+    match where:
+        case And(operands):
+            return _every([clause(kind, one, links) for one in operands])
+        case Or(operands):
+            return _either([clause(kind, one, links) for one in operands])
+        case Not(operand):
+            inner = clause(kind, operand, links)
+            if inner.exact:
+                filter_ = neither(inner.may)
+                return Clause(filter_, filter_)
+            return Clause(neither(inner.sure), neither(inner.may))
+        case Chain() | Has():
+            return _linked(kind, where, links)
+        case _:
+            return _leaf(kind, where)
+
+
+def _every(parts: list[Clause]) -> Clause:
+    may = every(one.may for one in parts)
+    sure = may if all(one.exact for one in parts) else every(one.sure for one in parts)
+    if may is None:
+        return _NONE
+    # Which of them has the fewest is not counted inside another expression.
+    some = [one for one in parts if one.arms is not None]
+    best = min(some, key=lambda one: (not one.ordered, len(one.arms or ())), default=None)
+    if best is None:
+        return Clause(may, sure)
+    return Clause(may, sure, best.arms, whole=best.whole and len(parts) == 1)
+
+
+def _either(parts: list[Clause]) -> Clause:
+    may = either(one.may for one in parts)
+    sure = may if all(one.exact for one in parts) else either(one.sure for one in parts)
+    if may is None:
+        return _NONE
+    if any(one.arms is None for one in parts):
+        return Clause(may, sure)
+    arms = merged(arm for one in parts for arm in one.arms or ())
+    return Clause(may, sure, arms, whole=all(one.whole for one in parts))
+
+
+def merged(arms: Iterable[Arm]) -> tuple[Arm, ...]:
+    """Return arms of which those that are keys are walked together, so many at once."""
+    rest: list[Arm] = []
+    asked: dict[int, None] = {}
+    for arm in arms:
+        found = keys_of(arm.where)
+        if found is None:
+            if arm not in rest:
+                rest.append(arm)
+        else:
+            asked.update(dict.fromkeys(found))
+    every_key = list(asked)
+    for at in range(0, len(every_key), MERGED):
+        rest.append(Arm({"x": {"$in": every_key[at : at + MERGED]}}, "keys", ordered=True))
+    return tuple(rest)
+
+
+def _keys(asked: Iterable[int]) -> Clause:
+    filter_ = keyed(asked)
+    if filter_ is None:
+        return _NONE
+    return Clause(filter_, filter_, merged([Arm(filter_, "keys", ordered=True)]))
+
+
+def _present(kind: str, param: str) -> Filter:
+    """Return what has a value of a parameter, or all where no key tells it."""
+    return EVERYTHING if ":" in param else keyed([keys.present(kind, param)])
+
+
+def _valued(kind: str, param: str) -> Clause:
+    """Return what may match because it has a value of the parameter at all."""
+    filter_ = _present(kind, param)
+    arms = (Arm(filter_, "keys", ordered=True),) if filter_ else None
+    return Clause(filter_, NOTHING, arms)
+
+
+def _names(param: str) -> tuple[str, ...]:
+    """Return the parameters under which a value of this one may be indexed."""
+    return (param, *NARROWER.get(param, ()))
+
+
+def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one case a leaf
+    match where:
+        case Ids(ids):
+            names = sorted(f"{kind}/{one}" for one in ids)
+            return named(names)
+        case LastUpdated():
+            return _updated(kind, where)
+        case InPatient(patients):
+            return _keys(keys.in_patient(kind, one) for one in sorted(patients))
+        case Tagged(tag):
+            return _keys([keys.tagged(kind, tag)])
+        case Missing(param, missing):
+            return _missing(kind, param, missing=missing)
+        case TokenIs():
+            return _token(kind, where.param, where)
+        case TokenText(param):
+            return _valued(kind, param)
+        case CompositeIs(param, parts):
+            return _composite(kind, param, parts)
+        case StringIs():
+            return _string(kind, where)
+        case UriIs():
+            return _uri(kind, where)
+        case RefersTo():
+            return _refers(kind, where)
+        case DateIs():
+            return _spans(spans.dates(where, kind))
+        case NumberIs():
+            return _spans(spans.numbers(where, kind))
+        case QuantityIs():
+            found = spans.numbers(where, kind)
+            unitless = where.system is None and where.code is None
+            return _spans(found, sure=unitless)
+        case _:
+            return _MAYBE
+
+
+def named(names: list[str]) -> Clause:
+    """Return the resources of these names."""
+    if not names:
+        return _NONE
+    filter_: Document = {"_id": {"$in": names}}
+    return Clause(filter_, filter_, (Arm({**filter_, **ALIVE}, "_id_"),))
+
+
+def _updated(kind: str, where: LastUpdated) -> Clause:
+    low, high = where.low, where.high
+    asked = {
+        Prefix.EQ: {"$gte": low, "$lte": high},
+        Prefix.AP: {"$gte": low, "$lte": high},
+        Prefix.GT: {"$gt": high},
+        Prefix.SA: {"$gt": high},
+        Prefix.GE: {"$gte": low},
+        Prefix.LT: {"$lt": low},
+        Prefix.EB: {"$lt": low},
+        Prefix.LE: {"$lte": high},
+    }.get(where.prefix)
+    if asked is None:
+        outside = either([{"u": {"$lt": low}}, {"u": {"$gt": high}}])
+        return Clause(outside, outside)
+    filter_: Document = {"u": asked}
+    return Clause(filter_, filter_, (Arm({"t": kind, **filter_, **ALIVE}, "updated"),))
+
+
+def _missing(kind: str, param: str, *, missing: bool) -> Clause:
+    filter_ = _present(kind, param)
+    if not filter_:
+        return _MAYBE
+    if missing:
+        absent = neither(filter_)
+        return Clause(absent, absent)
+    return Clause(filter_, filter_, (Arm(filter_, "keys", ordered=True),))
+
+
+def _token(kind: str, param: str, leaf: TokenIs) -> Clause:
+    system, code = leaf.system, leaf.code
+    if system == "" and code == "":
+        return _NONE
+    if system is None and code:
+        return _keys(keys.token_code(kind, one, code) for one in _names(param))
+    if system and code is None:
+        return _keys(keys.token_system(kind, one, system) for one in _names(param))
+    if system is not None and code is not None:
+        return _keys(keys.token(kind, one, system, code) for one in _names(param))
+    return _valued(kind, param)
+
+
+def _composite(kind: str, param: str, parts: tuple[Expression, ...]) -> Clause:
+    if not parts or not isinstance(parts[0], TokenIs):
+        return _valued(kind, param)
+    first = _token(kind, param, parts[0])
+    return Clause(first.may, NOTHING, first.arms, first.whole)
+
+
+def _string(kind: str, leaf: StringIs) -> Clause:
+    if leaf.mode == "contains" or not leaf.value:
+        return _valued(kind, leaf.param)
+    if leaf.mode == "exact":
+        folded = fold(leaf.value)
+        texts = [keys.text_key(kind, one, folded) for one in _names(leaf.param)]
+        may = either({"s": one} for one in texts)
+        arms = tuple(Arm({"s": one}, "texts", ordered=True) for one in texts)
+        return Clause(may, NOTHING, arms)
+    return _beginning(kind, leaf.param, leaf.value)
+
+
+def _beginning(kind: str, param: str, text: str) -> Clause:
+    parts: list[Document] = []
+    for one in _names(param):
+        start = keys.text_key(kind, one, text)
+        # An element of an array is in a range only where one element is above and below.
+        parts.append({"s": {"$elemMatch": {"$gte": start, "$lt": prefix_end(start)}}})
+    may = either(parts)
+    sure = may if len(text) <= keys.LONGEST else NOTHING
+    return Clause(may, sure, tuple(Arm(one, "texts") for one in parts))
+
+
+def _uri(kind: str, leaf: UriIs) -> Clause:
+    if leaf.mode == "below":
+        return _beginning(kind, leaf.param, leaf.uri) if leaf.uri else _valued(kind, leaf.param)
+    if leaf.mode == "exact":
+        return _keys([keys.uri(kind, leaf.param, leaf.uri)])
+    # A value is among the beginnings of what is asked.
+    beginnings = (leaf.uri[:end] for end in range(len(leaf.uri), -1, -1))
+    return _keys(keys.uri(kind, leaf.param, one) for one in beginnings)
+
+
+def _refers(kind: str, leaf: RefersTo) -> Clause:
+    names = _names(leaf.param)
+    if leaf.url:
+        return _keys(keys.uri(kind, one, leaf.url) for one in names)
+    kinds = (leaf.resource_type,) if leaf.resource_type else definitions.RESOURCE_TYPES
+    targets = [f"{target}/{leaf.resource_id}" for target in kinds]
+    return _keys(keys.reference(kind, one, target) for target in targets for one in names)
+
+
+def _spans(found: spans.Spans, *, sure: bool = True) -> Clause:
+    arms = None if found.arms is None else tuple(Arm(one, "ordered") for one in found.arms)
+    return Clause(found.may, found.sure if sure else NOTHING, arms)
+
+
+def _linked(kind: str, link: Link, links: Links) -> Clause:
+    ids = links.get((kind, link))
+    if ids is None:
+        if isinstance(link, Has):
+            return _MAYBE
+        return _valued(kind, link.param)
+    if isinstance(link, Has):
+        return named(sorted(f"{kind}/{one}" for one in ids))
+    targets = [f"{link.target_type}/{one}" for one in sorted(ids)]
+    return _keys(keys.reference(kind, one, to) for to in targets for one in _names(link.param))
+
+
+def flat(where: Expression) -> list[Expression]:
+    """Return what an expression is the conjunction of."""
+    if isinstance(where, And):
+        return [part for one in where.operands for part in flat(one)]
+    if isinstance(where, Or) and len(where.operands) == 1:
+        return flat(where.operands[0])
+    return [where]
+
+
+def links_in(where: Expression) -> list[Link]:
+    """Return the links of an expression, not those inside other links."""
+    match where:
+        case And(operands) | Or(operands):
+            return [link for one in operands for link in links_in(one)]
+        case Not(operand):
+            return links_in(operand)
+        case Chain() | Has():
+            return [where]
+        case _:
+            return []

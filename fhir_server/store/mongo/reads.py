@@ -1,0 +1,159 @@
+"""The reads of one search: in one view of the store, within its work budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any, Final
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import ExecutionTimeout
+
+from fhir_server.store.mongo.query import Link
+from fhir_server.store.mongo.schema import Collections, Document
+from fhir_server.store.port import WorkBudgetExceeded
+
+SECONDS: Final = 2.0
+"""Of one search, on the clock."""
+DOCUMENTS: Final = 60_000
+"""Resources that one search may bring here to be judged or sorted: about a second's work."""
+
+JUDGED: Final[Mapping[str, Any]] = {"_id": 1, "r": 1, "c": 1, "u": 1, "p": 1, "g": 1, "e": 1}
+"""Projection: what a resource is judged by, and where it stands."""
+
+_BATCH: Final = 1_000
+
+Order = Sequence[tuple[str, int]]
+NEWEST: Final[Order] = (("r", -1),)
+
+
+class Reads:
+    """Asks the collections of one view.
+
+    Attributes:
+        links: What links are known to lead to (`query.Links`), as they are found.
+        judged: Whether resources match what a link asks of them, as it is found.
+    """
+
+    def __init__(self, collections: Collections, session: AsyncClientSession) -> None:
+        self.collections = collections
+        self.session = session
+        self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
+        self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
+        self._until = time.monotonic() + SECONDS
+        self._left = DOCUMENTS
+
+    @contextmanager
+    def within(self, *, seconds: float | None, documents: int) -> Iterator[None]:
+        """Allow less than what is left; `seconds` None does not shorten the time.
+
+        Raises:
+            WorkBudgetExceeded: More would be needed.
+        """
+        until, left = self._until, self._left
+        given = min(left, documents)
+        self._left = given
+        if seconds is not None:
+            self._until = min(until, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._until, self._left = until, left - (given - self._left)
+
+    def spend(self, documents: int) -> None:
+        """Count resources that were brought here.
+
+        Raises:
+            WorkBudgetExceeded: They are too many, or it has taken too long.
+        """
+        self._left -= documents
+        if self._left < 0 or time.monotonic() > self._until:
+            raise WorkBudgetExceeded("the search went past its work budget")
+
+    def milliseconds(self) -> int:
+        """Return how long the database may take, at least 1.
+
+        Raises:
+            WorkBudgetExceeded: No time is left.
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise WorkBudgetExceeded("the search went past its work budget")
+        return max(1, int(left * 1000))
+
+    async def find(
+        self,
+        where: Document,
+        hint: str,
+        *,
+        order: Order | None = None,
+        limit: int = 0,
+        fields: Mapping[str, Any] = JUDGED,
+    ) -> list[Document]:
+        """Return resources; `limit` 0 is all of them.
+
+        Raises:
+            WorkBudgetExceeded: They are too many, or it takes too long.
+        """
+        found: list[Document] = []
+        batches = self.batches(where, hint, order=order, limit=limit, fields=fields)
+        async with aclosing(batches):
+            async for batch in batches:
+                found += batch
+        return found
+
+    async def batches(
+        self,
+        where: Document,
+        hint: str,
+        *,
+        order: Order | None = None,
+        limit: int = 0,
+        fields: Mapping[str, Any] = JUDGED,
+        size: int = _BATCH,
+    ) -> AsyncGenerator[list[Document], None]:
+        """Give resources as `find` does, `size` at a time; to be closed (`aclosing`)."""
+        cursor = self.collections.resource.find(
+            where,
+            fields,
+            sort=order,
+            hint=hint,
+            limit=limit,
+            batch_size=min(limit, size) if limit else size,
+            session=self.session,
+            max_time_ms=self.milliseconds(),
+        )
+        async with cursor:
+            while True:
+                try:
+                    batch = await cursor.to_list(size)
+                except ExecutionTimeout as error:
+                    raise WorkBudgetExceeded("the search went past its work budget") from error
+                self.spend(len(batch))
+                if batch:
+                    yield batch
+                if len(batch) < size or (limit and limit <= size):
+                    return
+
+    async def count(self, where: Document, hint: str, *, most: int = 0) -> int:
+        """Return how many there are, counted up to `most` (0: all)."""
+        stages: list[Document] = [{"$match": where}]
+        if most:
+            stages.append({"$limit": most})
+        found = await self.aggregate([*stages, {"$count": "n"}], hint)
+        return int(found[0]["n"]) if found else 0
+
+    async def aggregate(self, stages: list[Document], hint: str) -> list[Document]:
+        """Return what a pipeline over the resources gives.
+
+        Raises:
+            WorkBudgetExceeded: It takes too long.
+        """
+        try:
+            cursor = await self.collections.resource.aggregate(
+                stages, session=self.session, hint=hint, maxTimeMS=self.milliseconds()
+            )
+            return await cursor.to_list()
+        except ExecutionTimeout as error:
+            raise WorkBudgetExceeded("the search went past its work budget") from error

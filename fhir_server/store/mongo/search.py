@@ -1,0 +1,257 @@
+"""Search: one page of matches, in order, from one consistent view of the store.
+
+The first page fixes what is visited: its snapshot (the last version's number in its view) stands
+in the cursor with the place where the next page begins. What is created later has a greater
+number and is on no page. What is changed later has a greater number too, but keeps the place of
+the version that it had at the snapshot, so each match is visited once; it is shown, and judged,
+as it is now.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_server.search import order, paging
+from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, NOTHING, Expression, Search
+from fhir_server.store.mongo import links
+from fhir_server.store.mongo.counting import SOON, count
+from fhir_server.store.mongo.cursor import Cursors
+from fhir_server.store.mongo.filters import ALIVE, every
+from fhir_server.store.mongo.former import Former
+from fhir_server.store.mongo.judge import Candidate, judged
+from fhir_server.store.mongo.newest import LATEST, newest
+from fhir_server.store.mongo.plan import LEVELS, MANY, Plan
+from fhir_server.store.mongo.reads import DOCUMENTS, SECONDS, Reads
+from fhir_server.store.mongo.schema import Collections, Document
+from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
+from fhir_server.store.mongo.versions import SHOWN, versions_of
+from fhir_server.store.port import BadCursor, Page, Version, WorkBudgetExceeded
+
+GATHERED: Final = LEVELS[1]
+"""So many are gathered and sorted without trying a walk along the order asked."""
+
+_ONE_BY_ONE: Final = 4
+"""Of more types those alone are asked that the store has."""
+_EACH: Final = 0.00002
+"""Seconds that gathering takes for each resource, about: a walk is tried for as long."""
+
+
+class Searcher:
+    """Searches the collections; each call reads in the view of the session that it is given."""
+
+    def __init__(self, collections: Collections, cursors: Cursors) -> None:
+        self._collections = collections
+        self._cursors = cursors
+        self._former = Former()
+
+    async def page(self, search: Search, head: Document, session: AsyncClientSession) -> Page:
+        """Return one page of matches.
+
+        Args:
+            search: What is asked.
+            head: The document `head` of `meta`, read in the same view.
+            session: A snapshot's, or a transaction's.
+
+        Raises:
+            WorkBudgetExceeded: The search would take too long.
+            BadCursor: The cursor is not one of this store's.
+        """
+        reads = Reads(self._collections, session)
+        snapshot, after = head["rid"], None
+        if search.cursor is not None:
+            snapshot, after = _opened(self._cursors, search)
+        found: list[Placed] = []
+        if search.count > 0:
+            for kind, where in _by_type(search, head):
+                found += await self._of_type(reads, search, (kind, where), head, (snapshot, after))
+            found = heapq.nsmallest(search.count + 1, found, key=lambda one: one.position)
+        page, following = found[: search.count], None
+        if len(found) > search.count > 0:
+            last = page[-1]
+            values = order.dumped(search.sort, last.values)
+            position = [snapshot, last.number, *values]
+            following = self._cursors.seal(paging.shape(search), position)
+        total = await self._total(reads, search, head, len(page), following)
+        return Page(await self._versions(reads, page), following, total)
+
+    async def count(
+        self, resource_type: str, where: Expression, session: AsyncClientSession
+    ) -> int:
+        """Return how many current resources of a type match.
+
+        Raises:
+            WorkBudgetExceeded: It would take too long.
+        """
+        return await self._count(Reads(self._collections, session), resource_type, where)
+
+    async def matching(
+        self, resource_type: str, where: Expression, limit: int, session: AsyncClientSession
+    ) -> list[str]:
+        """Return the ids of the newest current resources that match, at most so many.
+
+        Raises:
+            WorkBudgetExceeded: It would take too long.
+        """
+        if where == NOTHING:
+            return []
+        reads = Reads(self._collections, session)
+        planned = await links.plan(reads, resource_type, where, newest_first=True)
+        return [one.id for one in await newest(reads, planned, limit=limit)]
+
+    async def matches(
+        self, resource_type: str, where: Expression, document: Document, session: AsyncClientSession
+    ) -> bool:
+        """Return whether a current resource, given its whole document, matches.
+
+        Raises:
+            WorkBudgetExceeded: It would take too long.
+        """
+        reads = Reads(self._collections, session)
+        return bool(await judged(reads, resource_type, where, [Candidate(document)]))
+
+    # --- one type ------------------------------------------------------------------------
+
+    async def _of_type(
+        self,
+        reads: Reads,
+        search: Search,
+        asked: tuple[str, Expression],
+        head: Document,
+        begins: tuple[int, After | None],
+    ) -> list[Placed]:
+        """Return the first `count + 1` matches of a type behind a place, and maybe more."""
+        kind, where = asked
+        snapshot, after = begins
+        if where == NOTHING:
+            return []
+        planned = await links.plan(reads, kind, where, newest_first=not search.sort)
+        if planned.may is None:
+            return []
+        if search.sort:
+            found = await self._in_order(reads, search, planned, snapshot, after)
+        else:
+            before = LATEST if after is None else after.number
+            new = await newest(reads, planned, limit=search.count + 1, before=before)
+            found = [placed((), one) for one in new]
+        if after is not None and head["rid"] > snapshot:
+            changed = await self._changed(reads, search, planned, snapshot)
+            found += [one for one in changed if one.position > after.position]
+        return found
+
+    async def _in_order(
+        self,
+        reads: Reads,
+        search: Search,
+        planned: Plan,
+        snapshot: int,
+        after: After | None,
+    ) -> list[Placed]:
+        limit = search.count + 1
+        if planned.driver is None or planned.rows >= GATHERED:
+            seconds = None
+            if planned.driver is not None and planned.rows < MANY:
+                seconds = planned.rows * _EACH
+            try:
+                with reads.within(seconds=seconds, documents=DOCUMENTS):
+                    along = await walked(reads, planned, search.sort, snapshot, after, limit)
+            except WorkBudgetExceeded:
+                along = None  # what matches lies far along: gather it
+            if along is not None:
+                return along
+        found = await gathered(reads, planned, search.sort, snapshot, after)
+        return heapq.nsmallest(limit, found, key=lambda one: one.position)
+
+    async def _changed(
+        self, reads: Reads, search: Search, planned: Plan, snapshot: int
+    ) -> list[Placed]:
+        """Return the matches that were changed since a snapshot, at the places that they had."""
+        since: Document = {"t": planned.kind, "r": {"$gt": snapshot}, "c": {"$lte": snapshot}}
+        where = every([{**since, **ALIVE}, planned.may])
+        documents = await reads.find(where or since, "types")
+        candidates = [Candidate(one) for one in documents]
+        found = await judged(reads, planned.kind, planned.where, candidates)
+        then = await self._former.at(reads, [one.key for one in found], snapshot)
+        versions = list(then.values())
+        values = await self._former.values(reads, search.sort, versions, search.base_url)
+        changed: list[Placed] = []
+        for one in found:
+            if one.key in then:
+                number = then[one.key]["_id"]
+                position = order.position(search.sort, values[number], number)
+                changed.append(Placed(position, number, values[number], one))
+        return changed
+
+    # --- what is shown, and how many there are -------------------------------------------
+
+    async def _versions(self, reads: Reads, page: Sequence[Placed]) -> tuple[Version, ...]:
+        if not page:
+            return ()
+        names = [one.match.key for one in page]
+        documents = await reads.find({"_id": {"$in": names}}, "_id_", fields=SHOWN)
+        by_name = {one["_id"]: one for one in documents}
+        shown = [by_name[name] for name in names]
+        return tuple(await versions_of(self._collections, shown, reads.session))
+
+    async def _total(
+        self, reads: Reads, search: Search, head: Document, shown: int, following: str | None
+    ) -> int | None:
+        if search.total == "none":
+            return None
+        if search.cursor is None and following is None and search.count > 0:
+            return shown  # the first page is the last one too
+        if search.total == "accurate":
+            number = 0
+            for kind, where in _by_type(search, head):
+                whole = where == EVERYTHING
+                number += _size(head, kind) if whole else await self._count(reads, kind, where)
+            return number
+        try:
+            return await self._estimate(reads, search, head)
+        except WorkBudgetExceeded:
+            return None
+
+    async def _estimate(self, reads: Reads, search: Search, head: Document) -> int | None:
+        """Return the number of all matches, or None where they are many or hard to count."""
+        whole, counted = 0, 0
+        for kind, where in _by_type(search, head):
+            if where == EVERYTHING:
+                whole += _size(head, kind)
+                continue
+            planned = await links.plan(reads, kind, where)
+            rows = _size(head, kind) if planned.driver is None else planned.rows
+            if rows >= SOON:
+                return None
+            with reads.within(seconds=SECONDS, documents=SOON):
+                counted += await count(reads, planned)
+            if counted > MOST_COUNTED:
+                return None
+        return whole + counted
+
+    async def _count(self, reads: Reads, kind: str, where: Expression) -> int:
+        if where == NOTHING:
+            return 0
+        return await count(reads, await links.plan(reads, kind, where))
+
+
+def _size(head: Document, kind: str) -> int:
+    return int(head["counts"].get(kind, 0))
+
+
+def _by_type(search: Search, head: Document) -> Sequence[tuple[str, Expression]]:
+    """Return what is asked of each type, of many types of those alone that the store has."""
+    if len(search.by_type) <= _ONE_BY_ONE:
+        return search.by_type
+    return [one for one in search.by_type if _size(head, one[0]) > 0]
+
+
+def _opened(cursors: Cursors, search: Search) -> tuple[int, After]:
+    position: list[Any] = cursors.open(paging.shape(search), search.cursor or "")
+    if len(position) != len(search.sort) + 2:
+        raise BadCursor("the cursor belongs to another search")
+    snapshot, number, *ends = position
+    values = order.loaded(search.sort, ends)
+    return snapshot, After(order.position(search.sort, values, number), number, values)
