@@ -21,17 +21,43 @@ from fhir_server.store.mongo.audit import documents_of
 from fhir_server.store.mongo.calls import UNKNOWN, Calls, is_passing
 from fhir_server.store.mongo.conditions import Conditions, Matching, MustBeWritten
 from fhir_server.store.mongo.gather import Job
-from fhir_server.store.mongo.prepared import Prepared, Work
+from fhir_server.store.mongo.prepared import Prepared, PreparedWrite, Work
 from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
 from fhir_server.store.mongo.staging import Staging, record_key
 from fhir_server.store.mongo.versions import key_of
-from fhir_server.store.mongo.writing import Writing
+from fhir_server.store.mongo.writing import WasThere, Writing
 from fhir_server.store.port import ANY, AuditRecord, CommitRefused, Unchanged
 
 _UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "e": 0}
 """Projection: what a resource's next version makes anew is not read."""
 
 Answers = list[CommitRefused | None]
+
+
+class _Needed:
+    """What must be read for a group: resources, unique keys and ledger records, by `_id`."""
+
+    def __init__(self, batches: Sequence[Prepared], head: Document, *, trusting: bool) -> None:
+        self.names: dict[str, None] = {}
+        self.unique: dict[str, None] = {}
+        self.records: dict[str, None] = {}
+        for one in batches:
+            for write in one.writes:
+                self._write(write, trusting=trusting)
+            for tag in one.batch.tags:
+                self.names[key_of(tag.resource_type, tag.resource_id)] = None
+            for condition in one.batch.conditions:
+                if isinstance(condition, Unchanged):
+                    self.names[key_of(condition.resource_type, condition.resource_id)] = None
+            for put in one.batch.puts:
+                if put.expected != ANY or put.bucket in head["large"]:
+                    self.records[record_key(put.bucket, put.key)] = None
+
+    def _write(self, prepared: PreparedWrite, *, trusting: bool) -> None:
+        if trusting and prepared.write.version_id == 1:
+            return
+        self.names[prepared.key] = None
+        self.unique.update(dict.fromkeys(prepared.write.index.unique))
 
 
 class Committer:
@@ -120,10 +146,27 @@ class Committer:
     # --- batches -------------------------------------------------------------------------
 
     async def _commit(self, batches: list[Prepared]) -> Answers:
+        try:
+            return await self._commit_once(batches, trusting=True)
+        except WasThere:
+            return await self._commit_once(batches, trusting=False)
+
+    async def _commit_once(self, batches: list[Prepared], *, trusting: bool) -> Answers:
+        """Commit in one transaction.
+
+        Args:
+            batches: A group.
+            trusting: Take first versions for what they say, and their unique keys for free,
+                without a look. It is nearly always so, and where it is not the insert fails.
+
+        Raises:
+            WasThere: It was not so.
+        """
+
         async def commit(session: AsyncClientSession) -> tuple[Answers, Document]:
             head = await self._take_turn(session)
             staging = Staging(head["rid"])
-            await self._read(batches, head, staging, session)
+            await self._read(_Needed(batches, head, trusting=trusting), staging, session)
             conditions = Conditions(self._collections, self._search, staging, session)
             answers: Answers = []
             for one in batches:
@@ -153,45 +196,18 @@ class Committer:
             raise Unavailable("The store was changed by another version of this program.")
         return head
 
-    async def _read(
-        self,
-        batches: list[Prepared],
-        head: Document,
-        staging: Staging,
-        session: AsyncClientSession,
-    ) -> None:
+    async def _read(self, needed: _Needed, staging: Staging, session: AsyncClientSession) -> None:
         """Read what the batches will look at, but for what their conditions search."""
-        names: dict[str, None] = {}
-        records: dict[str, None] = {}
-        for one in batches:
-            batch = one.batch
-            for write in one.writes:
-                names[write.key] = None
-            for tag in batch.tags:
-                names[key_of(tag.resource_type, tag.resource_id)] = None
-            for condition in batch.conditions:
-                if isinstance(condition, Unchanged):
-                    names[key_of(condition.resource_type, condition.resource_id)] = None
-            for put in batch.puts:
-                if put.expected != ANY or put.bucket in head["large"]:
-                    records[record_key(put.bucket, put.key)] = None
-        if names:
+        if needed.names:
             found = self._collections.resource.find(
-                {"_id": {"$in": list(names)}}, _UNINDEXED, session=session
+                {"_id": {"$in": list(needed.names)}}, _UNINDEXED, session=session
             )
             staging.know_resources(await found.to_list())
-        unique = {
-            key: None
-            for one in batches
-            for write in one.writes
-            for key in write.write.index.unique
-            if key not in staging.holders
-        }
-        if unique:
-            held = self._collections.unique.find({"_id": {"$in": list(unique)}}, session=session)
+        if unique := [key for key in needed.unique if key not in staging.holders]:
+            held = self._collections.unique.find({"_id": {"$in": unique}}, session=session)
             staging.know_holders(await held.to_list())
-        if records:
-            staging.know_records(await ledger.read(self._collections, records, session))
+        if needed.records:
+            staging.know_records(await ledger.read(self._collections, needed.records, session))
 
     # --- other work ----------------------------------------------------------------------
 

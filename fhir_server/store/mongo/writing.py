@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError
 
 from fhir_server.model.outcome import TooLarge
 from fhir_server.store.mongo import keys, ledger
@@ -16,10 +18,15 @@ from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.staging import Made, Resource, Staging
 from fhir_server.store.mongo.versions import document_of, pieces_of
 
-MOST_INDEXED = 7 * 1024 * 1024
+MOST_INDEXED: Final = 7 * 1024 * 1024
 """Bytes of a resource's packed values, at most: with a body of 8 MB they fit in a document."""
 
-_KEPT = ("k", "t", "v", "u", "m", "D", "p", "b", "B")
+_DUPLICATE: Final = 11000
+_KEPT: Final = ("k", "t", "v", "u", "m", "D", "p", "b", "B")
+
+
+class WasThere(Exception):
+    """A resource or unique key that was taken for new was there already."""
 
 
 class Writing:
@@ -51,14 +58,14 @@ class Writing:
         session, to = self._session, self._collections
         if self._pieces:
             await to.chunk.insert_many(self._pieces, session=session)
+        if self._places:
+            await _new(to.place.bulk_write(self._places, session=session))
         if self._born:
-            await to.resource.insert_many(self._born, session=session)
+            await _new(to.resource.insert_many(self._born, session=session))
         if self._changes:
             await to.resource.bulk_write(self._changes, session=session)
         if self._history:
             await to.history.insert_many(self._history, session=session)
-        if self._places:
-            await to.place.bulk_write(self._places, session=session)
         await self._unique()
         return await self._write_head()
 
@@ -112,7 +119,7 @@ class Writing:
         """Move to the history what is replaced: the version before the group, and the group's."""
         stored, made = resource.stored, resource.made
         if stored is not None:
-            past = {name: stored[name] for name in _KEPT if name in stored}
+            past: Document = {name: stored[name] for name in _KEPT if name in stored}
             self._keep(resource.key, stored["r"], past, made[0])
         for one, following in pairwise(made):
             write = one.prepared.write
@@ -163,7 +170,7 @@ class Writing:
         if changed:
             await unique.bulk_write(changed, session=session)
         if taken:
-            await unique.insert_many(taken, session=session)
+            await _new(unique.insert_many(taken, session=session))
 
     async def _write_head(self) -> Document:
         head, staging, session = self._head, self._staging, self._session
@@ -185,3 +192,18 @@ class Writing:
                 {"_id": HEAD}, {"$set": fields}, session=session
             )
         return {**head, **now, "counts": {**head["counts"], **counts}}
+
+
+async def _new(insertion: Awaitable[object]) -> None:
+    """Insert what was taken for new.
+
+    Raises:
+        WasThere: It was not.
+    """
+    try:
+        await insertion
+    except BulkWriteError as error:
+        failed = error.details.get("writeErrors") or ()
+        if any(one.get("code") == _DUPLICATE for one in failed):
+            raise WasThere from error
+        raise
