@@ -42,20 +42,20 @@ class Candidate:
     Attributes:
         key: `Type/id`.
         number: Of its current version.
-        first: Number of its first version.
+        document: It whole, where it was read so.
     """
 
-    __slots__ = ("_entry", "_packed", "first", "key", "number", "patients", "tags", "updated")
+    __slots__ = ("_entry", "_packed", "document", "key", "number", "patients", "tags", "updated")
 
     def __init__(self, document: Document) -> None:
         self.key: str = document["_id"]
         self.number = int(document["r"])
-        self.first = int(document["c"])
         self.updated = int(document["u"])  # a plain one: cursors carry it
         self.patients: list[str] = document["p"]
         self.tags: list[str] = document.get("g", [])
         self._packed: bytes = document["e"]
         self._entry: Entry | None = None
+        self.document = document if "v" in document else None
 
     @property
     def id(self) -> str:
@@ -68,6 +68,10 @@ class Candidate:
         if self._entry is None:
             self._entry = Entry(self._packed)
         return self._entry
+
+    def forget(self) -> None:
+        """Let go of the values: of many resources they are too much to be kept."""
+        self._entry = None
 
     def targets(self, param: str, kind: str) -> list[str]:
         """Return the ids of resources of a type to which a parameter refers."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from fhir_server.search.expression import Chain, Expression
 from fhir_server.store.mongo.judge import Candidate
 from fhir_server.store.mongo.newest import newest
-from fhir_server.store.mongo.plan import Plan, asked, driven, links_of
+from fhir_server.store.mongo.plan import LEVELS, Plan, asked, driven, links_of
 from fhir_server.store.mongo.query import Link
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.port import WorkBudgetExceeded
@@ -20,22 +21,28 @@ _SECONDS: Final = 0.2
 _DOCUMENTS: Final = 3_000
 
 
-async def plan(reads: Reads, kind: str, where: Expression, *, newest_first: bool = False) -> Plan:
-    """Return how the matches of a type are found.
-
-    With `newest_first` a lone driver in that order is not counted.
+async def plan(
+    reads: Reads,
+    kind: str,
+    where: Expression,
+    *,
+    levels: Sequence[int] = LEVELS[:1],
+    lone: bool = False,
+) -> Plan:
+    """Return how the matches of a type are found (`plan.driven`), its links followed.
 
     Raises:
         WorkBudgetExceeded: It takes too long.
     """
     unknown = [one for one in links_of(kind, where) if one not in reads.links]
-    counted = bool(unknown) or not newest_first
-    found = await driven(reads, kind, where, counted=counted)
-    if not unknown or (found.driver is not None and found.rows < ASKED):
+    if not unknown:
+        return await driven(reads, kind, where, levels=levels, lone=lone)
+    found = await driven(reads, kind, where, levels=LEVELS[:1])
+    if found.rows is not None and found.rows < ASKED:
         return found
     for _, link in unknown:
         await _follow(reads, kind, link)
-    return await driven(reads, kind, where, counted=not newest_first)
+    return await driven(reads, kind, where, levels=levels, lone=lone)
 
 
 async def _follow(reads: Reads, kind: str, link: Link) -> None:
@@ -69,7 +76,8 @@ async def _few(reads: Reads, kind: str, where: Expression) -> list[Candidate] | 
 
 async def _many(reads: Reads, planned: Plan) -> bool:
     """Return whether an index tells at once that they are too many."""
-    if not planned.exact or planned.sure is None or (planned.driver and planned.rows <= LINKED):
+    few = planned.rows is not None and planned.rows <= LINKED
+    if few or not planned.exact or len(planned.arms) != 1:
         return False
     arm = planned.arms[0]
     where = asked(arm, planned.rest)

@@ -6,26 +6,36 @@ from typing import Final
 
 from fhir_server.store.mongo.filters import Filter, every
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.plan import LEVELS, MANY, Plan, asked
+from fhir_server.store.mongo.plan import LEVELS, Plan, asked, driven
 from fhir_server.store.mongo.query import Arm
 from fhir_server.store.mongo.reads import NEWEST, Reads
 from fhir_server.store.mongo.schema import Document
 
+TRIED: Final = 2_000
+"""So many are looked at first, newest first, where every index gives many."""
 GATHERED: Final = LEVELS[0]
 """So many are gathered and sorted without trying a walk."""
-WALKED: Final = 20_000
+WALKED: Final = LEVELS[-1]
 """Resources of a type that are walked at most, before all that an index gives is gathered."""
-
-_MOST: Final = 1_000
-_FIRST_WINDOW: Final = 500
-_GROWTH: Final = 4
 
 LATEST: Final = 2**62
 """No version has this number."""
 
+_MOST: Final = 1_000
+_FIRST_WINDOW: Final = 500
+_GROWTH: Final = 4
+_SLACK: Final = 10
+"""A walk is given up when it has gone so many times as far as it would if matches lay evenly."""
+
 
 async def newest(
-    reads: Reads, planned: Plan, *, limit: int, before: int = LATEST, only: Filter = None
+    reads: Reads,
+    planned: Plan,
+    *,
+    limit: int,
+    before: int = LATEST,
+    only: Filter = None,
+    whole: bool = False,
 ) -> list[Candidate]:
     """Return the first matches whose version's number is less than `before`.
 
@@ -35,96 +45,149 @@ async def newest(
         limit: How many at most.
         before: Where they begin.
         only: A filter that they pass too.
+        whole: Whether they are to be shown: read whole where no other is read.
 
     Raises:
         WorkBudgetExceeded: They are too hard to find.
     """
-    narrow = {} if only is None else only
     if planned.may is None or limit <= 0:
         return []
-    if not planned.ordered and planned.rows >= GATHERED:
-        walked = await _walk(reads, planned, narrow, before, limit)
-        if walked is not None:
-            return walked
-    arms = [(arm, asked(arm, every([planned.rest, narrow]))) for arm in planned.arms]
-    found: list[Candidate] = []
-    size = limit
-    while len(found) < limit:
-        batch, before = await _batch(reads, arms, before, size)
-        found += await judged(reads, planned.kind, planned.where, batch)
-        if not before:
-            break
-        size = min(max(size * 2, 50), _MOST)
-    return found[:limit]
+    search = _Newest(reads, planned, {} if only is None else only, limit)
+    if planned.many:
+        found = await search.tried(before)
+        if found is not None:
+            return found
+        planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
+        search = _Newest(reads, planned, search.only, limit)
+    if not planned.ordered and (planned.rows is None or planned.rows >= GATHERED):
+        found = await search.walked(before)
+        if found is not None:
+            return found
+    return await search.streamed(before, whole=whole and planned.exact and planned.ordered)
 
 
-async def _batch(
-    reads: Reads, arms: list[tuple[Arm, Document | None]], before: int, size: int
-) -> tuple[list[Candidate], int]:
-    """Return the next of all arms, and before which number there are more (0: no more)."""
-    gathered: dict[str, Document] = {}
-    reached = 0
-    for arm, where in arms:
-        if where is None:
-            continue
-        documents = await reads.find(
-            {**where, "r": {"$lt": before}} if "r" not in where else where,
-            arm.hint,
-            order=NEWEST,
-            limit=size,
-        )
-        if len(documents) >= size:
-            # Of this arm nothing is known below its last one.
-            reached = max(reached, documents[-1]["r"])
-        gathered.update((one["_id"], one) for one in documents)
-    found = [Candidate(one) for one in gathered.values() if one["r"] >= reached]
-    found.sort(key=lambda one: -one.number)
-    return found, reached
+class _Newest:
+    """One search for the newest of a plan that pass one more filter, at most so many."""
 
+    def __init__(self, reads: Reads, planned: Plan, only: Document, limit: int) -> None:
+        self.only = only
+        self._reads = reads
+        self._plan = planned
+        self._limit = limit
 
-async def _walk(
-    reads: Reads, planned: Plan, narrow: Document, before: int, limit: int
-) -> list[Candidate] | None:
-    """Return the first matches along the whole type, or None where they lie far back.
+    async def _judged(self, documents: list[Document]) -> list[Candidate]:
+        candidates = [Candidate(one) for one in documents]
+        return await judged(self._reads, self._plan.kind, self._plan.where, candidates)
 
-    It is walked in windows, so that no more is read than gathering would take.
-    """
-    left = WALKED if planned.rows >= MANY else planned.rows * 2
-    where = every([planned.walk.where, planned.may, narrow])
-    if where is None:
-        return []
-    found: list[Candidate] = []
-    window = _FIRST_WINDOW
-    while left > 0:
-        end = await _after(reads, planned.kind, before, window)
-        while len(found) < limit:
-            documents = await reads.find(
-                {**where, "r": {"$lt": before, "$gte": end}},
-                planned.walk.hint,
-                order=NEWEST,
-                limit=limit,
-            )
-            batch = [Candidate(one) for one in documents]
-            found += await judged(reads, planned.kind, planned.where, batch)
-            if len(documents) < limit:
+    async def streamed(self, before: int, *, whole: bool) -> list[Candidate]:
+        """Return them as all arms give them, however long it takes."""
+        rest = every([self._plan.rest, self.only])
+        arms = [(arm, asked(arm, rest)) for arm in self._plan.arms]
+        found: list[Candidate] = []
+        size = self._limit
+        while len(found) < self._limit:
+            documents, before = await self._batch(arms, before, size, whole=whole)
+            found += await self._judged(documents)
+            if not before:
                 break
+            size = min(max(size * 2, 50), _MOST)
+        return found[: self._limit]
+
+    async def _batch(
+        self, arms: list[tuple[Arm, Filter]], before: int, size: int, *, whole: bool
+    ) -> tuple[list[Document], int]:
+        """Return the next of all arms, and before which number there are more (0: no more)."""
+        gathered: dict[str, Document] = {}
+        reached = 0
+        for arm, where in arms:
+            if where is None:
+                continue
+            documents = await self._reads.newest(
+                {**where, "r": {"$lt": before}}, arm.hint, limit=size, whole=whole
+            )
+            if len(documents) >= size:
+                # Of this arm nothing is known below its last one.
+                reached = max(reached, documents[-1]["r"])
+            gathered.update((one["_id"], one) for one in documents)
+        found = [one for one in gathered.values() if one["r"] >= reached]
+        found.sort(key=lambda one: -one["r"])
+        return found, reached
+
+    async def tried(self, before: int) -> list[Candidate] | None:
+        """Return them, or None where the newest few of an index have not enough of them."""
+        if self._plan.ordered and len(self._plan.arms) == 1:
+            (arm,), rest = self._plan.arms, self._plan.rest
+        else:
+            arm, rest = self._plan.walk, self._plan.may
+        rest = every([rest, self.only])
+        if rest is None:
+            return []
+        found: list[Candidate] = []
+        size = self._limit
+        left = TRIED
+        while size <= left:
+            stages: list[Document] = [
+                {"$match": {**arm.where, "r": {"$lt": before}}},
+                {"$sort": dict(NEWEST)},
+                {"$limit": TRIED},
+                {"$match": rest},
+                {"$limit": size},
+            ]
+            documents = await self._reads.piped(stages, arm.hint)
+            found += await self._judged(documents)
+            if len(found) >= self._limit:
+                return found[: self._limit]
+            if len(documents) < size:
+                return None
             before = documents[-1]["r"]
-        if len(found) >= limit or not end:
-            return found[:limit]
-        before = end
-        left -= window
-        window *= _GROWTH
-    return None
+            left -= size
+            size *= 2
+        return None
 
+    async def walked(self, before: int) -> list[Candidate] | None:
+        """Return them along the whole type, or None where they lie far back.
 
-async def _after(reads: Reads, kind: str, before: int, window: int) -> int:
-    """Return the number of the version that stands so many after another, 0 at the end."""
-    stages: list[Document] = [
-        {"$match": {"t": kind, "r": {"$lt": before}}},
-        {"$sort": {"r": -1}},
-        {"$skip": window},
-        {"$limit": 1},
-        {"$project": {"_id": 0, "r": 1}},
-    ]
-    found = await reads.aggregate(stages, "types")
-    return int(found[0]["r"]) if found else 0
+        It is walked in windows, so that no more is read than gathering would take.
+        """
+        left = self._worth()
+        walk = self._plan.walk
+        where = every([walk.where, self._plan.may, self.only])
+        if where is None:
+            return []
+        found: list[Candidate] = []
+        window = _FIRST_WINDOW
+        while left > 0:
+            end = await self._after(before, window)
+            while len(found) < self._limit:
+                within = {**where, "r": {"$lt": before, "$gte": end}}
+                documents = await self._reads.newest(within, walk.hint, limit=self._limit)
+                found += await self._judged(documents)
+                if len(documents) < self._limit:
+                    break
+                before = documents[-1]["r"]
+            if len(found) >= self._limit or not end:
+                return found[: self._limit]
+            before = end
+            left -= window
+            window = min(window * _GROWTH, max(left, 1))
+        return None
+
+    def _worth(self) -> int:
+        """Return how many resources of the type are walked before what matches is gathered."""
+        rows = WALKED if self._plan.rows is None else self._plan.rows
+        size = self._reads.sizes.get(self._plan.kind)
+        if not size:
+            return rows
+        return min(rows, TRIED + _SLACK * self._limit * size // rows)
+
+    async def _after(self, before: int, window: int) -> int:
+        """Return the number of the version that stands so many after another, 0 at the end."""
+        stages: list[Document] = [
+            {"$match": {"t": self._plan.kind, "r": {"$lt": before}}},
+            {"$sort": dict(NEWEST)},
+            {"$skip": window},
+            {"$limit": 1},
+            {"$project": {"_id": 0, "r": 1}},
+        ]
+        found = await self._reads.aggregate(stages, "types")
+        return int(found[0]["r"]) if found else 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from fhir_server.search.expression import Expression
+from fhir_server.search.expression import DateIs, Expression, NumberIs, QuantityIs
 from fhir_server.store.mongo.filters import ALIVE, Filter, every, hide, neither
 from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in
 from fhir_server.store.mongo.reads import Reads
@@ -14,8 +14,6 @@ from fhir_server.store.mongo.schema import Document
 
 LEVELS: Final = (500, 2_000, 20_000)
 """What every index gives is counted up to the first of these that one of them stays below."""
-MANY: Final = LEVELS[-1]
-"""What gives so many may give any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +23,37 @@ class Plan:
     Attributes:
         kind: The type.
         where: What is asked.
-        clauses: What it is the conjunction of.
+        parts: What it is the conjunction of.
+        clauses: What these become.
         driver: Which of them drives; None where nothing does.
-        rows: How many the driver gives (MANY: or more); 0 where it was not counted.
+        arms: What is read: the driver's parts of an index, or all resources of the type.
+        rows: How many these give; None where they are many, or were not counted.
+        counted: Up to how many they were counted.
     """
 
     kind: str
     where: Expression
+    parts: tuple[Expression, ...]
     clauses: tuple[Clause, ...]
-    driver: int | None = None
-    rows: int = 0
-    _walk: Arm = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_walk", Arm({"t": self.kind, **ALIVE}, "types", ordered=True))
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """What is read: the driver's parts of an index, or all resources of the type."""
-        if self.driver is None:
-            return (self._walk,)
-        return self.clauses[self.driver].arms or ()
+    driver: int | None
+    arms: tuple[Arm, ...]
+    rows: int | None = None
+    counted: int = 0
 
     @property
     def walk(self) -> Arm:
         """All resources of the type, newest first."""
-        return self._walk
+        return _walk(self.kind)
 
     @property
     def ordered(self) -> bool:
         """Whether what is read comes newest first."""
         return all(arm.ordered for arm in self.arms)
+
+    @property
+    def many(self) -> bool:
+        """Whether every index was seen to give many."""
+        return self.rows is None and self.counted > 0
 
     @property
     def may(self) -> Filter:
@@ -80,17 +78,18 @@ class Plan:
         )
 
 
-def asked(arm: Arm, rest: Filter) -> Document | None:
+def asked(arm: Arm, rest: Filter) -> Filter:
     """Return what of a part of an index passes a filter too."""
     if rest is None:
         return None
     return every([arm.where, hide(rest) if arm.hint == "keys" else rest])
 
 
-def apart(arms: Sequence[Arm], at: int) -> Document:
-    """Return what passes one arm and none of those before it."""
-    earlier = [neither(one.where) for one in arms[:at]]
-    return asked(arms[at], every(earlier)) or {}
+def apart(arms: Sequence[Arm], at: int) -> Arm:
+    """Return what one arm gives and none of those before it."""
+    arm = arms[at]
+    earlier = every(neither(one.where) for one in arms[:at])
+    return Arm(asked(arm, earlier) or {}, arm.hint, arm.ordered)
 
 
 def links_of(kind: str, where: Expression) -> list[tuple[str, Link]]:
@@ -98,38 +97,82 @@ def links_of(kind: str, where: Expression) -> list[tuple[str, Link]]:
     return list(dict.fromkeys((kind, link) for link in links_in(where)))
 
 
-async def driven(reads: Reads, kind: str, where: Expression, *, counted: bool) -> Plan:
+async def driven(
+    reads: Reads,
+    kind: str,
+    where: Expression,
+    *,
+    levels: Sequence[int] = LEVELS,
+    lone: bool = False,
+) -> Plan:
     """Return how the matches of a type are found, with what is known of links.
 
     Args:
         reads: What is asked.
         kind: The type.
         where: What matches.
-        counted: Whether a lone driver that comes newest first is counted too.
+        levels: Up to how many an index is counted.
+        lone: Whether one index alone is not counted if it comes newest first.
 
     Raises:
         WorkBudgetExceeded: It takes too long.
     """
-    parts = flat(where)
+    parts = tuple(flat(where))
     clauses = tuple(clause(kind, part, reads.links) for part in parts)
-    drivers = [at for at, one in enumerate(clauses) if one.arms is not None]
+    drivers = _drivers(parts, clauses)
     if not drivers:
-        return Plan(kind, where, clauses)
-    if len(drivers) == 1 and clauses[drivers[0]].ordered and not counted:
-        return Plan(kind, where, clauses, drivers[0])
-    if nothing := [at for at in drivers if not clauses[at].arms]:
-        return Plan(kind, where, clauses, nothing[0])
-    best, rows = drivers[0], 0
-    for most in LEVELS:
-        counts = await _count(reads, [clauses[at].arms or () for at in drivers], most)
+        return Plan(kind, where, parts, clauses, None, (_walk(kind),))
+    first, arms = next(iter(drivers.items()))
+    if len(drivers) == 1 and (clauses[first].weak or (lone and all(arm.ordered for arm in arms))):
+        return Plan(kind, where, parts, clauses, first, arms)
+    best, rows, most = first, 0, 0
+    for most in levels:
+        counts = await _count(reads, list(drivers.values()), most)
         rows, _, best = min(
             (count, not clauses[at].ordered, at) for at, count in zip(drivers, counts, strict=True)
         )
         if rows < most:
             break
-    else:
-        rows = MANY
-    return Plan(kind, where, clauses, best, rows)
+    known = rows if rows < most else None
+    return Plan(kind, where, parts, clauses, best, drivers[best], known, most)
+
+
+def _walk(kind: str) -> Arm:
+    return Arm({"t": kind, **ALIVE}, "types", ordered=True)
+
+
+def _drivers(
+    parts: Sequence[Expression], clauses: Sequence[Clause]
+) -> Mapping[int, tuple[Arm, ...]]:
+    """Return which clauses may drive, and by what; one alone where nothing matches it."""
+    found: dict[int, tuple[Arm, ...]] = {}
+    weak: dict[int, tuple[Arm, ...]] = {}
+    for at, one in enumerate(clauses):
+        if one.arms is None:
+            continue
+        if not one.arms:
+            return {at: ()}
+        if one.weak:
+            weak = {at: one.arms}
+        else:
+            found[at] = _bounded(parts, clauses, at)
+    return found or weak
+
+
+def _bounded(parts: Sequence[Expression], clauses: Sequence[Clause], at: int) -> tuple[Arm, ...]:
+    """Return the arms of a clause; of a range, within the other ranges of its parameter."""
+    arms = clauses[at].arms or ()
+    part = parts[at]
+    if not isinstance(part, DateIs | NumberIs | QuantityIs):
+        return arms
+    others = [
+        clauses[other].may
+        for other, one in enumerate(parts)
+        if other != at and isinstance(one, type(part)) and one.param == part.param
+    ]
+    if not others:
+        return arms
+    return tuple(Arm(every([arm.where, *others]) or {}, arm.hint) for arm in arms)
 
 
 async def _count(reads: Reads, drivers: Sequence[Sequence[Arm]], most: int) -> list[int]:
@@ -144,6 +187,8 @@ async def _count(reads: Reads, drivers: Sequence[Sequence[Arm]], most: int) -> l
             ]
             branches.append((stages, arm.hint))
     counts = [0] * len(drivers)
+    if not branches:
+        return counts
     if reads.session.in_transaction:  # which takes no $unionWith
         for stages, hint in branches:
             _add(counts, await reads.aggregate(stages, hint))

@@ -7,6 +7,7 @@ no `sure` filter, or a narrower one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -63,7 +64,6 @@ class Arm:
         where: What it is asked.
         hint: The index.
         ordered: Whether it comes newest first.
-        reads: Whether the database reads each document to answer `where`.
     """
 
     where: Document
@@ -80,12 +80,14 @@ class Clause:
         sure: Has nothing that does not match.
         arms: Together they have all that `may` has; None where no index helps.
         whole: Whether they have nothing else than `may` has.
+        weak: Whether most resources of the type are among them: another index is better.
     """
 
     may: Filter
     sure: Filter
     arms: tuple[Arm, ...] | None = None
     whole: bool = True
+    weak: bool = False
 
     @property
     def exact(self) -> bool:
@@ -133,10 +135,10 @@ def _every(parts: list[Clause]) -> Clause:
         return _NONE
     # Which of them has the fewest is not counted inside another expression.
     some = [one for one in parts if one.arms is not None]
-    best = min(some, key=lambda one: (not one.ordered, len(one.arms or ())), default=None)
+    best = min(some, key=lambda one: (one.weak, not one.ordered, len(one.arms or ())), default=None)
     if best is None:
         return Clause(may, sure)
-    return Clause(may, sure, best.arms, whole=best.whole and len(parts) == 1)
+    return Clause(may, sure, best.arms, best.whole and len(parts) == 1, best.weak)
 
 
 def _either(parts: list[Clause]) -> Clause:
@@ -147,7 +149,8 @@ def _either(parts: list[Clause]) -> Clause:
     if any(one.arms is None for one in parts):
         return Clause(may, sure)
     arms = merged(arm for one in parts for arm in one.arms or ())
-    return Clause(may, sure, arms, whole=all(one.whole for one in parts))
+    whole, weak = all(one.whole for one in parts), any(one.weak for one in parts)
+    return Clause(may, sure, arms, whole, weak)
 
 
 def merged(arms: Iterable[Arm]) -> tuple[Arm, ...]:
@@ -183,7 +186,7 @@ def _valued(kind: str, param: str) -> Clause:
     """Return what may match because it has a value of the parameter at all."""
     filter_ = _present(kind, param)
     arms = (Arm(filter_, "keys", ordered=True),) if filter_ else None
-    return Clause(filter_, NOTHING, arms)
+    return Clause(filter_, NOTHING, arms, weak=True)
 
 
 def _names(param: str) -> tuple[str, ...]:
@@ -282,12 +285,14 @@ def _composite(kind: str, param: str, parts: tuple[Expression, ...]) -> Clause:
     if not parts or not isinstance(parts[0], TokenIs):
         return _valued(kind, param)
     first = _token(kind, param, parts[0])
-    return Clause(first.may, NOTHING, first.arms, first.whole)
+    return Clause(first.may, NOTHING, first.arms, first.whole, first.weak)
 
 
 def _string(kind: str, leaf: StringIs) -> Clause:
-    if leaf.mode == "contains" or not leaf.value:
+    if not leaf.value:
         return _valued(kind, leaf.param)
+    if leaf.mode == "contains":
+        return _containing(kind, leaf.param, leaf.value)
     if leaf.mode == "exact":
         folded = fold(leaf.value)
         texts = [keys.text_key(kind, one, folded) for one in _names(leaf.param)]
@@ -295,6 +300,17 @@ def _string(kind: str, leaf: StringIs) -> Clause:
         arms = tuple(Arm({"s": one}, "texts", ordered=True) for one in texts)
         return Clause(may, NOTHING, arms)
     return _beginning(kind, leaf.param, leaf.value)
+
+
+def _containing(kind: str, param: str, text: str) -> Clause:
+    """Return what has a text somewhere in a value; of what is cut, the entry tells it."""
+    valued = _valued(kind, param)
+    if "\0" in text:  # a pattern has no such letter
+        return valued
+    paths = "|".join(keys.path(kind, one) for one in _names(param))
+    sure: Document = {"s": {"$regex": f"^({paths}).*{re.escape(text)}", "$options": "s"}}
+    cut: Document = {"s": {"$regex": f"^({paths}).{{{keys.LONGEST}}}", "$options": "s"}}
+    return Clause(either([sure, cut]), sure, valued.arms, whole=False, weak=True)
 
 
 def _beginning(kind: str, param: str, text: str) -> Clause:

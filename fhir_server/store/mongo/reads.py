@@ -12,6 +12,7 @@ from pymongo.errors import ExecutionTimeout
 
 from fhir_server.store.mongo.query import Link
 from fhir_server.store.mongo.schema import Collections, Document
+from fhir_server.store.mongo.versions import SHOWN
 from fhir_server.store.port import WorkBudgetExceeded
 
 SECONDS: Final = 2.0
@@ -21,6 +22,8 @@ DOCUMENTS: Final = 60_000
 
 JUDGED: Final[Mapping[str, Any]] = {"_id": 1, "r": 1, "c": 1, "u": 1, "p": 1, "g": 1, "e": 1}
 """Projection: what a resource is judged by, and where it stands."""
+WHOLE: Final[Mapping[str, Any]] = {**SHOWN, **JUDGED}
+"""Projection: what it is shown by, too."""
 
 _BATCH: Final = 1_000
 
@@ -32,11 +35,18 @@ class Reads:
     """Asks the collections of one view.
 
     Attributes:
+        sizes: How many current resources of a type there are, where it is known.
         links: What links are known to lead to (`query.Links`), as they are found.
         judged: Whether resources match what a link asks of them, as it is found.
     """
 
-    def __init__(self, collections: Collections, session: AsyncClientSession) -> None:
+    def __init__(
+        self,
+        collections: Collections,
+        session: AsyncClientSession,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        self.sizes = sizes or {}
         self.collections = collections
         self.session = session
         self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
@@ -135,6 +145,19 @@ class Reads:
                     yield batch
                 if len(batch) < size or (limit and limit <= size):
                     return
+
+    async def newest(
+        self, where: Document, hint: str, *, limit: int, whole: bool = False
+    ) -> list[Document]:
+        """Return the newest resources, to be judged and maybe shown."""
+        fields = WHOLE if whole else JUDGED
+        return await self.find(where, hint, order=NEWEST, limit=limit, fields=fields)
+
+    async def piped(self, stages: list[Document], hint: str) -> list[Document]:
+        """Return resources that a pipeline gives, to be judged."""
+        found = await self.aggregate([*stages, {"$project": JUDGED}], hint)
+        self.spend(len(found))
+        return found
 
     async def count(self, where: Document, hint: str, *, most: int = 0) -> int:
         """Return how many there are, counted up to `most` (0: all)."""

@@ -16,7 +16,14 @@ from typing import Any, Final
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search import order, paging
-from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, NOTHING, Expression, Search
+from fhir_server.search.expression import (
+    EVERYTHING,
+    MOST_COUNTED,
+    NOTHING,
+    Expression,
+    Search,
+    Sort,
+)
 from fhir_server.store.mongo import links
 from fhir_server.store.mongo.counting import SOON, count
 from fhir_server.store.mongo.cursor import Cursors
@@ -24,7 +31,7 @@ from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import LATEST, newest
-from fhir_server.store.mongo.plan import LEVELS, MANY, Plan
+from fhir_server.store.mongo.plan import LEVELS, Plan, driven
 from fhir_server.store.mongo.reads import DOCUMENTS, SECONDS, Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
@@ -36,8 +43,12 @@ GATHERED: Final = LEVELS[1]
 
 _ONE_BY_ONE: Final = 4
 """Of more types those alone are asked that the store has."""
-_EACH: Final = 0.00002
+_EACH: Final = 0.00004
 """Seconds that gathering takes for each resource, about: a walk is tried for as long."""
+_TRIED: Final = 0.03
+"""Seconds for which a walk along the order is tried first, where every index gives many."""
+
+_View = tuple[tuple[Sort, ...], int, After | None, int]
 
 
 class Searcher:
@@ -60,7 +71,7 @@ class Searcher:
             WorkBudgetExceeded: The search would take too long.
             BadCursor: The cursor is not one of this store's.
         """
-        reads = Reads(self._collections, session)
+        reads = Reads(self._collections, session, head["counts"])
         snapshot, after = head["rid"], None
         if search.cursor is not None:
             snapshot, after = _opened(self._cursors, search)
@@ -99,7 +110,7 @@ class Searcher:
         if where == NOTHING:
             return []
         reads = Reads(self._collections, session)
-        planned = await links.plan(reads, resource_type, where, newest_first=True)
+        planned = await links.plan(reads, resource_type, where, lone=True)
         return [one.id for one in await newest(reads, planned, limit=limit)]
 
     async def matches(
@@ -128,14 +139,15 @@ class Searcher:
         snapshot, after = begins
         if where == NOTHING:
             return []
-        planned = await links.plan(reads, kind, where, newest_first=not search.sort)
+        planned = await links.plan(reads, kind, where, lone=not search.sort)
         if planned.may is None:
             return []
         if search.sort:
             found = await self._in_order(reads, search, planned, snapshot, after)
         else:
             before = LATEST if after is None else after.number
-            new = await newest(reads, planned, limit=search.count + 1, before=before)
+            limit = search.count + 1
+            new = await newest(reads, planned, limit=limit, before=before, whole=True)
             found = [placed((), one) for one in new]
         if after is not None and head["rid"] > snapshot:
             changed = await self._changed(reads, search, planned, snapshot)
@@ -150,20 +162,31 @@ class Searcher:
         snapshot: int,
         after: After | None,
     ) -> list[Placed]:
-        limit = search.count + 1
-        if planned.driver is None or planned.rows >= GATHERED:
-            seconds = None
-            if planned.driver is not None and planned.rows < MANY:
-                seconds = planned.rows * _EACH
-            try:
-                with reads.within(seconds=seconds, documents=DOCUMENTS):
-                    along = await walked(reads, planned, search.sort, snapshot, after, limit)
-            except WorkBudgetExceeded:
-                along = None  # what matches lies far along: gather it
+        view = (search.sort, snapshot, after, search.count + 1)
+        if planned.driver is None or not planned.counted:
+            along = await walked(reads, planned, *view)
+            return await gathered(reads, planned, *view) if along is None else along
+        if planned.many:
+            along = await self._along(reads, planned, view, _TRIED)
             if along is not None:
                 return along
-        found = await gathered(reads, planned, search.sort, snapshot, after)
-        return heapq.nsmallest(limit, found, key=lambda one: one.position)
+            planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
+        rows = LEVELS[-1] if planned.rows is None else planned.rows
+        if rows >= GATHERED:
+            along = await self._along(reads, planned, view, rows * _EACH)
+            if along is not None:
+                return along
+        return await gathered(reads, planned, *view)
+
+    async def _along(
+        self, reads: Reads, planned: Plan, view: _View, seconds: float
+    ) -> list[Placed] | None:
+        """Return matches along the order's index, None where they lie far along, or it has none."""
+        try:
+            with reads.within(seconds=seconds, documents=DOCUMENTS):
+                return await walked(reads, planned, *view)
+        except WorkBudgetExceeded:
+            return None
 
     async def _changed(
         self, reads: Reads, search: Search, planned: Plan, snapshot: int
@@ -188,12 +211,11 @@ class Searcher:
     # --- what is shown, and how many there are -------------------------------------------
 
     async def _versions(self, reads: Reads, page: Sequence[Placed]) -> tuple[Version, ...]:
-        if not page:
-            return ()
-        names = [one.match.key for one in page]
-        documents = await reads.find({"_id": {"$in": names}}, "_id_", fields=SHOWN)
-        by_name = {one["_id"]: one for one in documents}
-        shown = [by_name[name] for name in names]
+        documents = {one.match.key: one.match.document for one in page}
+        if names := [name for name, document in documents.items() if document is None]:
+            found = await reads.find({"_id": {"$in": names}}, "_id_", fields=SHOWN)
+            documents.update((one["_id"], one) for one in found)
+        shown = [document for document in documents.values() if document is not None]
         return tuple(await versions_of(self._collections, shown, reads.session))
 
     async def _total(
@@ -221,9 +243,9 @@ class Searcher:
             if where == EVERYTHING:
                 whole += _size(head, kind)
                 continue
-            planned = await links.plan(reads, kind, where)
-            rows = _size(head, kind) if planned.driver is None else planned.rows
-            if rows >= SOON:
+            planned = await links.plan(reads, kind, where, levels=(LEVELS[0], SOON))
+            rows = planned.rows if planned.counted else _size(head, kind)
+            if rows is None or rows >= SOON:
                 return None
             with reads.within(seconds=SECONDS, documents=SOON):
                 counted += await count(reads, planned)
@@ -234,7 +256,7 @@ class Searcher:
     async def _count(self, reads: Reads, kind: str, where: Expression) -> int:
         if where == NOTHING:
             return 0
-        return await count(reads, await links.plan(reads, kind, where))
+        return await count(reads, await links.plan(reads, kind, where, levels=LEVELS))
 
 
 def _size(head: Document, kind: str) -> int:

@@ -7,13 +7,14 @@ sorted here by all keys.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from fhir_server.search import order
-from fhir_server.search.expression import Sort
+from fhir_server.search.expression import DateIs, NumberIs, QuantityIs, Sort
 from fhir_server.search.match import Current
 from fhir_server.search.order import SortValue
 from fhir_server.search.values import IndexValues
@@ -22,7 +23,7 @@ from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import newest
-from fhir_server.store.mongo.plan import Plan, asked
+from fhir_server.store.mongo.plan import Plan, apart, asked
 from fhir_server.store.mongo.reads import JUDGED, Reads
 from fhir_server.store.mongo.schema import Document
 from fhir_server.store.mongo.versions import name_of
@@ -68,14 +69,20 @@ def placed(sort: tuple[Sort, ...], one: Candidate) -> Placed:
 
 
 async def gathered(
-    reads: Reads, planned: Plan, sort: tuple[Sort, ...], snapshot: int, after: After | None
+    reads: Reads,
+    planned: Plan,
+    sort: tuple[Sort, ...],
+    snapshot: int,
+    after: After | None,
+    limit: int,
 ) -> list[Placed]:
-    """Return all matches behind a place, unsorted.
+    """Return the first matches behind a place, of all that the plan gives.
 
     Raises:
         WorkBudgetExceeded: They are too many.
     """
-    found: dict[str, Placed] = {}
+    found: list[Placed] = []
+    seen: set[str] = set()
     for arm in planned.arms:
         where = asked(arm, planned.rest)
         if where is None:
@@ -83,10 +90,11 @@ async def gathered(
         where = {**where, "r": {"$lte": snapshot}}
         async with aclosing(reads.batches(where, arm.hint)) as batches:
             async for batch in batches:
-                new = [Candidate(one) for one in batch if one["_id"] not in found]
-                for one in await judged(reads, planned.kind, planned.where, new):
-                    found[one.key] = placed(sort, one)
-    return [one for one in found.values() if after is None or one.position > after.position]
+                new = [Candidate(one) for one in batch if one["_id"] not in seen]
+                seen.update(one.key for one in new)
+                found += await _sorted(reads, planned, sort, new, after)
+                found = heapq.nsmallest(limit, found)
+    return found
 
 
 async def walked(
@@ -130,10 +138,13 @@ async def _sorted(
     candidates: Sequence[Candidate],
     after: After | None,
 ) -> list[Placed]:
-    found = [
-        placed(sort, one) for one in await judged(reads, planned.kind, planned.where, candidates)
-    ]
-    return sorted(one for one in found if after is None or one.position > after.position)
+    found: list[Placed] = []
+    for one in await judged(reads, planned.kind, planned.where, candidates):
+        place = placed(sort, one)
+        one.forget()
+        if after is None or place.position > after.position:
+            found.append(place)
+    return sorted(found)
 
 
 async def _without(
@@ -200,7 +211,7 @@ async def _groups(
     start = None if after is None else _as_indexed(planned.kind, first, after.values[0])
     async with AsyncExitStack() as stack:
         streams: list[_Stream] = []
-        for field, where, hint in _fields(planned.kind, first, start):
+        for field, where, hint in _fields(planned, first, start):
             filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
             if filter_ is None:
                 continue
@@ -218,15 +229,17 @@ async def _groups(
                 return
             pick = max if first.descending else min
             value = pick(head for head, _ in heads)
-            group: list[Candidate] = []
+            group: dict[str, Candidate] = {}
             for _, stream in heads:
                 while (head := await stream.first()) and stream.value(head) == value:
-                    group.append(Candidate(stream.take()))
-            yield group
+                    candidate = Candidate(stream.take())
+                    group[candidate.key] = candidate
+            yield list(group.values())
 
 
-def _fields(kind: str, sort: Sort, start: Any) -> list[tuple[str, Document, str]]:
+def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, str]]:
     """Return the field of each stream, what it is asked, and its index."""
+    kind = planned.kind
     sign = "$lte" if sort.descending else "$gte"
     if sort.kind == "id":
         bounds = {"$gte": f"{kind}/", "$lt": f"{kind}0"}  # "0" follows "/"
@@ -240,12 +253,25 @@ def _fields(kind: str, sort: Sort, start: Any) -> list[tuple[str, Document, str]
     least, greatest = "o.a" + path, "o.d" + path
     if start is None:
         start = _END[sort.kind] if sort.descending else _BEGINNING[sort.kind]
-    if not sort.descending:
-        return [(least, {least: {sign: start}}, "ordered")]
+    fields: list[tuple[str, Document]] = [(least, {least: {sign: start}})]
+    if sort.descending:
+        fields = [
+            (greatest, {greatest: {sign: start}}),
+            (least, {least: {sign: start}, greatest: {"$exists": False}}),
+        ]
     return [
-        (greatest, {greatest: {sign: start}}, "ordered"),
-        (least, {least: {sign: start}, greatest: {"$exists": False}}, "ordered"),
+        (field, every([where, part]) or {}, "ordered")
+        for field, where in fields
+        for part in _ranges(planned, sort.param)
     ]
+
+
+def _ranges(planned: Plan, param: str) -> list[Document]:
+    """Return the ranges, apart from one another, in which values of a parameter are asked."""
+    for part, one in zip(planned.parts, planned.clauses, strict=True):
+        if isinstance(part, DateIs | NumberIs | QuantityIs) and part.param == param and one.arms:
+            return [apart(one.arms, at).where for at in range(len(one.arms))]
+    return [{}]
 
 
 _BEGINNING: Final[dict[str, Any]] = {
