@@ -116,51 +116,30 @@ class _Newest:
     async def tried(self, before: int) -> list[Candidate] | None:
         """Return them, or None where the newest few of an index have not enough of them."""
         if self._plan.ordered and len(self._plan.arms) == 1:
-            (arm,), rest = self._plan.arms, self._plan.rest
-        else:
-            arm, rest = self._plan.walk, self._plan.may
-        rest = every([rest, self.only])
-        if rest is None:
-            return []
-        found: list[Candidate] = []
-        size = self._limit
-        left = TRIED
-        while size <= left:
-            stages: list[Document] = [
-                {"$match": {**arm.where, "r": {"$lt": before}}},
-                {"$sort": dict(NEWEST)},
-                {"$limit": TRIED},
-                {"$match": rest},
-                {"$limit": size},
-            ]
-            documents = await self._reads.piped(stages, arm.hint)
-            found += await self._judged(documents)
-            if len(found) >= self._limit:
-                return found[: self._limit]
-            if len(documents) < size:
-                return None
-            before = documents[-1]["r"]
-            left -= size
-            size *= 2
-        return None
+            return await self._windows(self._plan.arms[0], self._plan.rest, before, TRIED)
+        return await self._windows(self._plan.walk, self._plan.may, before, TRIED)
 
     async def walked(self, before: int) -> list[Candidate] | None:
-        """Return them along the whole type, or None where they lie far back.
+        """Return them along the whole type, or None where they lie far back."""
+        return await self._windows(self._plan.walk, self._plan.may, before, self._worth())
 
-        It is walked in windows, so that no more is read than gathering would take.
+    async def _windows(
+        self, arm: Arm, rest: Filter, before: int, left: int
+    ) -> list[Candidate] | None:
+        """Return them along an arm, or None where not enough are among its first `left`.
+
+        It is walked in windows, so that the database looks at no more than was meant.
         """
-        left = self._worth()
-        walk = self._plan.walk
-        where = every([walk.where, self._plan.may, self.only])
+        where = asked(arm, every([rest, self.only]))
         if where is None:
             return []
         found: list[Candidate] = []
         window = _FIRST_WINDOW
         while left > 0:
-            end = await self._after(before, window)
+            end = await self._after(arm, before, window)
             while len(found) < self._limit:
                 within = {**where, "r": {"$lt": before, "$gte": end}}
-                documents = await self._reads.newest(within, walk.hint, limit=self._limit)
+                documents = await self._reads.newest(within, arm.hint, limit=self._limit)
                 found += await self._judged(documents)
                 if len(documents) < self._limit:
                     break
@@ -180,14 +159,16 @@ class _Newest:
             return rows
         return min(rows, TRIED + _SLACK * self._limit * size // rows)
 
-    async def _after(self, before: int, window: int) -> int:
+    async def _after(self, arm: Arm, before: int, window: int) -> int:
         """Return the number of the version that stands so many after another, 0 at the end."""
+        # A deleted one is as good a bound, and the index alone tells it.
+        where = {name: value for name, value in arm.where.items() if name != "D"}
         stages: list[Document] = [
-            {"$match": {"t": self._plan.kind, "r": {"$lt": before}}},
+            {"$match": {**where, "r": {"$lt": before}}},
             {"$sort": dict(NEWEST)},
             {"$skip": window},
             {"$limit": 1},
             {"$project": {"_id": 0, "r": 1}},
         ]
-        found = await self._reads.aggregate(stages, "types")
+        found = await self._reads.aggregate(stages, arm.hint)
         return int(found[0]["r"]) if found else 0

@@ -314,14 +314,18 @@ def _containing(kind: str, param: str, text: str) -> Clause:
 
 
 def _beginning(kind: str, param: str, text: str) -> Clause:
-    parts: list[Document] = []
-    for one in _names(param):
-        start = keys.text_key(kind, one, text)
-        # An element of an array is in a range only where one element is above and below.
-        parts.append({"s": {"$elemMatch": {"$gte": start, "$lt": prefix_end(start)}}})
+    parts = [_begins(keys.text_key(kind, one, text)) for one in _names(param)]
     may = either(parts)
     sure = may if len(text) <= keys.LONGEST else NOTHING
     return Clause(may, sure, tuple(Arm(one, "texts") for one in parts))
+
+
+def _begins(start: str) -> Document:
+    if "\0" not in start:
+        # Of a beginning that is a pattern the index alone tells what has it.
+        return {"s": {"$regex": "^" + re.escape(start)}}
+    # An element of an array is in a range only where one element is above and below.
+    return {"s": {"$elemMatch": {"$gte": start, "$lt": prefix_end(start)}}}
 
 
 def _uri(kind: str, leaf: UriIs) -> Clause:

@@ -153,12 +153,6 @@ class Reads:
         fields = WHOLE if whole else JUDGED
         return await self.find(where, hint, order=NEWEST, limit=limit, fields=fields)
 
-    async def piped(self, stages: list[Document], hint: str) -> list[Document]:
-        """Return resources that a pipeline gives, to be judged."""
-        found = await self.aggregate([*stages, {"$project": JUDGED}], hint)
-        self.spend(len(found))
-        return found
-
     async def count(self, where: Document, hint: str, *, most: int = 0) -> int:
         """Return how many there are, counted up to `most` (0: all)."""
         stages: list[Document] = [{"$match": where}]
