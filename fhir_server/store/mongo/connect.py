@@ -171,10 +171,10 @@ async def _why(client: AsyncMongoClient[Document], address: Address) -> str:
     if not address.is_srv:
         places += [one for one in address.hosts if one not in places]
     probes = await asyncio.gather(*(probe(address, *place) for place in places))
-    for probe in probes:
-        is_waiting = (probe.hello or {}).get("isreplicaset")
-        if probe.hello is not None and not is_waiting:
-            text = unfit.of_hello(address, probe.name, probe.hello)
+    for one in probes:
+        is_waiting = (one.hello or {}).get("isreplicaset")
+        if one.hello is not None and not is_waiting:
+            text = unfit.of_hello(address, one.name, one.hello)
             if text is not None:
                 raise Unavailable(text)
     return unfit.without_primary(address, probes)
@@ -187,6 +187,7 @@ async def probe(address: Address, host: str, port: int) -> unfit.Probe:
         async with asyncio.timeout(_PROBE):
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
+            await writer.wait_closed()
     except OSError as error:  # TimeoutError is one
         return unfit.Probe(name, error=error)
     within = int(_PROBE * 1000)

@@ -156,7 +156,7 @@ async def _members(seen: _Seen) -> list[Fact]:
         return [*facts, await _shards(seen)]
     places = [*hello.get("hosts", ()), *hello.get("passives", ()), *hello.get("arbiters", ())]
     asked = await asyncio.gather(*(_ask(seen.address, place) for place in places))
-    states = [state_of(hello, one) for one in asked]
+    states = [state_of(seen.address, hello, one) for one in asked]
     text = "; ".join(text for _, text in states)
     wrong = [fault for fault, _ in states if fault]
     if len(hello.get("hosts", ())) < _SAFE and not seen.address.is_local:
@@ -173,11 +173,11 @@ async def _ask(address: Address, place: str) -> unfit.Probe:
     return await probe(address, host.strip("[]"), int(port))
 
 
-def state_of(primary: Mapping[str, Any], member: unfit.Probe) -> tuple[str, str]:
+def state_of(address: Address, primary: Mapping[str, Any], member: unfit.Probe) -> tuple[str, str]:
     """Return what is to be done about a member ("": nothing), and how it is."""
     hello = member.hello
     if hello is None:
-        why = unfit.why_unreached(member)
+        why = unfit.why_unreached(address, member)
         return f"start {member.name} again", f"{member.name} does not answer ({why})"
     if hello.get("isWritablePrimary"):
         return "", f"{member.name} primary"

@@ -51,7 +51,7 @@ def without_primary(address: Address, probes: list[Probe]) -> str:
         if text := of_hello(address, probe.name, probe.hello or {}):
             return text
     if not answers:
-        return _unreached(probes)
+        return _unreached(address, probes)
     if primary := next(
         (one for one in answers if (one.hello or {}).get("isWritablePrimary")), None
     ):
@@ -88,20 +88,20 @@ def of_hello(address: Address, name: str, hello: Mapping[str, Any]) -> str | Non
     return None
 
 
-def why_unreached(probe: Probe) -> str:
+def why_unreached(address: Address, probe: Probe) -> str:
     """Return why a member could not be reached, and what to do."""
-    return _reason(probe.error)[1]
+    return _reason(probe.error, has_tls=address.has_tls)[1]
 
 
-def _unreached(probes: list[Probe]) -> str:
+def _unreached(address: Address, probes: list[Probe]) -> str:
     """Return why no member could be reached: the reason that says most."""
-    reasons = [(*_reason(probe.error), probe.name) for probe in probes]
+    reasons = [(*_reason(one.error, has_tls=address.has_tls), one.name) for one in probes]
     weight, text, _ = max(reasons)
     names = ", ".join(name for one, _, name in reasons if one == weight)
     return f"{names}: {text}"
 
 
-def _reason(error: BaseException | None) -> tuple[int, str]:
+def _reason(error: BaseException | None, *, has_tls: bool) -> tuple[int, str]:
     """Return how much a failure says, and what."""
     match error:
         case socket.gaierror():
@@ -111,12 +111,12 @@ def _reason(error: BaseException | None) -> tuple[int, str]:
         case TimeoutError():
             return 3, "no answer; look whether the server is up and a firewall lets us through"
         case PyMongoError():
-            return _of_driver(str(error))
+            return _of_driver(str(error), has_tls=has_tls)
         case _:
             return 1, "it cannot be reached; look whether it is up, and at its log"
 
 
-def _of_driver(text: str) -> tuple[int, str]:
+def _of_driver(text: str, *, has_tls: bool) -> tuple[int, str]:
     """Return what a failure says where the port could be reached: it is TLS, or its absence.
 
     The driver keeps OpenSSL's text and not its exception.
@@ -124,7 +124,7 @@ def _of_driver(text: str) -> tuple[int, str]:
     for sign, sentence in _TLS:
         if sign in text:
             return 9, sentence
-    if "SSL" in text:
+    if has_tls:
         return 8, (
             "no encrypted connection can be made; either the server does not speak TLS (then take "
             "tls=true out), or it wants a certificate of ours (tlsCertificateKeyFile=…)"

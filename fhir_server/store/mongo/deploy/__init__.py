@@ -1,0 +1,1 @@
+"""What docker-compose.yml runs once to make three members a replica set with TLS and login."""
