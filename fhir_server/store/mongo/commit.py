@@ -2,8 +2,9 @@
 
 The head is written first, so no other transaction of any process is between what is looked at
 here and what is written. What the group needs is read in a few round trips, the batches are
-applied in memory (`staging.py`), and what they come to is written in a few more. The
-transaction may be tried again from its beginning: it keeps nothing but what is committed.
+applied in memory (`staging.py`), and what they come to is written in a few more, beginning while
+the next are applied. The transaction may be tried again from its beginning: it keeps nothing but
+what is committed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.store.mongo import ledger
 from fhir_server.store.mongo.audit import documents_of
 from fhir_server.store.mongo.calls import UNKNOWN, Calls, is_passing
-from fhir_server.store.mongo.conditions import Conditions, Matching, MustBeWritten
+from fhir_server.store.mongo.conditions import Conditions, Matching
 from fhir_server.store.mongo.gather import Job
-from fhir_server.store.mongo.prepared import Prepared, PreparedWrite, Work
+from fhir_server.store.mongo.prepared import Prepared, Work
 from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
 from fhir_server.store.mongo.staging import Staging, record_key
 from fhir_server.store.mongo.versions import key_of
-from fhir_server.store.mongo.writing import WasThere, Writing
-from fhir_server.store.port import ANY, AuditRecord, CommitRefused, Unchanged
+from fhir_server.store.mongo.writing import PART, WasThere, Writing
+from fhir_server.store.port import ANY, AuditRecord, CommitRefused, Unchanged, Write
 
 _UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "e": 0}
 """Projection: what a resource's next version makes anew is not read."""
@@ -42,7 +43,7 @@ class _Needed:
         self.unique: dict[str, None] = {}
         self.records: dict[str, None] = {}
         for one in batches:
-            for write in one.writes:
+            for write in one.batch.writes:
                 self._write(write, trusting=trusting)
             for tag in one.batch.tags:
                 self.names[key_of(tag.resource_type, tag.resource_id)] = None
@@ -53,11 +54,11 @@ class _Needed:
                 if put.expected != ANY or put.bucket in head["large"]:
                     self.records[record_key(put.bucket, put.key)] = None
 
-    def _write(self, prepared: PreparedWrite, *, trusting: bool) -> None:
-        if trusting and prepared.write.version_id == 1:
+    def _write(self, write: Write, *, trusting: bool) -> None:
+        if trusting and write.version_id == 1:
             return
-        self.names[prepared.key] = None
-        self.unique.update(dict.fromkeys(prepared.write.index.unique))
+        self.names[key_of(write.resource_type, write.resource_id)] = None
+        self.unique.update(dict.fromkeys(write.index.unique))
 
 
 class Committer:
@@ -162,24 +163,19 @@ class Committer:
         Raises:
             WasThere: It was not so.
         """
+        _make_ready(batches)
 
         async def commit(session: AsyncClientSession) -> tuple[Answers, Document]:
             head = await self._take_turn(session)
             staging = Staging(head["rid"])
             await self._read(_Needed(batches, head, trusting=trusting), staging, session)
-            conditions = Conditions(self._collections, self._search, staging, session)
-            answers: Answers = []
-            for one in batches:
-                try:
-                    await _stage(one, staging, conditions)
-                except CommitRefused as refusal:
-                    answers.append(refusal)
-                except MustBeWritten:
-                    break
-                else:
-                    answers.append(None)
-            written = await Writing(self._collections, head, staging, session).write()
-            return answers, written
+            writing = Writing(self._collections, head, staging, session)
+            conditions = Conditions(self._collections, self._search, staging, writing, session)
+            try:
+                answers = [await _stage(one, staging, conditions, writing) for one in batches]
+                return answers, await writing.finish()
+            finally:
+                await writing.settle()
 
         answers, self._head = await self._calls.transact(commit)
         return answers
@@ -225,20 +221,32 @@ def _appended(head: Document, records: Sequence[AuditRecord]) -> tuple[list[Docu
     return entries, {"seq": entries[-1]["_id"], "digest": digest}
 
 
-async def _stage(one: Prepared, staging: Staging, conditions: Conditions) -> None:
-    """Make a batch part of the group.
+def _make_ready(batches: Sequence[Prepared]) -> None:
+    """Make the first writes ready before the turn is taken: the others are, while these go."""
+    ready = 0
+    for one in batches:
+        ready += len(one.writes)
+        if ready >= PART:
+            return
 
-    Raises:
-        CommitRefused: A precondition does not hold; the group is as it was.
-        MustBeWritten: It asks for what only the database can tell.
-    """
+
+async def _stage(
+    one: Prepared, staging: Staging, conditions: Conditions, writing: Writing
+) -> CommitRefused | None:
+    """Make a batch part of the group, or return why it is refused: then the group is as it was."""
     asked = one.batch.conditions
-    if asked:
-        await conditions.before(asked)
-    layer = staging.stage(one)
-    if asked:
-        await conditions.after(asked, layer.resources, set(layer.written))
+    try:
+        if asked:
+            await conditions.before(asked)
+        layer = staging.stage(one)
+        if asked:
+            await conditions.after(asked, layer.resources, set(layer.written))
+    except CommitRefused as refusal:
+        return refusal
     staging.join(layer, one.batch.audit)
+    if len(staging.changed) >= PART:
+        await writing.begin()
+    return None
 
 
 def _is_of_all(error: Exception) -> bool:

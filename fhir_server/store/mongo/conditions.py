@@ -14,6 +14,7 @@ from fhir_server.store.mongo.entry import Entry
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.staging import Resource, Staging
 from fhir_server.store.mongo.versions import key_of, name_of
+from fhir_server.store.mongo.writing import Writing
 from fhir_server.store.port import (
     Condition,
     ConditionChanged,
@@ -36,10 +37,6 @@ class Matching(Protocol):
         """Return the ids of current resources that match, at most so many."""
 
 
-class MustBeWritten(Exception):
-    """A condition asks for what only the database can tell of what the group has made."""
-
-
 class Conditions:
     """Checks conditions within a transaction."""
 
@@ -48,11 +45,13 @@ class Conditions:
         collections: Collections,
         search: Matching,
         staging: Staging,
+        writing: Writing,
         session: AsyncClientSession,
     ) -> None:
         self._collections = collections
         self._search = search
         self._staging = staging
+        self._writing = writing
         self._session = session
 
     async def before(self, conditions: Iterable[Condition]) -> None:
@@ -60,7 +59,6 @@ class Conditions:
 
         Raises:
             ConditionChanged: It does not.
-            MustBeWritten: The group so far must be in the database first.
         """
         for condition in conditions:
             match condition:
@@ -75,11 +73,13 @@ class Conditions:
                     continue
 
     async def _matching(self, resource_type: str, where: Expression, expected: int) -> set[str]:
-        staging = self._staging
-        if staging.changed and _is_linked(where):
-            raise MustBeWritten
-        begins = resource_type + "/"
-        staged = [staging.resources[key] for key in staging.changed if key.startswith(begins)]
+        staging, kind = self._staging, resource_type + "/"
+        staged = [staging.resources[key] for key in staging.changed if key.startswith(kind)]
+        if staging.changed and (_is_linked(where) or any(_is_retagged(one) for one in staged)):
+            # Only the database can tell: it is told first.
+            await self._writing.begin()
+            staged = []
+        await self._writing.settle()
         limit = expected + len(staged) + 1
         found = await self._search.matching(resource_type, where, limit, self._session)
         ids = set(found).difference(name_of(one.key)[1] for one in staged)
@@ -117,6 +117,7 @@ class Conditions:
         allowed = {target, *(key_of(*one) for one in but_for)}
         # As many as may be passed over, and one more, are enough to know.
         limit = max(_REFERRERS, len(staged | allowed) + 1)
+        await self._writing.settle()
         kept = await referrers(self._collections, target, limit, self._session)
         for by in sorted((made | (kept - staged)) - allowed):
             raise Referenced(name, name_of(by))
@@ -141,12 +142,14 @@ def _is_linked(where: Expression) -> bool:
             return isinstance(where, Chain | Has)
 
 
+def _is_retagged(resource: Resource) -> bool:
+    """Return whether only tags were changed: then what is indexed of it was not read."""
+    return resource.live and not resource.made
+
+
 def _matches(where: Expression, resource: Resource) -> bool:
     if not resource.live:
         return False
-    if not resource.made:
-        # Only its tags were changed: what is indexed of it was not read.
-        raise MustBeWritten
     write = resource.made[-1].prepared.write
     name = (write.resource_type, write.resource_id)
     return matches(where, name, write.last_updated, write.index, resource.tags, _nobody)

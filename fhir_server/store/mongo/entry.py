@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -48,17 +49,27 @@ UNIQUE: Final = ":unique"
 
 def pack(index: IndexValues) -> bytes:
     """Return all values and unique keys of a resource as bytes; `patients` is its own field."""
-    found: dict[str, list[Any]] = {}
+    return _bytes_of(_by_param(index), index.unique)
+
+
+def _bytes_of(by_param: dict[str, list[Value]], unique: Iterable[str]) -> bytes:
+    found: dict[str, Iterable[Any]] = {
+        param: [_PACK[type(value)](value) for value in values] for param, values in by_param.items()
+    }
+    if unique:
+        found[UNIQUE] = unique
+    return _encode(found)
+
+
+def _by_param(index: IndexValues) -> dict[str, list[Value]]:
+    found: dict[str, list[Value]] = {}
     for value in index.values:
-        packed = _packed(value)
         there = found.get(value.param)
         if there is None:
-            found[value.param] = [packed]
+            found[value.param] = [value]
         else:
-            there.append(packed)
-    if index.unique:
-        found[UNIQUE] = list(index.unique)
-    return _encode(found)
+            there.append(value)
+    return found
 
 
 class Entry:
@@ -101,24 +112,60 @@ class Entry:
         return IndexValues(values, tuple(patients), tuple(self.unique))
 
 
-def _packed(value: Value) -> list[Any]:
-    match value:
-        case TokenValue(_, system, code, text):
-            return ["t", system, code, text] if text else ["t", system, code]
-        case StringValue(_, folded, exact):
-            return ["s", folded] if folded == exact else ["s", folded, exact]
-        case DateValue(_, low, high):
-            return ["d", low, high]
-        case ReferenceValue(_, kind, key, url):
-            return ["r", kind, key, url] if url else ["r", kind, key]
-        case UriValue(_, uri):
-            return ["u", uri]
-        case QuantityValue(_, low, high, system, code, unit):
-            return ["q", str(low), str(high), system, code, unit]
-        case NumberValue(_, low, high):
-            return ["n", str(low), str(high)]
-        case CompositeValue(_, parts):
-            return ["c", [[[one.param, *_packed(one)] for one in part] for part in parts]]
+Packed = tuple[Any, ...]
+
+
+def _packed_token(value: TokenValue) -> Packed:
+    if value.text:
+        return ("t", value.system, value.code, value.text)
+    return ("t", value.system, value.code)
+
+
+def _packed_string(value: StringValue) -> Packed:
+    folded, exact = value.folded, value.exact
+    return ("s", folded) if folded == exact else ("s", folded, exact)
+
+
+def _packed_date(value: DateValue) -> Packed:
+    return ("d", value.low, value.high)
+
+
+def _packed_reference(value: ReferenceValue) -> Packed:
+    if value.url:
+        return ("r", value.resource_type, value.resource_id, value.url)
+    return ("r", value.resource_type, value.resource_id)
+
+
+def _packed_uri(value: UriValue) -> Packed:
+    return ("u", value.uri)
+
+
+def _packed_quantity(value: QuantityValue) -> Packed:
+    low, high = str(value.low), str(value.high)
+    return ("q", low, high, value.system, value.code, value.unit)
+
+
+def _packed_number(value: NumberValue) -> Packed:
+    return ("n", str(value.low), str(value.high))
+
+
+def _packed_composite(value: CompositeValue) -> Packed:
+    return (
+        "c",
+        tuple(tuple((one.param, *_PACK[type(one)](one)) for one in part) for part in value.parts),
+    )
+
+
+_PACK: Final[dict[type, Callable[[Any], Packed]]] = {
+    TokenValue: _packed_token,
+    StringValue: _packed_string,
+    DateValue: _packed_date,
+    ReferenceValue: _packed_reference,
+    UriValue: _packed_uri,
+    QuantityValue: _packed_quantity,
+    NumberValue: _packed_number,
+    CompositeValue: _packed_composite,
+}
 
 
 def _unpacked(param: str, packed: list[Any]) -> Value:
@@ -148,8 +195,12 @@ def _unpacked(param: str, packed: list[Any]) -> Value:
 
 def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, Any]:
     """Return the fields `x`, `s`, `o`, `e` of a resource of a type; `s` and `o` where not empty."""
-    fields = _Fields(kind, index)
-    found: dict[str, Any] = {"x": fields.keys(index.patients, tags), "e": pack(index)}
+    by_param = _by_param(index)
+    fields = _Fields(kind, by_param)
+    found: dict[str, Any] = {
+        "x": fields.keys(index.patients, tags),
+        "e": _bytes_of(by_param, index.unique),
+    }
     if fields.texts:
         found["s"] = sorted(fields.texts)
     if ordered := fields.ordered():
@@ -160,24 +211,20 @@ def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, A
 class _Fields:
     """Gathers the keys, texts and ordered values of one resource."""
 
-    def __init__(self, kind: str, index: IndexValues) -> None:
+    def __init__(self, kind: str, by_param: dict[str, list[Value]]) -> None:
         self._kind = kind
         self._keys: set[int] = set()
         self.texts: set[str] = set()
         self._ordered: dict[str, list[tuple[Any, Any]]] = {}
-        by_param: dict[str, list[Value]] = {}
-        for value in index.values:
-            by_param.setdefault(value.param, []).append(value)
         for param, values in by_param.items():
             if ":" not in param:
                 self._keys.add(keys.present(kind, param))
-            narrow: list[Value] = []
-            for other in NARROWER.get(param, ()):
-                narrow += by_param.get(other, ())
-            known = {tuple(_packed(one)) for one in narrow} if narrow else frozenset()
+            narrower = NARROWER.get(param)
+            known = _known(narrower, by_param) if narrower else ()
             for value in values:
-                is_narrow = bool(known) and tuple(_packed(value)) in known
-                _ADD[type(value)](self, param, value, is_narrow)
+                cls = type(value)
+                is_narrow = bool(known) and _PACK[cls](value) in known
+                _ADD[cls](self, param, value, is_narrow)
 
     def keys(self, patients: Iterable[str], tags: Iterable[str]) -> list[int]:
         """Return the keys, with those of compartments and access tags."""
@@ -200,13 +247,8 @@ class _Fields:
         return found
 
     def token(self, param: str, value: TokenValue, narrow: bool) -> None:  # noqa: FBT001
-        if narrow or not (value.system or value.code):
-            return
-        self._keys.add(keys.token(self._kind, param, value.system, value.code))
-        if value.code:
-            self._keys.add(keys.token_code(self._kind, param, value.code))
-        if value.system:
-            self._keys.add(keys.token_system(self._kind, param, value.system))
+        if not narrow:
+            self._keys.update(_token_keys(self._kind, param, value.system, value.code))
 
     def string(self, param: str, value: StringValue, narrow: bool) -> None:  # noqa: FBT001
         if not narrow:
@@ -244,6 +286,25 @@ class _Fields:
 
     def _order(self, param: str, low: Any, high: Any) -> None:
         self._ordered.setdefault(param, []).append((low, high))
+
+
+@lru_cache(maxsize=32_768)
+def _token_keys(kind: str, param: str, system: str, code: str) -> tuple[int, ...]:
+    if not (system or code):
+        return ()
+    found = [keys.token(kind, param, system, code)]
+    if code:
+        found.append(keys.token_code(kind, param, code))
+    if system:
+        found.append(keys.token_system(kind, param, system))
+    return tuple(found)
+
+
+def _known(narrower: Iterable[str], by_param: dict[str, list[Value]]) -> frozenset[Packed]:
+    """Return the values that stand under narrower parameters too."""
+    return frozenset(
+        _PACK[type(value)](value) for param in narrower for value in by_param.get(param, ())
+    )
 
 
 _ADD: Final[dict[type, Callable[..., None]]] = {

@@ -21,9 +21,6 @@ GROUP_WRITES: Final = 4_000
 """Resources in one transaction, at most, so that nobody waits long for the others."""
 GROUP_BYTES: Final = 16 * 1024 * 1024
 """Bytes in one transaction, at most, but that one batch alone may have more."""
-ENOUGH: Final = 40
-"""Resources that are written without waiting for more: while the database writes them, the next
-are made ready here, and what a transaction costs by itself is little beside them."""
 WAIT: Final = 0.002
 """Seconds that a group waits for as many as came last time."""
 
@@ -41,7 +38,7 @@ class Job:
     def size(self) -> tuple[int, int]:
         """How many resources and bytes it writes; work is as large as a group may be."""
         if isinstance(self.asked, Prepared):
-            return len(self.asked.writes), self.asked.size
+            return len(self.asked.batch.writes), self.asked.size
         return GROUP_WRITES, 0
 
 
@@ -52,7 +49,6 @@ class Gatherer:
         """Gather for `make`, which leaves in each job what came of it, and raises nothing."""
         self._make = make
         self._waiting: deque[Job] = deque()
-        self._writes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._expected = 1
@@ -63,9 +59,7 @@ class Gatherer:
         if self.closed:
             raise Unavailable("The store is closed.")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        job = Job(asked, future)
-        self._waiting.append(job)
-        self._writes += job.size[0]
+        self._waiting.append(Job(asked, future))
         self._look()
         # Once it waits here, a cancelled caller changes nothing: the commit is made.
         return await future
@@ -85,8 +79,7 @@ class Gatherer:
         """Hand over what waits if it is as many as are expected; else see to it that it will be."""
         if self._running is not None or not self._waiting:
             return
-        is_enough = len(self._waiting) >= self._expected or self._writes >= ENOUGH
-        if is_enough or self.closed:
+        if len(self._waiting) >= self._expected or self.closed:
             self._begin()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WAIT, self._time_is_up)
@@ -111,7 +104,6 @@ class Gatherer:
             if writes > GROUP_WRITES or size > GROUP_BYTES:
                 break
             group.append(self._waiting.popleft())
-        self._writes -= sum(job.size[0] for job in group)
         return group
 
     async def _run(self, group: list[Job]) -> None:
@@ -124,10 +116,9 @@ class Gatherer:
         finally:
             self._expected = len(group)
             self._running = None
-            # The next group goes first: the database works while those who are told go on.
-            self._look()
             for job in group:
                 _tell(job)
+            self._look()
 
 
 def _tell(job: Job) -> None:

@@ -1,7 +1,7 @@
-"""A batch made ready before its turn comes: all that needs no look at the database.
+"""A batch made ready: all that needs no look at the database.
 
-Index keys are hashed and packed while other commits are on their way, and once, however often a
-transaction is tried.
+Index keys are hashed and packed once, however often a transaction is tried, and while the
+database is at work (`commit.py`).
 """
 
 from __future__ import annotations
@@ -42,13 +42,26 @@ class PreparedWrite:
         return self._targets
 
 
-@dataclass(slots=True)
 class Prepared:
-    """A batch, its writes made ready, and how many bytes it has."""
+    """A batch, and its writes made ready when they are first asked for."""
 
-    batch: Batch
-    writes: list[PreparedWrite]
-    size: int
+    __slots__ = ("_writes", "batch", "size")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.size = (
+            sum(len(record.body) for record in batch.audit)
+            + sum(len(put.value) for put in batch.puts if put.value)
+            + sum(len(write.body) for write in batch.writes)
+        )
+        self._writes: list[PreparedWrite] | None = None
+
+    @property
+    def writes(self) -> list[PreparedWrite]:
+        """Return the writes, ready."""
+        if self._writes is None:
+            self._writes = [_ready(write) for write in self.batch.writes]
+        return self._writes
 
     @property
     def is_audit_only(self) -> bool:
@@ -57,14 +70,7 @@ class Prepared:
         return not (batch.writes or batch.tags or batch.conditions or batch.puts)
 
 
-def prepare(batch: Batch) -> Prepared:
-    """Return a batch made ready."""
-    size = sum(len(record.body) for record in batch.audit)
-    size += sum(len(put.value) for put in batch.puts if put.value)
-    writes = []
-    for write in batch.writes:
-        kind = write.resource_type
-        fields = {} if write.deleted else fields_of(kind, write.index, ())
-        size += len(write.body) * 2
-        writes.append(PreparedWrite(write, key_of(kind, write.resource_id), fields))
-    return Prepared(batch, writes, size)
+def _ready(write: Write) -> PreparedWrite:
+    kind = write.resource_type
+    fields = {} if write.deleted else fields_of(kind, write.index, ())
+    return PreparedWrite(write, key_of(kind, write.resource_id), fields)

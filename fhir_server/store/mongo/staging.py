@@ -98,6 +98,7 @@ class Staging:
         self.changed: dict[str, None] = {}
         self.put: dict[str, None] = {}
         self.audit: list[AuditRecord] = []
+        self.has_changed = False
 
     # --- what was there ------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class Staging:
                 self.holders[unique] = key
         self.resources.update(layer.resources)
         self.changed.update(dict.fromkeys(layer.resources))
+        self.has_changed = self.has_changed or bool(layer.resources or layer.records)
         self.records.update(layer.records)
         self.put.update(dict.fromkeys(layer.records))
         self.audit += audit
@@ -220,10 +222,18 @@ class Staging:
 
     # --- what it comes to ----------------------------------------------------------------
 
-    def made(self) -> Iterator[Resource]:
-        """Return the resources that the group has written or tagged."""
-        for key in self.changed:
-            yield self.resources[key]
+    def take(self) -> list[Resource]:
+        """Return the resources that are changed, to be written: they are as stored from now on.
+
+        The documents are the writer's to give back (`stored`).
+        """
+        changed = [self.resources[key] for key in self.changed]
+        self.changed = {}
+        return changed
+
+    def stored(self, resource: Resource, document: Document) -> None:
+        """Take in how a resource is stored now."""
+        self.resources[resource.key] = replace(resource, stored=document, made=())
 
     def keys_changed(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Return unique keys that changed hands: key, holder before, holder now."""

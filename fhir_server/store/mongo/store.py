@@ -21,7 +21,7 @@ from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
 from fhir_server.store.mongo.cursor import Cursors
 from fhir_server.store.mongo.gather import Gatherer
 from fhir_server.store.mongo.ledger import LedgerReader
-from fhir_server.store.mongo.prepared import prepare
+from fhir_server.store.mongo.prepared import Prepared
 from fhir_server.store.mongo.reader import Reader
 from fhir_server.store.mongo.reindexing import Item, reindex
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
@@ -84,7 +84,7 @@ class MongoStore:
             CommitRefused: A precondition does not hold.
             Unavailable: The database does not answer.
         """
-        await self._gatherer.ask(prepare(batch))
+        await self._gatherer.ask(Prepared(batch))
 
     # --- one resource --------------------------------------------------------------------
 

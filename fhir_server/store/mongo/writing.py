@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable
 from itertools import pairwise
@@ -21,6 +22,12 @@ from fhir_server.store.mongo.versions import document_of, pieces_of
 MOST_INDEXED: Final = 7 * 1024 * 1024
 """Bytes of a resource's packed values, at most: with a body of 8 MB they fit in a document."""
 
+PART: Final = 64
+"""Resources that are written at once, while the next are made ready."""
+
+_STEPS: Final = 5
+"""Turns of the event loop that the driver takes to send a command."""
+
 _DUPLICATE: Final = 11000
 _KEPT: Final = ("k", "t", "v", "u", "m", "D", "p", "b", "B")
 
@@ -29,8 +36,32 @@ class WasThere(Exception):
     """A resource or unique key that was taken for new was there already."""
 
 
+class _Part:
+    """Operations that write some resources."""
+
+    def __init__(self) -> None:
+        self.born: list[Document] = []
+        self.changes: list[Any] = []
+        self.history: list[Document] = []
+        self.pieces: list[Document] = []
+        self.places: list[Any] = []
+
+    async def write(self, to: Collections, session: AsyncClientSession) -> None:
+        """Do them."""
+        if self.pieces:
+            await to.chunk.insert_many(self.pieces, session=session)
+        if self.places:
+            await _new(to.place.bulk_write(self.places, session=session))
+        if self.born:
+            await _new(to.resource.insert_many(self.born, session=session))
+        if self.changes:
+            await to.resource.bulk_write(self.changes, session=session)
+        if self.history:
+            await to.history.insert_many(self.history, session=session)
+
+
 class Writing:
-    """Gathers the operations that write a group, and does them."""
+    """Writes what a group has made: its resources in parts, the rest at the end."""
 
     def __init__(
         self,
@@ -44,28 +75,43 @@ class Writing:
         self._staging = staging
         self._session = session
         self._is_sharded = bool(head["sharded"])
-        self._born: list[Document] = []
-        self._changes: list[Any] = []
-        self._history: list[Document] = []
-        self._pieces: list[Document] = []
-        self._places: list[Any] = []
         self._live: Counter[str] = Counter()
+        self._part = _Part()
+        self._going: asyncio.Task[None] | None = None
 
-    async def write(self) -> Document:
-        """Write all, and return the head as it is now."""
-        for resource in self._staging.made():
+    async def begin(self) -> None:
+        """Begin to write the resources that are changed so far; they are as stored from now on.
+
+        Others may be staged meanwhile; whatever else is asked in the session waits (`settle`).
+        """
+        await self.settle()
+        for resource in self._staging.take():
             self._resource(resource)
-        session, to = self._session, self._collections
-        if self._pieces:
-            await to.chunk.insert_many(self._pieces, session=session)
-        if self._places:
-            await _new(to.place.bulk_write(self._places, session=session))
-        if self._born:
-            await _new(to.resource.insert_many(self._born, session=session))
-        if self._changes:
-            await to.resource.bulk_write(self._changes, session=session)
-        if self._history:
-            await to.history.insert_many(self._history, session=session)
+        part, self._part = self._part, _Part()
+        self._going = asyncio.create_task(part.write(self._collections, self._session))
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Let what was begun be sent, or taken in, before more is made ready here."""
+        if self._going is not None:
+            for _ in range(_STEPS):
+                await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        """Wait until what was begun is written.
+
+        Raises:
+            WasThere: What was taken for new was there already.
+        """
+        going, self._going = self._going, None
+        if going is not None:
+            await going
+
+    async def finish(self) -> Document:
+        """Write all that is left, and return the head as it is now."""
+        if self._staging.changed:
+            await self.begin()
+        await self.settle()
         await self._unique()
         return await self._write_head()
 
@@ -81,16 +127,19 @@ class Writing:
         document = self._document(resource, last)
         self._past(resource)
         if stored is None:
-            self._born.append(document)
+            self._part.born.append(document)
             if self._is_sharded:
-                self._places.append(InsertOne({"_id": resource.key, "k": resource.shard}))
+                self._part.places.append(InsertOne({"_id": resource.key, "k": resource.shard}))
         elif self._is_sharded and stored["k"] != resource.shard:
             # No update takes a document to another shard and is retried safely.
-            self._changes.append(DeleteOne({"_id": resource.key, "k": stored["k"]}))
-            self._changes.append(InsertOne(document))
-            self._places.append(UpdateOne({"_id": resource.key}, {"$set": {"k": resource.shard}}))
+            self._part.changes.append(DeleteOne({"_id": resource.key, "k": stored["k"]}))
+            self._part.changes.append(InsertOne(document))
+            self._part.places.append(
+                UpdateOne({"_id": resource.key}, {"$set": {"k": resource.shard}})
+            )
         else:
-            self._changes.append(ReplaceOne(self._filter(resource), document))
+            self._part.changes.append(ReplaceOne(self._filter(resource), document))
+        self._staging.stored(resource, document)
 
     def _filter(self, resource: Resource) -> Document:
         """Return the filter of a stored resource; a shard key in it asks one shard alone."""
@@ -102,7 +151,7 @@ class Writing:
         write, fields = last.prepared.write, last.prepared.fields
         document: Document = {"_id": resource.key, **document_of(write, resource.shard)}
         document["r"], document["c"] = last.number, resource.first
-        self._pieces += pieces_of(write, last.number)
+        self._part.pieces += pieces_of(write, last.number)
         document["g"] = sorted(resource.tags)
         if resource.held:
             document["q"] = resource.held
@@ -123,12 +172,12 @@ class Writing:
             self._keep(resource.key, stored["r"], past, made[0])
         for one, following in pairwise(made):
             write = one.prepared.write
-            self._pieces += pieces_of(write, one.number)
+            self._part.pieces += pieces_of(write, one.number)
             self._keep(resource.key, one.number, document_of(write, one.shard), following)
 
     def _keep(self, key: str, number: int, version: Document, following: Made) -> None:
         ended = following.prepared.write.last_updated
-        self._history.append({"_id": number, "n": key, **version, "w": ended})
+        self._part.history.append({"_id": number, "n": key, **version, "w": ended})
 
     def _retag(self, resource: Resource) -> None:
         """Add tags and take tags away where no version is made."""
@@ -149,7 +198,8 @@ class Writing:
                 name: {"$each": items} if operator == "$addToSet" else items
                 for name, items in lists.items()
             }
-            self._changes.append(UpdateOne(self._filter(resource), {operator: fields}))
+            self._part.changes.append(UpdateOne(self._filter(resource), {operator: fields}))
+        self._staging.stored(resource, {**stored, "g": sorted(resource.tags)})
 
     # --- beside resources ----------------------------------------------------------------
 
@@ -183,7 +233,7 @@ class Writing:
             entries, digest = documents_of(staging.audit, head["seq"], head["digest"])
             await self._collections.audit.insert_many(entries, session=session)
             now |= {"seq": entries[-1]["_id"], "digest": digest}
-        if staging.changed or staging.put:
+        if staging.has_changed:
             now |= {"rid": staging.number, "edition": head["edition"] + 1}
         counts = {kind: head["counts"].get(kind, 0) + more for kind, more in self._live.items()}
         if now:
