@@ -26,10 +26,10 @@ from fhir_server.store.mongo.prepared import Prepared, Work
 from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
 from fhir_server.store.mongo.staging import Staging, record_key
 from fhir_server.store.mongo.versions import key_of
-from fhir_server.store.mongo.writing import PART, WasThere, Writing
+from fhir_server.store.mongo.writing import LEAST, WasThere, Writing
 from fhir_server.store.port import ANY, AuditRecord, CommitRefused, Unchanged, Write
 
-_UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "e": 0}
+_UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "l": 0, "e": 0}
 """Projection: what a resource's next version makes anew is not read."""
 
 Answers = list[CommitRefused | None]
@@ -226,7 +226,7 @@ def _make_ready(batches: Sequence[Prepared]) -> None:
     ready = 0
     for one in batches:
         ready += len(one.writes)
-        if ready >= PART:
+        if ready >= LEAST:
             return
 
 
@@ -244,8 +244,8 @@ async def _stage(
     except CommitRefused as refusal:
         return refusal
     staging.join(layer, one.batch.audit)
-    if len(staging.changed) >= PART:
-        await writing.begin()
+    if staging.changed:
+        await writing.go_on()
     return None
 
 

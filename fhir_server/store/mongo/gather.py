@@ -21,8 +21,9 @@ GROUP_WRITES: Final = 4_000
 """Resources in one transaction, at most, so that nobody waits long for the others."""
 GROUP_BYTES: Final = 16 * 1024 * 1024
 """Bytes in one transaction, at most, but that one batch alone may have more."""
-WAIT: Final = 0.002
-"""Seconds that a group waits for as many as came last time."""
+WAIT: Final = 0.1
+"""How long a group waits for as many as there were, of the time that the last one took."""
+_LONGEST_WAIT: Final = 0.003
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Gatherer:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._expected = 1
+        self._took = 0.0
         self.closed = False
 
     async def ask(self, asked: Prepared | Work) -> int:
@@ -82,7 +84,8 @@ class Gatherer:
         if len(self._waiting) >= self._expected or self.closed:
             self._begin()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WAIT, self._time_is_up)
+            wait = min(WAIT * self._took, _LONGEST_WAIT)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
@@ -107,6 +110,8 @@ class Gatherer:
         return group
 
     async def _run(self, group: list[Job]) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             await self._make(group)
         except BaseException:
@@ -114,7 +119,9 @@ class Gatherer:
                 job.error = job.error or Unavailable("The store was stopped: look and try again.")
             raise
         finally:
-            self._expected = len(group)
+            # Those who are told now ask again, with those who came meanwhile.
+            self._expected = min(len(group) + len(self._waiting), GROUP)
+            self._took = clock() - began
             self._running = None
             for job in group:
                 _tell(job)

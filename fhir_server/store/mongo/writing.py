@@ -22,9 +22,10 @@ from fhir_server.store.mongo.versions import document_of, pieces_of
 MOST_INDEXED: Final = 7 * 1024 * 1024
 """Bytes of a resource's packed values, at most: with a body of 8 MB they fit in a document."""
 
-PART: Final = 64
-"""Resources that are written at once, while the next are made ready."""
-
+LEAST: Final = 24
+"""Resources that are worth a command of their own, where the database has nothing to do."""
+MOST: Final = 128
+"""Resources that are not kept back for it."""
 _STEPS: Final = 5
 """Turns of the event loop that the driver takes to send a command."""
 
@@ -84,16 +85,21 @@ class Writing:
 
         Others may be staged meanwhile; whatever else is asked in the session waits (`settle`).
         """
-        await self.settle()
         for resource in self._staging.take():
             self._resource(resource)
+        await self.settle()
         part, self._part = self._part, _Part()
         self._going = asyncio.create_task(part.write(self._collections, self._session))
-        await self.let_go()
 
-    async def let_go(self) -> None:
-        """Let what was begun be sent, or taken in, before more is made ready here."""
+    async def go_on(self) -> None:
+        """Keep the database at work, while more is made ready here."""
         if self._going is not None:
+            # A command is sent, and an answer taken in, in some turns of the event loop.
+            for _ in range(_STEPS):
+                await asyncio.sleep(0)
+        is_idle = self._going is None or self._going.done()
+        if len(self._staging.changed) >= (LEAST if is_idle else MOST):
+            await self.begin()
             for _ in range(_STEPS):
                 await asyncio.sleep(0)
 
