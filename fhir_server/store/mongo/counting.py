@@ -24,8 +24,7 @@ async def count(reads: Reads, planned: Plan) -> int:
     if planned.may is None:
         return 0
     number = 0
-    for at in range(len(planned.arms)):
-        arm = apart(planned.arms, at)
+    for arm in apart(planned):
         sure = asked(arm, planned.rest if planned.exact else planned.sure)
         if sure is not None:
             number += await reads.count(sure, arm.hint)

@@ -7,6 +7,7 @@
 * `o`, of a parameter's ordered values the least, `a<path>`; where there are several the greatest,
   `d<path>`; of ranges (dates: over a day) the greatest end, `h<path>`. Its index, `o.$**`, gives
   order and ranges.
+* `l`, of a parameter's dates the greatest end, by its path; without an index.
 * `e`, every value, packed: it judges what the keys found, and what no key tells.
 
 A deleted resource has none of them.
@@ -194,7 +195,7 @@ def _unpacked(param: str, packed: list[Any]) -> Value:
 
 
 def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, Any]:
-    """Return the fields `x`, `s`, `o`, `e` of a resource of a type; `s` and `o` where not empty."""
+    """Return the fields `x`, `e` of a resource of a type, and of `s o l` what is not empty."""
     by_param = _by_param(index)
     fields = _Fields(kind, by_param)
     found: dict[str, Any] = {
@@ -205,6 +206,8 @@ def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, A
         found["s"] = sorted(fields.texts)
     if ordered := fields.ordered():
         found["o"] = ordered
+    if fields.ends:
+        found["l"] = fields.ends
     return found
 
 
@@ -215,6 +218,7 @@ class _Fields:
         self._kind = kind
         self._keys: set[int] = set()
         self.texts: set[str] = set()
+        self.ends: dict[str, int] = {}
         self._ordered: dict[str, list[tuple[Any, Any]]] = {}
         for param, values in by_param.items():
             if ":" not in param:
@@ -258,6 +262,8 @@ class _Fields:
     def date(self, param: str, value: DateValue, _narrow: bool) -> None:  # noqa: FBT001
         low, high = time_key(value.low), time_key(value.high)
         self._order(param, low, high if high - low > DAY else None)
+        path = keys.path(self._kind, param)
+        self.ends[path] = max(high, self.ends.get(path, high))
 
     def number(self, param: str, value: NumberValue | QuantityValue, _narrow: bool) -> None:  # noqa: FBT001
         high = None if value.low == value.high else keys.number_key(value.high)

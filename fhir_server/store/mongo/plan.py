@@ -85,11 +85,16 @@ def asked(arm: Arm, rest: Filter) -> Filter:
     return every([arm.where, hide(rest) if arm.hint == "keys" else rest])
 
 
-def apart(arms: Sequence[Arm], at: int) -> Arm:
-    """Return what one arm gives and none of those before it."""
-    arm = arms[at]
-    earlier = every(neither(one.where) for one in arms[:at])
-    return Arm(asked(arm, earlier) or {}, arm.hint, arm.ordered)
+def apart(planned: Plan) -> list[Arm]:
+    """Return the arms of a plan, each without what those before it give."""
+    arms = planned.arms
+    if planned.driver is None or planned.clauses[planned.driver].apart:
+        return list(arms)
+    found: list[Arm] = []
+    for at, arm in enumerate(arms):
+        earlier = every(neither(one.where) for one in arms[:at])
+        found.append(Arm(asked(arm, earlier) or {}, arm.hint, arm.ordered))
+    return found
 
 
 def links_of(kind: str, where: Expression) -> list[tuple[str, Link]]:

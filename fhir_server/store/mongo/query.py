@@ -80,6 +80,7 @@ class Clause:
         sure: Has nothing that does not match.
         arms: Together they have all that `may` has; None where no index helps.
         whole: Whether they have nothing else than `may` has.
+        apart: Whether none has what another has.
         weak: Whether most resources of the type are among them: another index is better.
     """
 
@@ -88,6 +89,7 @@ class Clause:
     arms: tuple[Arm, ...] | None = None
     whole: bool = True
     weak: bool = False
+    apart: bool = False
 
     @property
     def exact(self) -> bool:
@@ -138,7 +140,8 @@ def _every(parts: list[Clause]) -> Clause:
     best = min(some, key=lambda one: (one.weak, not one.ordered, len(one.arms or ())), default=None)
     if best is None:
         return Clause(may, sure)
-    return Clause(may, sure, best.arms, best.whole and len(parts) == 1, best.weak)
+    whole = best.whole and len(parts) == 1
+    return Clause(may, sure, best.arms, whole, best.weak, best.apart)
 
 
 def _either(parts: list[Clause]) -> Clause:
@@ -349,7 +352,8 @@ def _refers(kind: str, leaf: RefersTo) -> Clause:
 
 def _spans(found: spans.Spans, *, sure: bool = True) -> Clause:
     arms = None if found.arms is None else tuple(Arm(one, "ordered") for one in found.arms)
-    return Clause(found.may, found.sure if sure else NOTHING, arms)
+    surely = found.sure if sure else NOTHING
+    return Clause(found.may, surely, arms, found.whole, apart=True)
 
 
 def _linked(kind: str, link: Link, links: Links) -> Clause:

@@ -27,7 +27,7 @@ async def reindex(
     """
     asked = {key_of(*name): (version_id, index) for name, version_id, index in items}
     found = collections.resource.find(
-        {"_id": {"$in": list(asked)}}, {"x": 0, "s": 0, "o": 0, "e": 0}, session=session
+        {"_id": {"$in": list(asked)}}, {"x": 0, "s": 0, "o": 0, "l": 0, "e": 0}, session=session
     )
     changes: list[DeleteOne | InsertOne[Document] | ReplaceOne[Document]] = []
     places: list[ReplaceOne[Document]] = []

@@ -23,7 +23,7 @@ from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import newest
-from fhir_server.store.mongo.plan import Plan, apart, asked
+from fhir_server.store.mongo.plan import Plan, asked
 from fhir_server.store.mongo.reads import JUDGED, Reads
 from fhir_server.store.mongo.schema import Document
 from fhir_server.store.mongo.versions import name_of
@@ -267,10 +267,10 @@ def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, 
 
 
 def _ranges(planned: Plan, param: str) -> list[Document]:
-    """Return the ranges, apart from one another, in which values of a parameter are asked."""
+    """Return the ranges in which values of a parameter are asked."""
     for part, one in zip(planned.parts, planned.clauses, strict=True):
         if isinstance(part, DateIs | NumberIs | QuantityIs) and part.param == param and one.arms:
-            return [apart(one.arms, at).where for at in range(len(one.arms))]
+            return [arm.where for arm in one.arms]
     return [{}]
 
 

@@ -1,9 +1,11 @@
-"""Dates and numbers as questions about the ends that are kept of them, in `o`.
+"""Dates and numbers as questions about the ends that are kept of them.
 
 Of one parameter's values the least beginning is kept (`a`), the greatest where it is another
 (`d`), and the greatest end of those that are long (`h`): of numbers every one with two ends, of
-dates what is longer than a day. So an end that is not kept is the beginning itself, or at most a
-day later. Each question becomes two filters: `may` has all that match, `sure` no other.
+dates what is longer than a day. These have an index. Of dates the greatest end of all is kept
+too (`l`), without one. Each question becomes two filters: `may` has all that match, `sure` no
+other; and ranges of the index, so that what ends late is looked for where it begins: at most a
+day before, or among the long.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from typing import Any
 from fhir_server.search.expression import DateIs, NumberIs, Prefix, QuantityIs
 from fhir_server.store.keys import DAY, time_key
 from fhir_server.store.mongo import keys
-from fhir_server.store.mongo.filters import Filter, either, every
+from fhir_server.store.mongo.filters import Filter, either, every, neither
 from fhir_server.store.mongo.schema import Document
 
 Range = dict[str, Any]
-"""What an index is asked for one field: `{"$gte": value}`."""
+"""What is asked of one field: `{"$gte": value}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,15 @@ class Spans:
     Attributes:
         may: Matches all that match.
         sure: Matches nothing else.
-        arms: Filters of which each is a range of one indexed field; together they have all
-            that `may` has. None where an index does not help.
+        arms: Ranges of the index; together they have all that `may` has, and none has what
+            another has. None where an index does not help.
+        whole: Whether they have nothing else than `may` has.
     """
 
     may: Filter
     sure: Filter
     arms: tuple[Document, ...] | None
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,136 +48,196 @@ class _Ends:
     least: str
     greatest: str
     long: str
+    last: str
+
+    @classmethod
+    def of(cls, kind: str, param: str) -> _Ends:
+        path = keys.path(kind, param)
+        return cls("o.a" + path, "o.d" + path, "o.h" + path, "l." + path)
 
     def start(self, asked: Range) -> list[Filter]:
         """Return that the least or the greatest beginning is in a range."""
         return [{self.least: asked}, {self.greatest: asked}]
 
+    def single(self) -> Document:
+        """Return that all values begin at once."""
+        return {self.greatest: {"$exists": False}}
+
     def none_long(self) -> Document:
         return {self.long: {"$exists": False}}
 
-    def single(self) -> Document:
-        return {self.greatest: {"$exists": False}}
+    def later(self, start: Any, first: list[Document], long: Document) -> tuple[Document, ...]:
+        """Return ranges: the first ones, what has another beginning from `start`, and the long.
+
+        Args:
+            start: The first ones have every value whose least beginning is from here on.
+            first: Ranges of the least beginning.
+            long: A range of the long end.
+        """
+        earlier: Document = {self.least: {"$lt": start}}
+        another: Document = {self.greatest: {"$gte": start}}
+        return (
+            *first,
+            every([another, earlier]) or {},
+            every([long, earlier, neither(another)]) or {},
+        )
+
+
+# --- dates -----------------------------------------------------------------------------------
 
 
 def dates(leaf: DateIs, kind: str) -> Spans:
     """Return what a date asks of the ends that are kept."""
     low, high = time_key(leaf.low), time_key(leaf.high)
-    ends = _ends(kind, leaf.param)
+    ends = _Ends.of(kind, leaf.param)
     match leaf.prefix:
         case Prefix.LT:
-            return _exact({ends.least: {"$lt": low}})
+            return _alone({ends.least: {"$lt": low}})
         case Prefix.LE:
-            return _exact({ends.least: {"$lte": high}})
+            return _alone({ends.least: {"$lte": high}})
         case Prefix.SA:
-            return _exact(*ends.start({"$gt": high}))
+            return _starting_after(ends, high)
         case Prefix.GT:
-            return _reaching(ends, "$gt", high, DAY)
+            return _ending_from(ends, high + 1)
         case Prefix.GE:
-            return _reaching(ends, "$gte", low, DAY)
+            return _ending_from(ends, low)
         case Prefix.EB:
-            return _ending_before(ends, low, low - DAY)
+            return _ending_before(ends, low)
         case Prefix.EQ:
-            within = {"$gte": low, "$lte": high}
-            surely = {"$gte": low, "$lte": high - DAY}
-            return _inside(ends, (within, surely, {"$lte": high}))
+            return _within(ends, low, high)
         case Prefix.NE:
-            before: Document = {ends.least: {"$lt": low}}
-            reaching = _reaching(ends, "$gt", high, DAY)
-            return Spans(either([before, reaching.may]), either([before, reaching.sure]), arms=None)
+            beside = either([{ends.least: {"$lt": low}}, {ends.last: {"$gt": high}}])
+            return Spans(beside, beside, arms=None)
         case _:
-            begun: Document = {ends.least: {"$lte": high}}
-            return _overlapping(ends, begun, low, {"$gte": low, "$lte": high}, DAY)
+            return _meeting(ends, low, high)
+
+
+def _alone(arm: Document) -> Spans:
+    return Spans(arm, arm, (arm,))
+
+
+def _starting_after(ends: _Ends, high: Any) -> Spans:
+    beyond = {"$gt": high}
+    may = either(ends.start(beyond))
+    another = every([{ends.greatest: beyond}, {ends.least: {"$lte": high}}]) or {}
+    return Spans(may, may, ({ends.least: beyond}, another))
+
+
+def _ending_from(ends: _Ends, low: int) -> Spans:
+    may: Document = {ends.last: {"$gte": low}}
+    first: list[Document] = [
+        {ends.least: {"$gte": low}},
+        {ends.least: {"$gte": low - DAY, "$lt": low}, **may},
+    ]
+    *first, another, long = ends.later(low - DAY, first, {ends.long: {"$gte": low}})
+    return Spans(may, may, (*first, every([another, may]) or {}, long))
+
+
+def _ending_before(ends: _Ends, low: int) -> Spans:
+    begun: Document = {ends.least: {"$lt": low}}
+    ended: Document = {ends.last: {"$lt": low}}
+    several: Document = {ends.greatest: {"$exists": True}}
+    early: Document = {ends.least: {"$lt": low - DAY}}
+    return Spans(
+        may=every([begun, either([ended, several])]),
+        sure=either([ended, every([ends.none_long(), early])]),
+        arms=(begun,),
+        whole=False,
+    )
+
+
+def _within(ends: _Ends, low: int, high: int) -> Spans:
+    inside = every([{ends.least: {"$gte": low}}, {ends.last: {"$lte": high}}])
+    several = every([{ends.greatest: {"$gte": low}}, {ends.least: {"$lte": high}}])
+    short = every([ends.none_long(), either(ends.start({"$gte": low, "$lte": high - DAY}))])
+    another = every([{ends.greatest: {"$gte": low}}, {ends.least: {"$lt": low}}]) or {}
+    return Spans(
+        may=either([inside, several]),
+        sure=either([inside, short]),
+        arms=({ends.least: {"$gte": low, "$lte": high}}, another),
+        whole=False,
+    )
+
+
+def _meeting(ends: _Ends, low: int, high: int) -> Spans:
+    may = every([{ends.least: {"$lte": high}}, {ends.last: {"$gte": low}}])
+    first: Document = {ends.least: {"$gte": low - DAY, "$lte": high}}
+    return Spans(
+        may=may,
+        sure=either([every([ends.single(), may]), *ends.start({"$gte": low, "$lte": high})]),
+        arms=ends.later(low - DAY, [first], {ends.long: {"$gte": low}}),
+        whole=False,
+    )
+
+
+# --- numbers ---------------------------------------------------------------------------------
 
 
 def numbers(leaf: NumberIs | QuantityIs, kind: str) -> Spans:
     """Return what a number asks of the ends that are kept; a quantity's unit is not looked at."""
     low, high = keys.number_key(leaf.low), keys.number_key(leaf.high)
     value = keys.number_key(leaf.value)
-    ends = _ends(kind, leaf.param)
+    ends = _Ends.of(kind, leaf.param)
     match leaf.prefix:
         case Prefix.LT:
-            return _exact({ends.least: {"$lt": value}})
+            return _alone({ends.least: {"$lt": value}})
         case Prefix.LE:
-            return _exact({ends.least: {"$lte": value}})
+            return _alone({ends.least: {"$lte": value}})
         case Prefix.SA:
-            return _exact(*ends.start({"$gt": value}))
+            return _starting_after(ends, value)
         case Prefix.GT:
-            return _reaching(ends, "$gt", value, None)
+            return _number_reaching(ends, "$gt", value)
         case Prefix.GE:
-            return _reaching(ends, "$gte", value, None)
+            return _number_reaching(ends, "$gte", value)
         case Prefix.EB:
-            return _ending_before(ends, value, value)
+            return _number_before(ends, value)
         case Prefix.EQ:
-            within = {"$gte": low, "$lt": high}
-            return _inside(ends, (within, within, {"$lt": high}))
+            return _number_within(ends, low, high)
         case Prefix.NE:
-            reaching = _reaching(ends, "$gte", high, None)
-            filter_ = either([{ends.least: {"$lt": low}}, reaching.may])
-            return Spans(filter_, filter_, arms=None)
+            beside = either([
+                {ends.least: {"$lt": low}},
+                *ends.start({"$gte": high}),
+                {ends.long: {"$gte": high}},
+            ])  # fmt: skip
+            return Spans(beside, beside, arms=None)
         case _:
-            begun: Document = {ends.least: {"$lt": high}}
-            return _overlapping(ends, begun, low, {"$gte": low, "$lt": high}, None)
+            return _number_meeting(ends, low, high)
 
 
-def _ends(kind: str, param: str) -> _Ends:
-    path = keys.path(kind, param)
-    return _Ends("o.a" + path, "o.d" + path, "o.h" + path)
-
-
-def _exact(*arms: Filter) -> Spans:
-    filter_ = either(arms)
-    return Spans(filter_, filter_, tuple(one for one in arms if one is not None))
-
-
-def _reaching(ends: _Ends, sign: str, end: Any, day: int | None) -> Spans:
-    """Return what ends at or after a value; an end that is not kept is within a day."""
-    long: Document = {ends.long: {sign: end}}
-    arms = [*ends.start({sign: end if day is None else end - day}), long]
-    may = either(arms)
-    sure = may if day is None else either([*ends.start({sign: end}), long])
-    return Spans(may, sure, tuple(one for one in arms if one is not None))
-
-
-def _ending_before(ends: _Ends, end: Any, surely: Any) -> Spans:
-    """Return what ends before a value; what has no long value and begins before `surely` does."""
-    may: Document = {ends.least: {"$lt": end}}
-    no_later = either([ends.none_long(), {ends.long: {"$lt": end}}])
-    return Spans(may, every([{ends.least: {"$lt": surely}}, no_later]), (may,))
-
-
-def _inside(ends: _Ends, ranges: tuple[Range, Range, Range]) -> Spans:
-    """Return what lies in a range.
-
-    Args:
-        ends: The fields.
-        ranges: Where it begins; where a short one surely begins; where a long one ends.
-    """
-    within, surely, until = ranges
-    start, below = {"$gte": within["$gte"]}, {k: v for k, v in within.items() if k != "$gte"}
-    several = every([{ends.greatest: start}, {ends.least: {"$lt": within["$gte"]}}])
-    sure = either([
-        every([ends.none_long(), either(ends.start(surely))]),
-        every([ends.single(), {ends.least: start}, {ends.long: until}]),
-    ])  # fmt: skip
-    arms = ({ends.least: within}, several or {})
-    may = every([{ends.least: below}, either(ends.start(start))])
-    return Spans(may, sure, arms)
-
-
-def _overlapping(ends: _Ends, begun: Document, low: Any, within: Range, day: int | None) -> Spans:
-    """Return what has begun, and has not ended before `low`."""
-    reaching = _reaching(ends, "$gte", low, day)
-    sure = either([
-        *ends.start(within),
-        every([ends.single(), begun, {ends.long: {"$gte": low}}]),
-    ])  # fmt: skip
-    (begins,) = begun.values()
-    least = low if day is None else low - day
-    earlier: Document = {ends.least: {"$lt": least}}
+def _number_reaching(ends: _Ends, sign: str, value: str) -> Spans:
+    reaching = {sign: value}
+    short: Document = {ends.least: {"$lt" if sign == "$gte" else "$lte": value}}
+    may = either([*ends.start(reaching), {ends.long: reaching}])
+    another: Document = {ends.greatest: reaching}
     arms = (
-        {ends.least: {"$gte": least, **begins}},
-        every([{ends.greatest: {"$gte": least}}, earlier]) or {},
-        every([{ends.long: {"$gte": low}}, earlier]) or {},
+        {ends.least: reaching},
+        every([another, short]) or {},
+        every([{ends.long: reaching}, short, neither(another)]) or {},
     )
-    return Spans(every([begun, reaching.may]), sure, arms)
+    return Spans(may, may, arms)
+
+
+def _number_before(ends: _Ends, value: str) -> Spans:
+    may: Document = {ends.least: {"$lt": value}}
+    no_later = either([ends.none_long(), {ends.long: {"$lt": value}}])
+    return Spans(may, every([may, no_later]), (may,))
+
+
+def _number_within(ends: _Ends, low: str, high: str) -> Spans:
+    start, inside = {"$gte": low}, {"$gte": low, "$lt": high}
+    sure = either([
+        every([ends.none_long(), either(ends.start(inside))]),
+        every([ends.single(), {ends.least: start}, {ends.long: {"$lt": high}}]),
+    ])  # fmt: skip
+    another = every([{ends.greatest: start}, {ends.least: {"$lt": low}}]) or {}
+    may = every([{ends.least: {"$lt": high}}, either(ends.start(start))])
+    return Spans(may, sure, ({ends.least: inside}, another))
+
+
+def _number_meeting(ends: _Ends, low: str, high: str) -> Spans:
+    begun: Document = {ends.least: {"$lt": high}}
+    inside = {"$gte": low, "$lt": high}
+    long: Document = {ends.long: {"$gte": low}}
+    may = every([begun, either([*ends.start({"$gte": low}), long])])
+    sure = either([*ends.start(inside), every([ends.single(), begun, long])])
+    return Spans(may, sure, ends.later(low, [{ends.least: inside}], long))

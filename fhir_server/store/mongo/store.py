@@ -32,7 +32,7 @@ from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version
 _READY: Final = 1.0
 """Seconds for which an answer about readiness is good."""
 
-_JUDGED: Final = {"b": 0, "s": 0, "o": 0}
+_JUDGED: Final = {"b": 0, "s": 0, "o": 0, "l": 0}
 """Projection: what a search needs to judge one resource."""
 
 _T = TypeVar("_T")

@@ -1,0 +1,436 @@
+"""Plans: whatever drives a search, it finds the same; and no search goes past its budget."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fhir_server.search.expression import (
+    EVERYTHING,
+    And,
+    Chain,
+    DateIs,
+    Expression,
+    Has,
+    InPatient,
+    Missing,
+    Not,
+    Or,
+    Prefix,
+    Search,
+    Sort,
+    StringIs,
+    Tagged,
+    TokenIs,
+    UriIs,
+)
+from fhir_server.search.values import (
+    DateValue,
+    IndexValues,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+)
+from fhir_server.store.memory import MemoryStore
+from fhir_server.store.mongo import keys, links, newest, plan, query, reads, search
+from fhir_server.store.mongo.query import clause
+from fhir_server.store.mongo.store import MongoStore
+from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceeded, Write
+from tests.contracts.conftest import STORES
+from tests.contracts.drawing import SECOND, TYPES, Draw
+from tests.contracts.making import START, asked, ids, made, patient, put, walk
+from tests.contracts.test_store_agree import _batch, _committed, _found
+from tests.sizes import seeds
+
+Way = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[MongoStore]:
+    """An empty store."""
+    opened = await STORES["mongo"](tmp_path)
+    assert isinstance(opened, MongoStore)
+    yield opened
+    await opened.close()
+
+
+def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything counts as many, so that walks are tried, in windows of one or two."""
+    for module in (plan, newest, links, search):
+        monkeypatch.setattr(module, "LEVELS", (1, 2, 3))
+    monkeypatch.setattr(newest, "GATHERED", 1)
+    monkeypatch.setattr(newest, "_FIRST_WINDOW", 1)
+    monkeypatch.setattr(newest, "_GROWTH", 2)
+    monkeypatch.setattr(search, "GATHERED", 1)
+
+
+def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walks are tried first, and given up after one resource, or at once."""
+    _walks(monkeypatch)
+    monkeypatch.setattr(newest, "TRIED", 1)
+    monkeypatch.setattr(newest, "WALKED", 1)
+    monkeypatch.setattr(newest, "_SLACK", 0)
+    monkeypatch.setattr(search, "_TRIED", 0)
+    monkeypatch.setattr(search, "_EACH", 0)
+
+
+def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No keys are walked together, and links are followed first."""
+    monkeypatch.setattr(query, "MERGED", 1)
+    monkeypatch.setattr(links, "ASKED", 0)
+
+
+def _judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What links lead to is never few, so that candidates are judged, a few at a time."""
+    monkeypatch.setattr(links, "ASKED", 0)
+    monkeypatch.setattr(links, "LINKED", 0)
+    monkeypatch.setattr(newest, "_MOST", 2)
+    monkeypatch.setattr(reads, "_BATCH", 2)
+
+
+@pytest.mark.parametrize("way", [_walks, _falls_back, _one_by_one, _judges])
+@pytest.mark.parametrize("seed", seeds(4, 100))
+async def test_every_way_finds_the_same(
+    seed: int, way: Way, monkeypatch: pytest.MonkeyPatch, store: MongoStore
+) -> None:
+    """Plans that large stores use agree with the reference implementation."""
+    way(monkeypatch)
+    draw, measure = Draw(seed), MemoryStore()
+
+    for number in range(14):
+        batch = await _batch(draw, measure, START + number * SECOND)
+        assert await _committed(store, batch) == await _committed(measure, batch)
+    for number in range(80):
+        search_ = draw.search(number % 4)
+        assert await _found(store, search_) == await _found(measure, search_), search_
+
+
+@pytest.mark.parametrize("seed", seeds(4, 200))
+async def test_filters_have_all_that_match_and_surely_no_other(
+    seed: int, store: MongoStore
+) -> None:
+    """Of any expression the one filter has every match, the other nothing else."""
+    draw, measure = Draw(seed), MemoryStore()
+    for number in range(14):
+        batch = await _batch(draw, measure, START + number * SECOND)
+        await _committed(store, batch)
+        await _committed(measure, batch)
+    resources = store._collections.resource
+
+    async def has(kind: str, where: Any) -> set[str]:
+        if where is None:
+            return set()
+        alive = {"$and": [{"t": kind, "D": {"$ne": True}}, where]}
+        return {one["_id"].partition("/")[2] async for one in resources.find(alive, {"_id": 1})}
+
+    for number in range(150):
+        kind = draw.one(TYPES)
+        where = draw.expression(kind, number % 3)
+        matching = set(ids(await measure.search(Search(((kind, where),), count=100))))
+        found = clause(kind, where, {})
+        may, sure = await has(kind, found.may), await has(kind, found.sure)
+        assert sure <= matching <= may, (where, found)
+        if found.arms is not None:
+            given = {name for arm in found.arms for name in await has(kind, arm.where)}
+            assert may <= given, (where, found)
+            assert not found.whole or may == given, (where, found)
+
+
+async def _many(store: Store, count: int) -> None:
+    """Store Observations: one in a thousand has the rare code, one in two the common one."""
+    writes = []
+    for number in range(count):
+        moment = START + number * SECOND
+        values = (
+            TokenValue("status", "s", "final"),
+            TokenValue("code", "c", "rare" if number % 1000 == 500 else f"common{number % 2}"),
+            ReferenceValue("subject", "Patient", f"p{number % 50}"),
+            StringValue("note", f"text {number}", f"Text {number}"),
+            DateValue("date", moment, moment),
+        )
+        index = IndexValues(values, (f"p{number % 50}",))
+        tags = frozenset({"facility/1"}) if number % 3 == 0 else frozenset[str]()
+        writes.append(Write("Observation", f"o{number}", 1, number, b"{}", "PUT", index, tags))
+    await store.commit(Batch(writes=writes))
+
+
+async def _page(store: Store, where: Expression, *sort: Sort, count: int = 20) -> Page:
+    return await store.search(Search((("Observation", where),), sort, count))
+
+
+RARE = [f"o{n}" for n in range(5500, 0, -1000)]
+
+
+async def test_the_fewest_drive(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a budget far below a scan, a rare value is found wherever it stands in the question."""
+    await _many(store, 6_000)
+    monkeypatch.setattr(reads, "DOCUMENTS", 30)
+    rare, common = TokenIs("code", "c", "rare"), TokenIs("status", "s", "final")
+    late = DateIs("date", Prefix.GE, START, START)
+
+    for where in (
+        And((rare, common)),
+        And((common, rare)),
+        And((common, And((rare,)), late)),
+        And((Or((rare, TokenIs("code", "c", "none"))), common)),
+        And((StringIs("note", "text"), rare)),
+    ):
+        assert ids(await _page(store, where)) == RARE
+        assert ids(await _page(store, where, Sort("date", "date", descending=True))) == RARE
+        assert ids(await _page(store, where, Sort("date", "date"))) == RARE[::-1]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        EVERYTHING,
+        TokenIs("status", "s", "final"),
+        Not(TokenIs("code", "c", "rare")),
+        Missing("encounter", missing=True),
+        Tagged("facility/1"),
+        InPatient(frozenset({"p3"})),
+        StringIs("note", "text"),
+        DateIs("date", Prefix.GE, START, START),
+        And((TokenIs("code", "c", "common0"), DateIs("date", Prefix.GE, START, START))),
+    ],
+)
+async def test_a_page_of_many_costs_as_a_page_of_few(
+    where: Expression, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What matches often is walked newest first, and no more is brought here than the page."""
+    await _many(store, 6_000)
+    monkeypatch.setattr(reads, "DOCUMENTS", 30)
+
+    page = await _page(store, where, count=10)
+
+    assert len(page.versions) == 10
+    assert page.next is not None
+
+
+@pytest.mark.parametrize("code", ["common0", "rare"])
+@pytest.mark.parametrize("descending", [False, True])
+async def test_pages_along_an_order_bring_little(
+    code: str, *, descending: bool, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sort by a date within a range of it begins at the range, from either end."""
+    await _many(store, 6_000)
+    monkeypatch.setattr(reads, "DOCUMENTS", 120)
+    monkeypatch.setattr(reads, "SECONDS", 60.0)
+    low, high = START + 1_000 * SECOND, START + 4_000 * SECOND
+    where = And((
+        TokenIs("code", "c", code),
+        DateIs("date", Prefix.GE, low, low),
+        DateIs("date", Prefix.LT, high, high),
+    ))  # fmt: skip
+
+    page = await _page(store, where, Sort("date", "date", descending=descending), count=3)
+
+    step = {"common0": 2, "rare": 1000}[code]
+    first = {"common0": 1000, "rare": 1500}[code]
+    expected = [f"o{n}" for n in range(first, 4000, step)]
+    assert ids(page) == (expected[::-1] if descending else expected)[:3]
+
+
+async def test_links_between_many_bring_little(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain or `_has` whose other end is rare is followed from there; if dense, page by page."""
+    await _many(store, 6_000)
+    people = [
+        Write("Patient", f"p{n}", 1, n, b"{}", "PUT", IndexValues((TokenValue("g", "", f"g{n}"),)))
+        for n in range(50)
+    ]
+    await store.commit(Batch(writes=people))
+    monkeypatch.setattr(reads, "DOCUMENTS", 400)
+
+    one = Chain("subject", "Patient", TokenIs("g", "", "g7"))
+    rare = Has("Observation", "subject", TokenIs("code", "c", "rare"))
+    dense = Chain("subject", "Patient", Missing("g", missing=False))
+
+    assert ids(await _page(store, one, count=3)) == ["o5957", "o5907", "o5857"]
+    assert ids(await store.search(Search((("Patient", rare),)))) == ["p0"]
+    assert ids(await _page(store, And((dense, one)), count=2)) == ["o5957", "o5907"]
+    assert ids(await _page(store, dense, count=2)) == ["o5999", "o5998"]
+
+
+async def test_a_search_past_its_budget_is_refused_and_the_store_goes_on(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order that no index has, of too many, is WorkBudgetExceeded, not a hung server."""
+    await _many(store, 3_000)
+    monkeypatch.setattr(reads, "DOCUMENTS", 1_000)
+    costly = Search((("Observation", EVERYTHING),), (Sort("code", "token"),))
+
+    for _ in range(3):
+        with pytest.raises(WorkBudgetExceeded):
+            await store.search(costly)
+        assert len((await _page(store, EVERYTHING)).versions) == 20
+    monkeypatch.setattr(reads, "SECONDS", -1.0)
+    with pytest.raises(WorkBudgetExceeded):
+        await _page(store, EVERYTHING)
+    monkeypatch.undo()
+    assert len((await _page(store, EVERYTHING)).versions) == 20
+    await put(store, patient("p1"))
+
+
+async def test_time_is_up_in_the_database_too(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the database itself takes too long for is WorkBudgetExceeded, in a commit too."""
+    await _many(store, 6_000)
+    monkeypatch.setattr(reads, "SECONDS", 0.004)
+    absent = Not(Or(tuple(StringIs("note", f"{n}", "contains") for n in range(10))))
+
+    with pytest.raises(WorkBudgetExceeded):
+        await store.count("Observation", absent)
+    results = await asyncio.gather(
+        store.commit(Batch(writes=[made(patient("a"))])),
+        store.commit(
+            Batch(writes=[made(patient("b"))], conditions=[Matches("Observation", absent)])
+        ),
+        store.commit(Batch(writes=[made(patient("c"))])),
+        return_exceptions=True,
+    )
+
+    assert [type(one) for one in results] == [type(None), WorkBudgetExceeded, type(None)]
+    found = await store.read_many([("Patient", one) for one in "abc"])
+    assert [version is not None for version in found] == [True, False, True]
+
+
+async def test_a_key_that_two_share_shows_nobody(store: MongoStore) -> None:
+    """Were two values to share a key, a search for the one would not show who has the other."""
+    await put(store, patient("an", gender="male"), patient("binh", gender="female"))
+    shared = keys.token_code("Patient", "gender", "male")
+    resources = store._collections.resource
+    await resources.update_one({"_id": "Patient/binh"}, {"$addToSet": {"x": shared}})
+
+    page = await store.search(asked("Patient", "gender=male", total="estimate"))
+
+    assert (ids(page), page.total) == (["an"], 1)
+    page = await store.search(asked("Patient", "gender=male&_sort=_id"))
+    assert ids(page) == ["an"]
+
+
+async def test_a_sorted_walk_ends_with_what_has_no_value(store: MongoStore) -> None:
+    """Pages of a sort over a whole type hold every resource once, those without a value last."""
+    writes = []
+    for number in range(1_500):
+        values = (StringValue("name", f"n{number % 700:03}", "N"),) if number % 5 else ()
+        writes.append(Write("Patient", f"p{number}", 1, number, b"{}", "PUT", IndexValues(values)))
+    await store.commit(Batch(writes=writes))
+
+    pages = await walk(
+        store, Search((("Patient", EVERYTHING),), (Sort("name", "string", descending=True),), 100)
+    )
+
+    names = [version.resource_id for page in pages for version in page.versions]
+    assert len(names) == len(set(names)) == 1_500
+    values_ = [int(name[1:]) % 700 if int(name[1:]) % 5 else -1 for name in names]
+    assert values_ == sorted(values_, reverse=True)
+
+
+async def test_a_cursor_shows_nothing_of_a_person(store: MongoStore) -> None:
+    """A cursor goes out in URLs: the name that it holds cannot be read from it."""
+    await put(store, *(patient(f"p{n}", name=[{"family": "Nguyễn"}]) for n in range(3)))
+
+    sort = (Sort("family", "string"),)
+    page = await store.search(Search((("Patient", EVERYTHING),), sort, count=1))
+
+    assert page.next is not None
+    assert b"nguyen" not in base64.urlsafe_b64decode(page.next + "===")
+
+
+ODD = [
+    "'; DROP TABLE token; --",
+    'a"b',
+    "x\x1fy",
+    "nul\x00l",
+    "%",
+    "_",
+    "\U0010ffff",
+    "$where",
+    "a.b",
+    "(a|b)*",
+    "\\Qa\\E",
+    "[^a]",
+    "new\nline",
+    "# no comment",
+    "{2}",
+]
+
+
+async def test_hostile_names_are_only_names(store: MongoStore) -> None:
+    """Signs of patterns and operators, and NUL, are found as they are, nowhere else."""
+    writes = [
+        Write(
+            "Patient",
+            f"p{n}",
+            1,
+            n,
+            b"{}",
+            "PUT",
+            IndexValues((
+                TokenValue("t", one, one),
+                StringValue("s", f"-{one}-", one),
+                UriValue("u", one),
+            )),
+        )
+        for n, one in enumerate(ODD)
+    ]  # fmt: skip
+    await store.commit(Batch(writes=writes))
+
+    for n, one in enumerate(ODD):
+        for where in (
+            TokenIs("t", one, one),
+            TokenIs("t", None, one),
+            TokenIs("t", one, None),
+            StringIs("s", f"-{one}"),
+            StringIs("s", f"{one}-", "contains"),
+            UriIs("u", one, "below"),
+            UriIs("u", one + "more", "above"),
+        ):
+            page = await store.search(Search((("Patient", where),)))
+            assert ids(page) == [f"p{n}"], where
+            assert await store.count("Patient", where) == 1, where
+
+
+async def test_a_text_longer_than_its_key_is_compared_whole(store: MongoStore) -> None:
+    """What differs, or stands, behind what the index has of a text is told by the entry."""
+    common = "n" * keys.LONGEST
+    ends = ["b", "a", "", "ab", "c"]
+    writes = [
+        Write(
+            "Patient",
+            f"p{n}",
+            1,
+            n,
+            b"{}",
+            "PUT",
+            IndexValues((StringValue("s", common + end, common + end),)),
+        )
+        for n, end in enumerate(ends)
+    ]
+    await store.commit(Batch(writes=writes))
+
+    async def found(where: Expression) -> list[str]:
+        page = await store.search(Search((("Patient", where),)))
+        assert await store.count("Patient", where) == len(page.versions)
+        return ids(page)
+
+    assert await found(StringIs("s", common + "a")) == ["p3", "p1"]
+    assert await found(StringIs("s", "nab", "contains")) == ["p3"]
+    assert await found(StringIs("s", common + "c", "exact")) == ["p4"]
+    assert await found(StringIs("s", common)) == ["p4", "p3", "p2", "p1", "p0"]
+    for descending in (False, True):
+        sort = Sort("s", "string", descending=descending)
+        pages = await walk(store, Search((("Patient", EVERYTHING),), (sort,), 1))
+        shown = [name for page in pages for name in ids(page)]
+        ordered = ["p2", "p1", "p3", "p0", "p4"]
+        assert shown == (ordered[::-1] if descending else ordered)
