@@ -1,3 +1,9 @@
-"""What holds for every run of the tests, wherever it starts: the rule of skips, and the data."""
+"""What holds for every run of the tests, wherever it starts: skips, data, MongoDB."""
 
-pytest_plugins = ("tests.data", "tests.skips", "tests.sizes")
+pytest_plugins = (
+    "tests.data",
+    "tests.skips",
+    "tests.sizes",
+    "tests.mongo.shared",
+    "tests.mongo.databases",
+)

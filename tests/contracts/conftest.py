@@ -12,6 +12,7 @@ from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Store
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.population import fill
+from tests.mongo.databases import open_mongo
 
 Open = Callable[[Path], Awaitable[Store]]
 
@@ -24,7 +25,7 @@ async def _sqlite(folder: Path) -> Store:
     return await SqliteStore.open(folder / "fhir.db")
 
 
-STORES: dict[str, Open] = {"memory": _memory, "sqlite": _sqlite}
+STORES: dict[str, Open] = {"memory": _memory, "sqlite": _sqlite, "mongodb": open_mongo}
 
 
 @pytest_asyncio.fixture(params=STORES)

@@ -1,0 +1,195 @@
+"""The one MongoDB of a run of the tests, for all its processes: three members, or TEST_MONGODB.
+
+A pytest plugin. Whoever needs it first starts `python -m tests.mongo.shared`, the keeper, which
+ends it, and removes what the run made in it, when the run ends, also when that is killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+from pymongo import MongoClient
+
+from tests.mongo.replica_set import ReplicaSet, Unusable, forget, is_meant_to_be_here, mongod
+from tests.server import ROOT
+
+RUN: Final = "TEST_MONGODB_RUN"
+"""The variable that names the run's folder, set by its first process and inherited by others."""
+
+NAMED: Final = os.environ.get("TEST_MONGODB", "")
+NO_MONGOD: Final = "no mongod is made for this machine, and TEST_MONGODB names no server"
+NO_MONGOS: Final = "TEST_MONGODB names no sharded cluster"
+_WITHIN: Final = 120.0
+
+
+# --- the run ---------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the run, where this is its first process."""
+    if RUN not in os.environ:
+        os.environ[RUN] = f"{tempfile.gettempdir()}/fhir-mongo-{os.getpid()}-{time.time_ns():x}"
+        config.stash[_OWNER] = True
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the keeper, where this is the run's first process, and wait until all is gone."""
+    if config.stash.get(_OWNER, False):
+        folder = Path(os.environ.pop(RUN))
+        server.cache_clear()
+        if folder.exists():
+            keeper = int((folder / "keeper").read_text("utf-8"))
+            os.kill(keeper, signal.SIGTERM)
+            _wait_for_end(keeper)
+
+
+_OWNER: Final = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session")
+def mongo_server() -> str:
+    """The run's MongoDB: an address to which a database's name is added by `address`."""
+    return server()
+
+
+@pytest.fixture(scope="session")
+def sharded_server() -> str:
+    """The address of a sharded cluster's mongos, or a listed skip."""
+    if not is_sharded():
+        pytest.skip(NO_MONGOS)
+    return NAMED
+
+
+@cache
+def is_sharded() -> bool:
+    """Whether TEST_MONGODB names a mongos."""
+    if not NAMED:
+        return False
+    with MongoClient(NAMED) as client:
+        return client.admin.command("hello").get("msg") == "isdbgrid"
+
+
+def need_mongod() -> None:
+    """Make sure that members can be started here: else a listed skip, or a failure."""
+    if not is_meant_to_be_here():
+        pytest.skip(NO_MONGOD)
+    try:
+        mongod()
+    except Unusable as error:
+        pytest.fail(str(error))
+
+
+@cache
+def server() -> str:
+    """Return the address of the run's MongoDB, which is started where it was not yet."""
+    if not NAMED:
+        need_mongod()
+    folder = Path(os.environ[RUN])
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "url").exists():
+            _start_keeper(folder)
+    return (folder / "url").read_text("utf-8")
+
+
+def prefix() -> str:
+    """Return what the names of the run's databases begin with."""
+    return f"t{Path(os.environ[RUN]).name.removeprefix('fhir-mongo-').replace('-', '_')}_"
+
+
+def address(database: str) -> str:
+    """Return the address of a database of the run's MongoDB."""
+    parts = urlsplit(server())
+    return parts._replace(path=f"/{database}").geturl()
+
+
+def _start_keeper(folder: Path) -> None:
+    owner = Path(os.environ[RUN]).name.split("-")[2]
+    with (folder / "keeper.log").open("wb") as log:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "tests.mongo.shared", str(folder), owner],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    (folder / "keeper").write_text(str(keeper.pid), "utf-8")
+    until = time.monotonic() + _WITHIN
+    while not (folder / "url").exists():
+        if keeper.poll() is not None or time.monotonic() > until:
+            said = (folder / "keeper.log").read_text("utf-8", errors="replace")
+            pytest.fail(f"the MongoDB of the tests did not start:\n{said[-3000:]}")
+        time.sleep(0.02)
+    _KEPT.append(keeper)
+
+
+_KEPT: Final[list[subprocess.Popen[bytes]]] = []
+"""The keeper that this process started; it is waited for as one's own child."""
+
+
+def _wait_for_end(process: int) -> None:
+    for child in _KEPT:
+        child.wait(timeout=_WITHIN)
+    _ended(process)
+
+
+# --- the keeper ------------------------------------------------------------------------------
+
+
+def _ended(process: int) -> None:
+    """Return when a process has ended."""
+    try:
+        if sys.platform == "linux":
+            handle = os.pidfd_open(process)
+            select.select([handle], [], [])
+            os.close(handle)
+            return
+        while True:
+            os.kill(process, 0)
+            time.sleep(0.5)
+    except ProcessLookupError:
+        return
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit
+
+
+def keep(folder: Path, owner: int) -> None:
+    """Start the MongoDB, write its address to the folder, and end it after the owner."""
+    signal.signal(signal.SIGTERM, _stop)
+    members = ReplicaSet(folder)
+    try:
+        url = NAMED or members.start().url("")
+        written = folder / "url.part"
+        written.write_text(url, "utf-8")
+        written.rename(folder / "url")
+        _ended(owner)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if NAMED:
+            _drop_all()
+        members.stop()
+        forget(folder)
+
+
+def _drop_all() -> None:
+    with MongoClient(NAMED) as client:
+        for name in client.list_database_names():
+            if name.startswith(prefix()):
+                client.drop_database(name)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), int(sys.argv[2]))
