@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from bson.errors import BSONError
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError
+from pymongo.errors import DocumentTooLarge, PyMongoError
 
-from fhir_server.model.outcome import Unavailable
+from fhir_server.model.outcome import TooLarge, Unavailable
 from fhir_server.store.mongo import ledger
 from fhir_server.store.mongo.audit import documents_of
 from fhir_server.store.mongo.calls import UNKNOWN, Calls, is_passing
+from fhir_server.store.mongo.chunks import Chunks
 from fhir_server.store.mongo.conditions import Conditions, Matching
 from fhir_server.store.mongo.gather import Job
 from fhir_server.store.mongo.prepared import Prepared, Work
@@ -64,10 +66,13 @@ class _Needed:
 class Committer:
     """Makes groups of batches, one after another."""
 
-    def __init__(self, calls: Calls, collections: Collections, search: Matching) -> None:
+    def __init__(
+        self, calls: Calls, collections: Collections, search: Matching, chunks: Chunks
+    ) -> None:
         self._calls = calls
         self._collections = collections
         self._search = search
+        self._chunks = chunks
         self._head: Document | None = None
         self.groups = 0
         self.batches = 0
@@ -87,7 +92,7 @@ class Committer:
             self._head = None
             if len(jobs) == 1 or _is_of_all(error):
                 for job in jobs:
-                    job.error = error
+                    job.error = _told(error)
             else:
                 # One of them is to blame: it must not take the others down.
                 for job in jobs:
@@ -165,7 +170,7 @@ class Committer:
         """
         _make_ready(batches)
 
-        async def commit(session: AsyncClientSession) -> tuple[Answers, Document]:
+        async def commit(session: AsyncClientSession) -> tuple[Answers, Document, bool]:
             head = await self._take_turn(session)
             staging = Staging(head["rid"])
             await self._read(_Needed(batches, head, trusting=trusting), staging, session)
@@ -173,11 +178,14 @@ class Committer:
             conditions = Conditions(self._collections, self._search, staging, writing, session)
             try:
                 answers = [await _stage(one, staging, conditions, writing) for one in batches]
-                return answers, await writing.finish()
+                written = await writing.finish()
             finally:
                 await writing.settle()
+            return answers, written, bool(staging.loose)
 
-        answers, self._head = await self._calls.transact(commit)
+        answers, self._head, has_loosened = await self._calls.transact(commit)
+        if has_loosened:
+            self._chunks.sweep_soon()
         return answers
 
     async def _take_turn(self, session: AsyncClientSession) -> Document:
@@ -243,10 +251,24 @@ async def _stage(
             await conditions.after(asked, layer.resources, set(layer.written))
     except CommitRefused as refusal:
         return refusal
-    staging.join(layer, one.batch.audit)
+    staging.join(layer, one)
     if staging.changed:
         await writing.go_on()
     return None
+
+
+def _told(error: Exception) -> Exception:
+    """Return what whoever asked is told: what the driver says never leaves the store."""
+    if isinstance(error, DocumentTooLarge):
+        told: Exception = TooLarge(
+            "What is to be indexed of the resource is more than can be kept."
+        )
+    elif isinstance(error, BSONError):
+        told = Unavailable("The database could not do this.")
+    else:
+        return error
+    told.__cause__ = error
+    return told
 
 
 def _is_of_all(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from fhir_server.store.mongo import chunks
+from fhir_server.store.mongo.chunks import pieces_in, whole
 from fhir_server.store.mongo.schema import SEPARATOR, Collections, Document
 from fhir_server.store.mongo.staging import Record, Staging, record_key
 
@@ -20,16 +20,13 @@ _LAST: Final = 253_370_000_000_000_000
 _TRIES: Final = 8
 
 
-def document_of(key: str, record: Record, owner: str) -> Document:
-    """Return a record's document; `owner` is whose pieces its value is, where it is large."""
+def document_of(key: str, record: Record) -> Document:
+    """Return a record's document."""
     document: Document = {"_id": key}
-    if count := chunks.count_of(record.value):
-        document |= {"B": count, "o": owner}
-    else:
-        document["b"] = record.value
+    document |= {"b": record.value} if record.pieces is None else record.pieces.fields
     if record.expires is not None:
         document["x"] = record.expires
-        if 0 <= record.expires < _LAST:
+        if record.pieces is None and 0 <= record.expires < _LAST:
             # The database's dates are of milliseconds: it may delete a record a moment late.
             document["z"] = _EPOCH + timedelta(milliseconds=record.expires // 1000 + 1)
     return document
@@ -40,50 +37,34 @@ async def read(
 ) -> dict[str, Record]:
     """Return those of some records, by `_id`, that are there."""
     found = collections.ledger.find({"_id": {"$in": list(asked)}}, session=session)
-    documents = await found.to_list()
-    large = [(one["o"], one["B"]) for one in documents if "B" in one]
-    values = await chunks.whole(collections, large, session) if large else {}
-    return {
-        one["_id"]: Record(
-            values.get(one["o"], b"") if "B" in one else one["b"],
-            one.get("x"),
-            one.get("B", 0),
-            one.get("o", ""),
-        )
-        for one in documents
-    }
+    records: dict[str, Record] = {}
+    for one in await found.to_list():
+        pieces = pieces_in(one)
+        value = one["b"] if pieces is None else await whole(collections, pieces, session)
+        records[one["_id"]] = Record(value or b"", one.get("x"), pieces)
+    return records
 
 
 async def write(
-    collections: Collections, staging: Staging, turn: int, session: AsyncClientSession
-) -> list[str]:
+    collections: Collections, staging: Staging, session: AsyncClientSession
+) -> set[str]:
     """Write the records that a group has put; return the buckets that have large ones now."""
     gone: list[str] = []
     kept: list[ReplaceOne[Document]] = []
-    pieces: list[Document] = []
-    loose: list[str] = []
-    buckets: dict[str, None] = {}
-    for at, key in enumerate(staging.put):
-        before, record = staging.records_before.get(key), staging.records[key]
-        if before is not None and before.pieces:
-            loose += chunks.ids_of(before.owner, before.pieces)
+    buckets: set[str] = set()
+    for key in staging.put:
+        record = staging.records[key]
         if record is None:
             gone.append(key)
             continue
-        document = document_of(key, record, f"l{turn}.{at}")
-        if "B" in document:
-            pieces += chunks.pieces(document["o"], record.value)
-            buckets[key.partition(SEPARATOR)[0]] = None
-        kept.append(ReplaceOne({"_id": key}, document, upsert=True))
-    if loose:
-        await collections.chunk.delete_many({"_id": {"$in": loose}}, session=session)
-    if pieces:
-        await collections.chunk.insert_many(pieces, session=session)
+        if record.pieces is not None:
+            buckets.add(key.partition(SEPARATOR)[0])
+        kept.append(ReplaceOne({"_id": key}, document_of(key, record), upsert=True))
     if gone:
         await collections.ledger.delete_many({"_id": {"$in": gone}}, session=session)
     if kept:
         await collections.ledger.bulk_write(kept, session=session)
-    return list(buckets)
+    return buckets
 
 
 class LedgerReader:
@@ -107,11 +88,11 @@ class LedgerReader:
 
     async def _value(self, document: Document) -> bytes | None:
         """Return a record's value; None where another took its place while it was read."""
-        if "B" not in document:
-            value: bytes = document["b"]
-            return value
-        owner = document["o"]
-        return (await chunks.whole(self._collections, [(owner, document["B"])])).get(owner)
+        pieces = pieces_in(document)
+        if pieces is not None:
+            return await whole(self._collections, pieces)
+        value: bytes = document["b"]
+        return value
 
     async def scan(
         self, bucket: str, start: str, end: str | None, limit: int, *, reverse: bool

@@ -6,13 +6,14 @@ database is at work (`commit.py`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.values import ReferenceValue
+from fhir_server.store.mongo.chunks import LARGE, Chunks, Pieces
 from fhir_server.store.mongo.entry import fields_of
 from fhir_server.store.mongo.versions import key_of
 from fhir_server.store.port import Batch, Write
@@ -28,6 +29,7 @@ class PreparedWrite:
     write: Write
     key: str
     fields: dict[str, Any]
+    pieces: Pieces | None = None
     _targets: frozenset[str] | None = field(default=None)
 
     @property
@@ -43,12 +45,18 @@ class PreparedWrite:
 
 
 class Prepared:
-    """A batch, and its writes made ready when they are first asked for."""
+    """A batch, and its writes made ready when they are first asked for.
 
-    __slots__ = ("_writes", "batch", "size")
+    Attributes:
+        pieces: Of the values of `puts` that are stored in pieces, by place.
+    """
+
+    __slots__ = ("_bodies", "_writes", "batch", "pieces", "size")
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
+        self.pieces: dict[int, Pieces] = {}
+        self._bodies: dict[int, Pieces] = {}
         self.size = (
             sum(len(record.body) for record in batch.audit)
             + sum(len(put.value) for put in batch.puts if put.value)
@@ -60,7 +68,10 @@ class Prepared:
     def writes(self) -> list[PreparedWrite]:
         """Return the writes, ready."""
         if self._writes is None:
-            self._writes = [_ready(write) for write in self.batch.writes]
+            bodies = self._bodies
+            self._writes = [
+                _ready(write, bodies.get(at)) for at, write in enumerate(self.batch.writes)
+            ]
         return self._writes
 
     @property
@@ -69,8 +80,34 @@ class Prepared:
         batch = self.batch
         return not (batch.writes or batch.tags or batch.conditions or batch.puts)
 
+    # --- what is large -------------------------------------------------------------------
 
-def _ready(write: Write) -> PreparedWrite:
+    @property
+    def has_large(self) -> bool:
+        """Whether a body or value of it is to be kept in pieces."""
+        return self.size > LARGE and any(True for _ in self._large())
+
+    @property
+    def all_pieces(self) -> list[Pieces]:
+        """Return the pieces that were put for it."""
+        return [*self.pieces.values(), *self._bodies.values()]
+
+    async def put(self, chunks: Chunks) -> None:
+        """Write what is large in pieces; they are adopted with the batch."""
+        for to, at, data in self._large():
+            to[at] = await chunks.put(data)
+            self.size -= len(data)
+
+    def _large(self) -> Iterator[tuple[dict[int, Pieces], int, bytes]]:
+        for at, put in enumerate(self.batch.puts):
+            if put.value is not None and len(put.value) > LARGE:
+                yield self.pieces, at, put.value
+        for at, write in enumerate(self.batch.writes):
+            if len(write.body) > LARGE:
+                yield self._bodies, at, write.body
+
+
+def _ready(write: Write, pieces: Pieces | None) -> PreparedWrite:
     kind = write.resource_type
     fields = {} if write.deleted else fields_of(kind, write.index, ())
-    return PreparedWrite(write, key_of(kind, write.resource_id), fields)
+    return PreparedWrite(write, key_of(kind, write.resource_id), fields, pieces)

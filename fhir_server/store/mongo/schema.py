@@ -6,18 +6,18 @@
 | `resource` | every resource as it is now, also a deleted one |
 | `history` | every version that was replaced |
 | `unique` | who holds a unique key: `_id` the key, `n` the resource's `Type/id` |
-| `ledger` | `_id`: `bucket`, U+001F, `key`; `b` value (or `B` pieces, of `o`); `x`, `z` its end |
+| `ledger` | `_id`: `bucket`, U+001F, `key`; `b` value (or `B`, `O`); `x`, `z` its end |
 | `audit` | `_id` is `seq`; `a` recorded, `b` body, `h` digest, `p` patients |
-| `chunk` | what is too large for one document (`chunks.py`): `_id` is `owner#number`, `b` |
+| `chunk` | what is too large for one document, in pieces (`chunks.py`) |
 | `place` | sharded stores: `_id` the resource's `Type/id`, `k` its shard key |
 
 A resource's document: `_id` `Type/id`, `k` shard key (its first Patient, else its own id),
 `t` type, `v` version, `r` the number of the version (grows with every version of the store),
 `c` the number of its first version, `u` last updated (microseconds), `m` method (a place in
 `METHODS`), `D` true where it is deleted, `p` patients, `g` access tags, `q` the unique keys that it
-holds, `b` body (or `B`, in how many pieces it is), and what is indexed (`entry.py`). In `history`
+holds, `b` body (or `B`, `O`: `chunks.py`), and what is indexed (`entry.py`). In `history`
 `_id` is the number, `n` the resource's `Type/id`, `w` when the next version replaced it
-(microseconds); `t v u m D p k b B` are the same.
+(microseconds); `t v u m D p k b B O` are the same.
 
 Every commit writes `head` first, in its transaction: so commits follow one another, a number that
 is greater was committed later, and what a commit looks at is not changed by another meanwhile.
@@ -89,7 +89,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index("patients", (("p", 1), ("_id", -1))),
         Index("recorded", (("a", 1), ("_id", -1))),
     ),
-    "chunk": (),
+    "chunk": (Index("marks", (("at", 1),), (("sparse", True),)),),
     "place": (),
 }
 """Every collection, and its indexes beside `_id`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from fhir_server.store.mongo.chunks import Pieces
 from fhir_server.store.mongo.prepared import Prepared, PreparedWrite
 from fhir_server.store.mongo.schema import SEPARATOR, Document
 from fhir_server.store.mongo.versions import key_of, name_of
@@ -62,12 +63,11 @@ def resource_of(document: Document) -> Resource:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A ledger record; `pieces` and `owner` where it is stored in pieces."""
+    """A ledger record; `pieces` where its value is stored in pieces."""
 
     value: bytes
     expires: int | None
-    pieces: int = 0
-    owner: str = ""
+    pieces: Pieces | None = None
 
 
 def record_key(bucket: str, key: str) -> str:
@@ -82,6 +82,7 @@ class _Layer:
     resources: dict[str, Resource] = field(default_factory=dict)
     written: dict[str, PreparedWrite] = field(default_factory=dict)
     records: dict[str, Record | None] = field(default_factory=dict)
+    loose: list[Pieces] = field(default_factory=list)
     number: int = 0
 
 
@@ -98,6 +99,8 @@ class Staging:
         self.changed: dict[str, None] = {}
         self.put: dict[str, None] = {}
         self.audit: list[AuditRecord] = []
+        self.adopted: list[Pieces] = []
+        self.loose: list[Pieces] = []
         self.has_changed = False
 
     # --- what was there ------------------------------------------------------------------
@@ -132,8 +135,8 @@ class Staging:
             RecordChanged, VersionConflict, KeyHeld: A precondition does not hold.
         """
         layer = _Layer(number=self.number)
-        for put in prepared.batch.puts:
-            self._put(layer, put)
+        for at, put in enumerate(prepared.batch.puts):
+            self._put(layer, put, prepared.pieces.get(at))
         for write in prepared.writes:
             self._write(layer, write)
         if prepared.batch.tags:
@@ -141,7 +144,7 @@ class Staging:
         self._check_unique(layer)
         return layer
 
-    def join(self, layer: _Layer, audit: Iterable[AuditRecord]) -> None:
+    def join(self, layer: _Layer, prepared: Prepared) -> None:
         """Make a batch part of the group."""
         self.number = layer.number
         for key in layer.written:
@@ -155,17 +158,25 @@ class Staging:
         self.resources.update(layer.resources)
         self.changed.update(dict.fromkeys(layer.resources))
         self.has_changed = self.has_changed or bool(layer.resources or layer.records)
+        for key in layer.records:
+            if (replaced := self.records.get(key)) and replaced.pieces:
+                self.loose.append(replaced.pieces)
+        self.loose += layer.loose
         self.records.update(layer.records)
         self.put.update(dict.fromkeys(layer.records))
-        self.audit += audit
+        self.audit += prepared.batch.audit
+        self.adopted += prepared.all_pieces
 
-    def _put(self, layer: _Layer, put: Put) -> None:
+    def _put(self, layer: _Layer, put: Put, pieces: Pieces | None) -> None:
         key = record_key(put.bucket, put.key)
         if put.expected != ANY:
             now = layer.records[key] if key in layer.records else self.records.get(key)
             if (now.value if now else None) != put.expected:
                 raise RecordChanged(put.bucket, put.key)
-        layer.records[key] = None if put.value is None else Record(put.value, put.expires)
+        made = None if put.value is None else Record(put.value, put.expires, pieces)
+        if (replaced := layer.records.get(key)) and replaced.pieces:
+            layer.loose.append(replaced.pieces)
+        layer.records[key] = made
 
     def _write(self, layer: _Layer, prepared: PreparedWrite) -> None:
         write, key = prepared.write, prepared.key

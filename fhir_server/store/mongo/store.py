@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.store.mongo.audit import AuditReader
+from fhir_server.store.mongo.chunks import Chunks, loosen
 from fhir_server.store.mongo.commit import Committer
 from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
 from fhir_server.store.mongo.cursor import Cursors
@@ -27,7 +28,7 @@ from fhir_server.store.mongo.reindexing import Item, reindex
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.search import Searcher
 from fhir_server.store.mongo.versions import key_of
-from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version
+from fhir_server.store.port import AuditEntry, Batch, CommitRefused, Name, Page, Version
 
 _READY: Final = 1.0
 """Seconds for which an answer about readiness is good."""
@@ -50,7 +51,9 @@ class MongoStore:
         self._reader = Reader(opened.collections, cursors, is_sharded=head["sharded"])
         self._ledger = LedgerReader(opened.collections)
         self._audit = AuditReader(opened.collections)
-        self.committer = Committer(opened.calls, opened.collections, self._searcher)
+        self._chunks = Chunks(opened.collections, opened.calls)
+        self._large: set[asyncio.Task[None]] = set()
+        self.committer = Committer(opened.calls, opened.collections, self._searcher, self._chunks)
         self._gatherer = Gatherer(self.committer.make)
         self._edition = _Shared(self._read_edition)
         self._ready_until = 0.0
@@ -84,7 +87,27 @@ class MongoStore:
             CommitRefused: A precondition does not hold.
             Unavailable: The database does not answer.
         """
-        await self._gatherer.ask(Prepared(batch))
+        prepared = Prepared(batch)
+        if not prepared.has_large:
+            await self._gatherer.ask(prepared)
+            return
+        task = asyncio.create_task(self._commit_large(prepared))
+        self._large.add(task)
+        task.add_done_callback(self._large.discard)
+        # A cancelled caller changes nothing: the commit is made.
+        await asyncio.shield(task)
+
+    async def _commit_large(self, prepared: Prepared) -> None:
+        """Commit what has values that are kept in pieces: they are written first."""
+        if self._closed:
+            raise Unavailable("The store is closed.")
+        await prepared.put(self._chunks)
+        try:
+            await self._gatherer.ask(prepared)
+        except CommitRefused:
+            await self._calls.read(lambda: loosen(self._collections, prepared.all_pieces))
+            self._chunks.sweep_soon()
+            raise
 
     # --- one resource --------------------------------------------------------------------
 
@@ -286,7 +309,10 @@ class MongoStore:
         if self._closed:
             return
         self._closed = True
+        if self._large:
+            await asyncio.wait(self._large)
         await self._gatherer.close()
+        await self._chunks.settle()
         await self._opened.close()
 
 

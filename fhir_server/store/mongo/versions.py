@@ -8,11 +8,11 @@ from typing import Final
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.store.mongo import chunks
+from fhir_server.store.mongo.chunks import Pieces, pieces_in, whole
 from fhir_server.store.mongo.schema import METHODS, Collections, Document
 from fhir_server.store.port import Name, Version, Write
 
-SHOWN: Final = dict.fromkeys(("_id", "t", "v", "r", "u", "m", "D", "p", "b", "B", "n"), 1)
+SHOWN: Final = dict.fromkeys(("_id", "t", "v", "r", "u", "m", "D", "p", "b", "B", "O", "n"), 1)
 """Projection: the fields of a document that a version is made of."""
 
 
@@ -27,7 +27,7 @@ def name_of(key: str) -> Name:
     return resource_type, resource_id
 
 
-def document_of(write: Write, shard: str) -> Document:
+def document_of(write: Write, pieces: Pieces | None, shard: str) -> Document:
     """Return the fields of a version that `resource` and `history` have alike, without `_id`."""
     method = METHODS.index(write.method) if write.method in METHODS else write.method
     document: Document = {
@@ -40,16 +40,11 @@ def document_of(write: Write, shard: str) -> Document:
     }
     if write.deleted:
         document["D"] = True
-    elif count := chunks.count_of(write.body):
-        document["B"] = count
+    elif pieces is not None:
+        document |= pieces.fields
     else:
         document["b"] = write.body
     return document
-
-
-def pieces_of(write: Write, number: int) -> list[Document]:
-    """Return the pieces in which a version's body is kept; none where it is small."""
-    return chunks.pieces(chunks.owner_of_version(number), write.body)
 
 
 def number_of(document: Document) -> int:
@@ -68,28 +63,25 @@ async def versions_of(
     Raises:
         Unavailable: Pieces of a body are not there.
     """
-    bodies: dict[str, bytes] = {}
-    if large := [one for one in documents if "B" in one]:
-        wanted = [(chunks.owner_of_version(number_of(one)), one["B"]) for one in large]
-        bodies = await chunks.whole(collections, wanted, session)
-    return [_version(document, bodies) for document in documents]
+    return [await _version(collections, document, session) for document in documents]
 
 
-def _version(document: Document, bodies: dict[str, bytes]) -> Version:
+async def _version(
+    collections: Collections, document: Document, session: AsyncClientSession | None
+) -> Version:
     resource_type, resource_id = name_of(document["n"] if "n" in document else document["_id"])
     method = document["m"]
-    if "B" in document:
-        body = bodies.get(chunks.owner_of_version(number_of(document)))
+    body: bytes | None = document.get("b", b"")
+    if (pieces := pieces_in(document)) is not None:
+        body = await whole(collections, pieces, session)
         if body is None:
             raise Unavailable("A part of a resource's body is not there.")
-    else:
-        body = document.get("b", b"")
     return Version(
         resource_type,
         resource_id,
         document["v"],
         document["u"],
-        body,
+        body or b"",
         "D" in document,
         METHODS[method] if type(method) is int else method,
         tuple(document["p"]),

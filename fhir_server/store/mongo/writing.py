@@ -13,11 +13,11 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError
 
 from fhir_server.model.outcome import TooLarge
-from fhir_server.store.mongo import keys, ledger
+from fhir_server.store.mongo import chunks, keys, ledger
 from fhir_server.store.mongo.audit import documents_of
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.staging import Made, Resource, Staging
-from fhir_server.store.mongo.versions import document_of, pieces_of
+from fhir_server.store.mongo.versions import document_of
 
 MOST_INDEXED: Final = 7 * 1024 * 1024
 """Bytes of a resource's packed values, at most: with a body of 8 MB they fit in a document."""
@@ -30,7 +30,7 @@ _STEPS: Final = 5
 """Turns of the event loop that the driver takes to send a command."""
 
 _DUPLICATE: Final = 11000
-_KEPT: Final = ("k", "t", "v", "u", "m", "D", "p", "b", "B")
+_KEPT: Final = ("k", "t", "v", "u", "m", "D", "p", "b", "B", "O")
 
 
 class WasThere(Exception):
@@ -44,13 +44,10 @@ class _Part:
         self.born: list[Document] = []
         self.changes: list[Any] = []
         self.history: list[Document] = []
-        self.pieces: list[Document] = []
         self.places: list[Any] = []
 
     async def write(self, to: Collections, session: AsyncClientSession) -> None:
         """Do them."""
-        if self.pieces:
-            await to.chunk.insert_many(self.pieces, session=session)
         if self.places:
             await _new(to.place.bulk_write(self.places, session=session))
         if self.born:
@@ -155,9 +152,11 @@ class Writing:
 
     def _document(self, resource: Resource, last: Made) -> Document:
         write, fields = last.prepared.write, last.prepared.fields
-        document: Document = {"_id": resource.key, **document_of(write, resource.shard)}
+        document: Document = {
+            "_id": resource.key,
+            **document_of(write, last.prepared.pieces, resource.shard),
+        }
         document["r"], document["c"] = last.number, resource.first
-        self._part.pieces += pieces_of(write, last.number)
         document["g"] = sorted(resource.tags)
         if resource.held:
             document["q"] = resource.held
@@ -177,9 +176,8 @@ class Writing:
             past: Document = {name: stored[name] for name in _KEPT if name in stored}
             self._keep(resource.key, stored["r"], past, made[0])
         for one, following in pairwise(made):
-            write = one.prepared.write
-            self._part.pieces += pieces_of(write, one.number)
-            self._keep(resource.key, one.number, document_of(write, one.shard), following)
+            version = document_of(one.prepared.write, one.prepared.pieces, one.shard)
+            self._keep(resource.key, one.number, version, following)
 
     def _keep(self, key: str, number: int, version: Document, following: Made) -> None:
         ended = following.prepared.write.last_updated
@@ -230,10 +228,12 @@ class Writing:
 
     async def _write_head(self) -> Document:
         head, staging, session = self._head, self._staging, self._session
+        await chunks.adopt(self._collections, staging.adopted, session)
         now: Document = {}
         if staging.put:
-            large = await ledger.write(self._collections, staging, head["turn"], session)
-            if more := sorted({*large, *head["large"]}.difference(head["large"])):
+            large = await ledger.write(self._collections, staging, session)
+            await chunks.loosen(self._collections, staging.loose, session)
+            if more := sorted(large.difference(head["large"])):
                 now["large"] = [*head["large"], *more]
         if staging.audit:
             entries, digest = documents_of(staging.audit, head["seq"], head["digest"])

@@ -1,0 +1,529 @@
+"""Commits: gathered into one transaction, each all or nothing, as if made one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace as changed
+
+from fhir_server.model.outcome import TooLarge, Unavailable
+from fhir_server.search.expression import Chain, Search, Tagged, TokenIs
+from fhir_server.search.values import IndexValues, TokenValue
+from fhir_server.store.memory import MemoryStore
+from fhir_server.store.mongo import chunks, writing
+from fhir_server.store.mongo.store import MongoStore
+from fhir_server.store.port import (
+    AuditRecord,
+    Batch,
+    CommitRefused,
+    ConditionChanged,
+    KeyHeld,
+    Matches,
+    Put,
+    RecordChanged,
+    Store,
+    Tag,
+    VersionConflict,
+)
+from tests.contracts.drawing import IDS, SECOND, TYPES, Draw
+from tests.contracts.making import START, asked, gone, ids, made, observation, patient, put
+from tests.contracts.test_store_agree import _batch, _kept
+from tests.mongo.databases import open_mongo
+from tests.sizes import seeds
+
+CCCD = "http://fhir.hl7.org.vn/core/sid/cccd"
+MEGABYTE = 1024 * 1024
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[MongoStore]:
+    """An empty store."""
+    opened = await open_mongo(tmp_path)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def other(tmp_path: Path) -> AsyncIterator[MongoStore]:
+    """Another server's store, over the same database."""
+    opened = await open_mongo(tmp_path)
+    yield opened
+    await opened.close()
+
+
+def person(number: int, resource_id: str = "") -> Batch:
+    """Return the commit of a Patient who holds a citizen's number."""
+    identifier = [{"system": CCCD, "value": f"{number:012}"}]
+    return Batch(writes=[made(patient(resource_id or f"p{number}", identifier=identifier))])
+
+
+async def at_once(store: Store, batches: Sequence[Batch]) -> list[Any]:
+    """Commit batches at once, and return None or the refusal of each."""
+    return await asyncio.gather(*map(store.commit, batches), return_exceptions=True)
+
+
+async def chain_of(store: Store) -> list[bytes]:
+    """Return the bodies of the audit chain, which is whole."""
+    bodies, digest, seq = [], bytes(32), 0
+    async for entry in store.audit_chain():
+        stamp = entry.recorded.to_bytes(8, "big", signed=True)
+        digest = sha256(digest + stamp + entry.body).digest()
+        assert (entry.seq, entry.digest) == (seq + 1, digest)
+        bodies.append(entry.body)
+        seq = entry.seq
+    return bodies
+
+
+# --- groups --------------------------------------------------------------------------------
+
+
+async def test_commits_that_wait_share_a_transaction(store: MongoStore) -> None:
+    """Two hundred callers at once need far fewer than two hundred transactions, yet some."""
+    before = store.committer.groups
+
+    await asyncio.gather(*(store.commit(person(number)) for number in range(200)))
+
+    assert 200 / 64 <= store.committer.groups - before < 20
+    assert await store.count("Patient") == 200
+
+
+async def test_a_refused_batch_takes_nothing_from_its_group(store: MongoStore) -> None:
+    """Batches before and after a refused one are kept whole, and found."""
+    taken = Matches("Patient", TokenIs("identifier", CCCD, f"{1:012}"))
+
+    answers = await at_once(
+        store,
+        [
+            *(person(number) for number in range(3)),
+            Batch(writes=[made(patient("other"))], conditions=[taken]),
+            Batch(writes=[made(patient("p0"), 7)]),
+            person(2, "thief"),
+            *(person(number) for number in range(3, 6)),
+        ],
+    )
+
+    refused = [type(one) for one in answers if one is not None]
+    assert refused == [ConditionChanged, VersionConflict, KeyHeld]
+    assert await store.read_many([("Patient", "other"), ("Patient", "thief")]) == [None, None]
+    for number in range(6):
+        page = await store.search(asked("Patient", f"identifier={CCCD}|{number:012}"))
+        assert ids(page) == [f"p{number}"]
+
+
+async def test_versions_of_one_resource_in_one_group(store: MongoStore) -> None:
+    """Updates and a deletion that wait together are all kept; the last one is found."""
+    first, second = patient("p1", gender="male"), patient("p1", gender="female")
+    writes = [made(first), made(second, 2), gone("Patient", "p1", 3), made(second, 4)]
+
+    assert await at_once(store, [Batch(writes=[one]) for one in writes]) == [None] * 4
+
+    assert ids(await store.search(asked("Patient", "gender=male"))) == []
+    assert ids(await store.search(asked("Patient", "gender=female"))) == ["p1"]
+    assert await store.count("Patient") == 1
+    history = await store.history("Patient", "p1")
+    assert [one.body for one in history.versions] == [one.body for one in reversed(writes)]
+    assert [await store.vread("Patient", "p1", n) for n in (4, 3, 2, 1)] == list(history.versions)
+
+
+async def test_what_is_there_already_is_looked_at(store: MongoStore) -> None:
+    """A first version of what is there, or a key that is held, is refused; the group is made."""
+    await put(store, patient("old"))
+    await store.commit(person(1))
+
+    answers = await at_once(
+        store, [person(2), Batch(writes=[made(patient("old"))]), person(1, "thief"), person(3)]
+    )
+
+    assert [answers[0], answers[3]] == [None, None]
+    assert isinstance(answers[1], VersionConflict)
+    assert (answers[1].name, answers[1].current) == (("Patient", "old"), 1)
+    assert isinstance(answers[2], KeyHeld)
+    assert (answers[2].key, answers[2].holder) == (f"{CCCD}|{1:012}", ("Patient", "p1"))
+    assert await store.count("Patient") == 4
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        Tagged("t"),
+        Chain("subject", "Patient", Tagged("t")),
+        TokenIs("code", "http://loinc.org", "8480-6"),
+    ],
+    ids=["tag", "chain", "token"],
+)
+async def test_a_condition_sees_what_the_group_has_made(store: MongoStore, where: Any) -> None:
+    """What was only tagged, or is at the other end of a chain, or was just written."""
+    await put(store, patient("p"), observation("o", "p", code={"text": "other"}))
+    tag = Batch(
+        tags=[
+            Tag(kind, one, frozenset("t")) for kind, one in (("Patient", "p"), ("Observation", "o"))
+        ]
+    )
+    written = Batch(writes=[made(observation("o", "p"), 2)])
+    before = [tag] if isinstance(where, Tagged | Chain) else [written]
+
+    answers = await at_once(
+        store,
+        [
+            Batch(conditions=[Matches("Observation", where)]),
+            *before,
+            Batch(conditions=[Matches("Observation", where)]),
+            Batch(conditions=[Matches("Observation", where, frozenset("o"))]),
+        ],
+    )
+
+    assert [type(one) for one in answers] == [
+        type(None),
+        type(None),
+        ConditionChanged,
+        type(None),
+    ]
+
+
+async def test_a_batch_that_cannot_be_written_takes_nobody_down(store: MongoStore) -> None:
+    """What the database cannot hold fails alone, and its group is made."""
+    impossible = changed(made(patient("bad")), last_updated=2**70)
+
+    answers = await at_once(store, [person(1), Batch(writes=[impossible]), person(2)])
+
+    assert [answers[0], answers[2]] == [None, None]
+    assert isinstance(answers[1], OverflowError)
+    assert await store.read("Patient", "bad") is None
+    assert await store.count("Patient") == 2
+
+
+async def test_a_commit_whose_caller_was_cancelled_counts(store: MongoStore) -> None:
+    """What was handed over is made, whether somebody still waits for it or not."""
+    caller = asyncio.create_task(store.commit(person(1)))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+
+    await store.commit(person(2))
+
+    assert await store.read("Patient", "p1") is not None
+
+
+async def test_closing_finishes_what_was_begun(store: MongoStore, other: MongoStore) -> None:
+    """What was asked before closing is made; what is asked later is refused."""
+    callers = [asyncio.create_task(store.commit(person(number))) for number in range(100)]
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    assert await asyncio.gather(*callers) == [None] * 100
+    with pytest.raises(Unavailable):
+        await store.commit(person(1))
+    assert not await store.ready()
+    assert await other.count("Patient") == 100
+
+
+# --- as the reference store ----------------------------------------------------------------
+
+
+def _more(draw: Draw, batch: Batch, number: int) -> Batch:
+    """Add to a commit what resources have beside them."""
+    tags, puts = [], []
+    if draw.random.random() < 0.3:
+        names = [(kind, one) for kind in TYPES for one in IDS]
+        tags = [
+            Tag(*draw.one(names), frozenset(draw.one(["t", "u"])), frozenset(draw.one(["", "t"])))
+        ]
+    if draw.random.random() < 0.4:
+        values = [None, b"0", b"1"]
+        expected = draw.one(["any", *values])
+        puts = [Put("b", draw.one(["k", "l"]), draw.one(values), expected=expected)]
+    audit = [AuditRecord(START + number, b"%d" % number, ("a",))] * draw.one([0, 1, 2])
+    if draw.random.random() < 0.2:
+        return Batch(audit=audit)
+    return changed(batch, tags=tags, puts=puts, audit=audit)
+
+
+def _said(refusal: BaseException | None) -> Any:
+    assert refusal is None or isinstance(refusal, CommitRefused), refusal
+    about = {} if isinstance(refusal, ConditionChanged) else getattr(refusal, "__dict__", {})
+    return type(refusal).__name__, about
+
+
+@pytest.mark.parametrize("least", [1, 1000], ids=["in parts", "at once"])
+@pytest.mark.parametrize("seed", seeds(12))
+async def test_a_group_is_as_its_batches_one_by_one(
+    store: MongoStore, seed: int, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch of a group is refused or made as in the memory store, in the order asked."""
+    monkeypatch.setattr(writing, "LEAST", least)
+    draw, measure = Draw(seed), MemoryStore()
+    number = 0
+    while number < 60:
+        batches, expected = [], []
+        for _ in range(draw.random.randint(1, 12)):
+            number += 1
+            batch = _more(draw, await _batch(draw, measure, START + number * SECOND), number)
+            batches.append(batch)
+            expected += await at_once(measure, [batch])
+
+        answers = await at_once(store, batches)
+
+        assert list(map(_said, answers)) == list(map(_said, expected))
+        assert await _kept(store) == await _kept(measure)
+        for key in ("k", "l"):
+            assert await store.get("b", key) == await measure.get("b", key)
+    assert await chain_of(store) == await chain_of(measure)
+    for kind in TYPES:
+        assert await store.count(kind) == await measure.count(kind)
+        for one in IDS:
+            assert await store.referrers((kind, one)) == await measure.referrers((kind, one))
+
+
+# --- several servers -----------------------------------------------------------------------
+
+
+async def test_servers_at_once_make_one_chain_and_one_order(
+    store: MongoStore, other: MongoStore
+) -> None:
+    """Commits of two servers are one after another: one audit chain, each key held once."""
+
+    def batch(number: int) -> Batch:
+        return changed(person(number), audit=[AuditRecord(START, b"%d" % number)])
+
+    async def commits(to: MongoStore, first: int) -> list[Any]:
+        answers = []
+        for number in range(first, 40, 2):
+            more = [
+                Batch(audit=[AuditRecord(START, b"a")]),
+                batch(number),
+                person(1000 + number // 2),
+            ]
+            answers += await at_once(to, more)
+        return answers
+
+    answers = [
+        one for some in await asyncio.gather(commits(store, 0), commits(other, 1)) for one in some
+    ]
+
+    refused = [one for one in answers if one is not None]
+    assert len(refused) == 20
+    assert all(isinstance(one, VersionConflict | KeyHeld) for one in refused)
+    assert sorted(await chain_of(other)) == sorted([b"a"] * 40 + [b"%d" % n for n in range(40)])
+    assert await store.count("Patient") == await other.count("Patient") == 60
+    pages = await store.history("Patient", None, count=100)
+    assert len({one.resource_id for one in pages.versions}) == 60
+
+
+async def test_servers_at_once_use_a_record_once(store: MongoStore, other: MongoStore) -> None:
+    """Of many on two servers that race to use a code, one does."""
+    await store.commit(Batch(puts=[Put("code", "c", b"fresh")]))
+    use = Batch(puts=[Put("code", "c", b"used", expected=b"fresh")])
+
+    answers = await asyncio.gather(at_once(store, [use] * 10), at_once(other, [use] * 10))
+
+    every = [one for some in answers for one in some]
+    assert every.count(None) == 1
+    assert sum(isinstance(one, RecordChanged) for one in every) == 19
+
+
+async def test_what_one_server_committed_the_other_reads(
+    store: MongoStore, other: MongoStore
+) -> None:
+    """Every read, search and edition that begins after a commit of another server shows it."""
+    for number in range(10):
+        before = await other.edition()
+        await store.commit(person(number))
+
+        assert await other.read("Patient", f"p{number}")
+        assert ids(await other.search(asked("Patient", count=1))) == [f"p{number}"]
+        assert await other.count("Patient") == number + 1
+        assert await other.edition() != before
+
+
+async def test_the_edition_is_read_once_for_all_who_ask_at_once(store: MongoStore) -> None:
+    """Callers share a read, and none is told what was before it asked."""
+    first = [asyncio.create_task(store.edition()) for _ in range(5)]
+    await asyncio.sleep(0)
+    await store.commit(person(1))
+    after = await asyncio.gather(*(store.edition() for _ in range(5)))
+
+    assert len(set(await asyncio.gather(*first))) == 1
+    assert len(set(after)) == 1
+    assert after[0] == await store.edition()
+    await store.commit(Batch(audit=[AuditRecord(START, b"a")]))
+    assert after[0] == await store.edition()
+
+
+# --- what is large -------------------------------------------------------------------------
+
+
+async def test_a_body_larger_than_a_document_is_kept_whole(store: MongoStore) -> None:
+    """In every read of it, as it is and as it was; what else its commit has is kept too."""
+    size = 2 * chunks.LARGE
+    large = [made(patient("p", note="x" * (size + n)), n) for n in (1, 2)]
+    small = made(patient("p", gender="male"), 3)
+    for write in (*large, small):
+        await store.commit(Batch(writes=[write, made(patient(f"q{write.version_id}"))]))
+        version = await store.read("Patient", "p")
+        assert version
+        assert version.body == write.body
+        assert ids(await store.search(asked("Patient", "_id=p"))) == ["p"]
+
+    for write in (*large, small):
+        version = await store.vread("Patient", "p", write.version_id)
+        assert version
+        assert version.body == write.body
+    history = await store.history("Patient", "p")
+    assert [one.body for one in history.versions] == [small.body, large[1].body, large[0].body]
+
+
+async def test_a_large_body_and_its_next_version_in_one_commit(store: MongoStore) -> None:
+    """A version that is replaced before it was written is in the history whole."""
+    writes = [made(patient("p", note="x" * (chunks.LARGE + 1))), made(patient("p"), 2)]
+
+    await store.commit(Batch(writes=writes))
+
+    history = await store.history("Patient", "p")
+    assert [one.body for one in history.versions] == [writes[1].body, writes[0].body]
+
+
+async def test_what_is_indexed_of_a_resource_has_an_end(store: MongoStore) -> None:
+    """More values than a document can hold are refused alone, in one sentence."""
+    write = made(patient("p"))
+    long = tuple(TokenValue("t", "s", f"{n}{'x' * 1000}") for n in range(8000))
+    many = tuple(TokenValue("t", "s", str(n)) for n in range(20_000))
+    huge, large = [
+        Batch(writes=[changed(write, index=IndexValues(values, ("p",)))]) for values in (long, many)
+    ]
+
+    answers = await at_once(store, [person(1), huge, person(2), large])
+
+    assert [type(one) for one in answers] == [type(None), TooLarge, type(None), type(None)]
+    assert await store.count("Patient", TokenIs("t", "s", "19999")) == 1
+
+
+async def pieces(store: MongoStore) -> int:
+    """Return how many pieces and marks there are, once what is nobody's was deleted."""
+    await store._chunks.settle()
+    return await store._collections.chunk.count_documents({})
+
+
+async def test_a_record_larger_than_a_document_is_kept_whole(store: MongoStore) -> None:
+    """Read, scanned, compared, replaced and taken away; nothing of it is left behind."""
+    first, second = b"a" * (5 * chunks.LARGE), b"b" * (2 * chunks.LARGE + 1)
+    await store.commit(Batch(puts=[Put("b", "k", first), Put("b", "l", b"small")]))
+    assert await store.get("b", "k") == first
+    assert await store.scan("b") == [("k", first), ("l", b"small")]
+
+    with pytest.raises(RecordChanged):
+        await store.commit(Batch(puts=[Put("b", "k", second, expected=b"a")]))
+    await store.commit(Batch(puts=[Put("b", "k", second, expected=first)]))
+    assert await store.get("b", "k") == second
+    await store.commit(Batch(puts=[Put("b", "k", b"small")]))
+    assert await store.get("b", "k") == b"small"
+    await store.commit(Batch(puts=[Put("b", "k", first)]))
+    await store.commit(Batch(puts=[Put("b", "k", None)]))
+
+    assert await store.get("b", "k") is None
+    assert await pieces(store) == 0
+
+
+async def test_pieces_of_what_is_not_kept_are_deleted(store: MongoStore) -> None:
+    """Of a refused commit, and of a record that was replaced before it was written."""
+    large = b"a" * (chunks.LARGE + 1)
+    with pytest.raises(RecordChanged):
+        await store.commit(Batch(puts=[Put("b", "k", large), Put("b", "l", b"x", expected=b"y")]))
+    assert await pieces(store) == 0
+
+    await store.commit(Batch(puts=[Put("b", "k", large), Put("b", "k", b"small")]))
+    assert await pieces(store) == 0
+    assert await store.get("b", "k") == b"small"
+
+
+async def test_pieces_whose_server_ended_are_deleted_in_time(store: MongoStore) -> None:
+    """Those that have waited for an hour, and no commit can have them any more; others stay."""
+    old, new = await store._chunks.put(b"a"), await store._chunks.put(b"b")
+    long_ago = {"$set": {"at": datetime(2020, 1, 1, tzinfo=UTC)}}
+    await store._collections.chunk.update_one({"_id": old.owner}, long_ago)
+    store._chunks.sweep_soon()
+
+    assert await pieces(store) == 2
+    async with store._opened.client.start_session() as session:
+        with pytest.raises(Unavailable):
+            await chunks.adopt(store._collections, [old], session)
+        await chunks.adopt(store._collections, [new], session)
+    assert await chunks.whole(store._collections, new) == b"b"
+
+
+async def test_a_record_far_in_the_future_does_not_end(store: MongoStore) -> None:
+    """An end past what the database's clock can say is kept, and so is one of long ago."""
+    await store.commit(
+        Batch(puts=[Put("b", "k", b"v", expires=2**62), Put("b", "l", b"v", expires=-1)])
+    )
+
+    assert await store.get("b", "k", now=2**61) == b"v"
+    assert await store.get("b", "l", now=0) is None
+    assert await store.get("b", "l") == b"v"
+
+
+# --- indexed anew --------------------------------------------------------------------------
+
+
+async def test_reindexing_replaces_what_is_indexed(store: MongoStore) -> None:
+    """New index values replace the old ones; the version stays, and a walk can go on anywhere."""
+    await put(store, *(patient(f"p{n}", gender="male") for n in range(5)))
+    await store.commit(Batch(tags=[Tag("Patient", "p1", frozenset("t"))]))
+    first = await store.walk("Patient", limit=3)
+    rest = await store.walk("Patient", after=first[-1][0])
+    assert [v.resource_id for _, v in first + rest] == [f"p{n}" for n in range(5)]
+    before = await store.edition()
+
+    new = IndexValues((TokenValue("gender", "s", "female"),), ("p1",), ("key|1",))
+    done = await store.reindex([(("Patient", "p1"), 1, new), (("Patient", "p2"), 9, new)])
+
+    assert done == 1
+    assert await store.edition() != before
+    page = await store.search(Search((("Patient", TokenIs("gender", None, "female")),)))
+    assert ids(page) == ["p1"]
+    assert page.versions[0].version_id == 1
+    assert await store.visible(("Patient", "p1"), Tagged("t"))
+    assert await store.count("Patient", Tagged("t")) == 1
+    assert await store.holder("key|1") == ("Patient", "p1")
+    page = await store.search(Search((("Patient", TokenIs("gender", None, "male")),)))
+    assert ids(page) == ["p4", "p3", "p2", "p0"]
+    await store.commit(Batch(writes=[made(patient("p1"), 2)]))
+    assert await store.holder("key|1") is None
+
+
+async def test_reindexing_does_not_give_a_key_to_two(store: MongoStore) -> None:
+    """Neither of two that are indexed together, nor one beside a holder; nothing is changed."""
+    await put(store, *(patient(f"p{n}", gender="male") for n in range(3)))
+    await store.commit(person(7))
+    held = IndexValues(unique=(f"{CCCD}|{7:012}",))
+    own = IndexValues(unique=("key|1",))
+
+    for items in ([("p0", own), ("p1", own)], [("p0", own), ("p1", held)]):
+        with pytest.raises(KeyHeld):
+            await store.reindex([(("Patient", one), 1, index) for one, index in items])
+
+    assert await store.holder("key|1") is None
+    assert len(ids(await store.search(asked("Patient", "gender=male")))) == 3
+
+
+async def test_reindexing_takes_its_turn_among_commits(store: MongoStore) -> None:
+    """Commits before and after it, asked at once, are made; what they changed is passed over."""
+    await put(store, *(patient(f"p{n}") for n in range(4)))
+    new = IndexValues((TokenValue("gender", "s", "other"),), ())
+
+    answers = await asyncio.gather(
+        store.commit(Batch(writes=[made(patient("p0"), 2)])),
+        store.reindex([(("Patient", f"p{n}"), 1, new) for n in range(4)]),
+        store.commit(Batch(writes=[made(patient("p1", gender="male"), 2)])),
+    )
+
+    assert answers == [None, 3, None]
+    page = await store.search(Search((("Patient", TokenIs("gender", None, "other")),)))
+    assert ids(page) == ["p3", "p2"]
