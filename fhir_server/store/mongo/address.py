@@ -37,6 +37,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "socketTimeoutMS": 60_000,
     "waitQueueTimeoutMS": 10_000,
     "heartbeatFrequencyMS": 2_000,
+    "wtimeoutMS": 10_000,
     "maxPoolSize": 64,
 }
 """Where the address does not say otherwise; a silent primary is noticed after

@@ -16,12 +16,18 @@ from typing import Any, Final
 
 import structlog
 from pymongo import AsyncMongoClient
-from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
 
 from fhir_server.model.outcome import Unavailable
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import DEFAULTS, FIXED, Address, address_of, named
-from fhir_server.store.mongo.calls import Calls
+from fhir_server.store.mongo.calls import Calls, is_passing
 from fhir_server.store.mongo.schema import INDEXES, Collections, Document, prepare
 
 log = structlog.stdlib.get_logger("store")
@@ -68,16 +74,38 @@ async def open_database(
     client = client_of(address)
     try:
         with refusals(address):
-            reached = await reach(client, address, patience=patience, now=now)
-            await _check(client, address, reached)
-            collections = Collections(client[address.database])
-            await prepare(collections, secrets.token_bytes(32))
-            calls = Calls(client, collections.meta, is_sharded=reached.is_sharded)
-            await calls.settle()
+            return await _opened(client, address, patience, now)
     except BaseException:
         await client.close()
         raise
-    return Opened(address, client, collections, calls)
+
+
+async def _opened(
+    client: AsyncMongoClient[Document],
+    address: Address,
+    patience: float,
+    now: Callable[[], float],
+) -> Opened:
+    """Check it and make what is missing; from the beginning where the primary changes meanwhile."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while True:
+        reached = await reach(client, address, patience=until - loop.time(), now=now)
+        try:
+            await _check(client, address, reached)
+            collections = Collections(client[address.database])
+            await prepare(collections, secrets.token_bytes(32))
+        except PyMongoError as error:
+            if not _may_pass(error) or loop.time() >= until:
+                raise
+        else:
+            calls = Calls(client, collections.meta, is_sharded=reached.is_sharded)
+            await calls.settle()
+            return Opened(address, client, collections, calls)
+
+
+def _may_pass(error: PyMongoError) -> bool:
+    return is_passing(error) or isinstance(error, WTimeoutError)
 
 
 def client_of(address: Address) -> AsyncMongoClient[Document]:
@@ -242,7 +270,7 @@ def refusals(address: Address) -> Iterator[None]:
         yield
     except PyMongoError as error:
         text = unfit.of_refusal(address, error)
-        if text is None and isinstance(error, ConnectionFailure):
+        if text is None and _may_pass(error):
             text = "the database went away while it was opened; try again"
         if text is None:
             log.exception("store.refused", code=getattr(error, "code", None))

@@ -5,10 +5,8 @@ Its commands are run as they stand there, over real members with TLS and a login
 
 from __future__ import annotations
 
-import gc
 import re
 import stat
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +30,8 @@ from tests.fhir_server.store.mongo.composed import (
     services,
 )
 from tests.fhir_server.store.mongo.composefile import read
+
+pytestmark = pytest.mark.usefixtures("dropped")
 
 VOLUMES = ("authority", "members", "server")
 
@@ -161,15 +161,6 @@ def test_no_secret_can_be_read_by_others(tmp_path: Path) -> None:
     assert {file.name for file in (tmp_path / "server").iterdir()} == {"ca.pem", "server.pem"}
 
 
-@pytest.fixture
-def dropped() -> Iterator[None]:
-    """Let go of the sockets that the driver leaves where no TLS connection could be made."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
 # --- its commands ----------------------------------------------------------------------------
 
 
@@ -232,7 +223,6 @@ def test_the_server_may_not_do_more_than_it_needs(composed: Composed) -> None:
         client.close()
 
 
-@pytest.mark.usefixtures("dropped")
 def test_nobody_comes_in_without_a_certificate(composed: Composed) -> None:
     """A client with the right authority and no certificate of its own is turned away."""
     port = composed.ports["mongo1"]
@@ -249,7 +239,6 @@ def test_nobody_comes_in_without_a_certificate(composed: Composed) -> None:
         client.close()
 
 
-@pytest.mark.usefixtures("dropped")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -285,7 +274,6 @@ async def test_a_certificate_that_the_database_does_not_know_is_refused(
         await open_database(composed.store.replace(own, other), patience=0)
 
 
-@pytest.mark.usefixtures("dropped")
 async def test_a_database_of_another_authority_is_not_trusted(
     composed: Composed, tmp_path: Path
 ) -> None:
