@@ -143,6 +143,14 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await engine.close()
 
 
+@pytest.fixture(params=STORES)
+async def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store, once of each kind."""
+    opened = await STORES[request.param](tmp_path)
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture
 def world(clock: Clock, store: Store) -> World:
     """A world with the usual callers."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,30 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2 as httpx
+from pymongo import MongoClient
+
+from tests.mongo.databases import served_url
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "fhir_server")
 
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on now.
-
-    It is below the ports that Linux gives to clients (from 32768): a client that calls a killed
-    server's port could be given that very port, be connected to itself, and keep the server out.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+ENGINE = "mongodb" if os.environ.get("STORE") == "mongodb" else "sqlite"
+"""Over what a server of the tests runs where nothing else is said: the variable STORE."""
+ENGINES = tuple(dict.fromkeys((ENGINE, "mongodb")))
+"""Over what the journeys run: MongoDB always, and SQLite unless STORE says otherwise."""
 
 
 @dataclass(slots=True)
 class Server:
-    """A demo server over a folder of its own; it can be killed and started again."""
+    """A demo server over a folder of its own; it can be killed and started again.
+
+    Attributes:
+        engine: `sqlite`, a file in the folder, or `mongodb`, a database of the folder's own.
+    """
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -44,6 +39,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     extra: dict[str, str] = field(default_factory=dict)
     clients: list[httpx.Client] = field(default_factory=list)
+    engine: str = ENGINE
 
     @property
     def url(self) -> str:
@@ -51,11 +47,26 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def store(self) -> str:
+        """The store's address, as FHIR_SERVER_STORE has it."""
+        if self.engine == "mongodb":
+            return served_url(self.folder)
+        return f"sqlite:///{self.folder}/fhir.db"
+
+    @property
+    def has_store(self) -> bool:
+        """Whether anything of its store has been made."""
+        if self.engine == "mongodb":
+            with MongoClient(self.store) as client:
+                return client.get_default_database().name in client.list_database_names()
+        return (self.folder / "fhir.db").exists()
+
+    @property
     def environment(self) -> dict[str, str]:
         """The environment of every command over this server's store."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FHIR_SERVER_")}
         return clean | {
-            "FHIR_SERVER_STORE": f"sqlite:///{self.folder}/fhir.db",
+            "FHIR_SERVER_STORE": self.store,
             "FHIR_SERVER_KEYS": f"{self.folder}/keys",
             **self.extra,
         }

@@ -14,17 +14,17 @@ import httpx2 as httpx
 import pytest
 import pytest_asyncio
 
-from fhir_server.app import Composition, Serving
+from fhir_server.app import Composition, Serving, open_store
 from fhir_server.model import codec
 from fhir_server.prepare import prepare
 from fhir_server.search.extract import index_values
 from fhir_server.serve import build_app
 from fhir_server.settings import Settings
-from fhir_server.store.sqlite.store import SqliteStore
 from tests.conformance.asking import criteria
 from tests.conformance.meaning import meaning, read
 from tests.conformance.official import not_found, not_valid, synthea
 from tests.data import ExamplesOf
+from tests.server import ENGINES, Server
 
 pytestmark = [pytest.mark.data, pytest.mark.asyncio(loop_scope="module")]
 
@@ -38,13 +38,15 @@ TYPES = {"json": "application/fhir+json", "xml": "application/fhir+xml"}
 Resource = dict[str, Any]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
-    """The demo's `system` client of the whole server, in this process, over an SQLite store."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ENGINES)
+async def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The demo's `system` client of the whole server, in this process, over a real store."""
     folder = tmp_path_factory.mktemp("stored")
-    settings = Settings(store=f"sqlite:///{folder}/fhir.db", keys=folder / "keys")
+    settings = Settings(store=Server(folder, engine=request.param).store, keys=folder / "keys")
     serving = Serving(demo=True)
-    store = await SqliteStore.open(settings.sqlite_path)
+    store = await open_store(settings)
     composition = Composition(settings, store, serving.origin(settings))
     await prepare(composition, serving)
     token = await composition.token("system", None, None)

@@ -28,12 +28,10 @@ async def _sqlite(folder: Path) -> Store:
 STORES: dict[str, Open] = {"memory": _memory, "sqlite": _sqlite, "mongodb": open_mongo}
 
 
-@pytest_asyncio.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+@pytest.fixture
+def store(each_store: Store) -> Store:
     """An empty store, once of each kind."""
-    opened = await STORES[request.param](tmp_path)
-    yield opened
-    await opened.close()
+    return each_store
 
 
 @pytest_asyncio.fixture(params=STORES, scope="module", loop_scope="module")

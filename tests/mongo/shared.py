@@ -6,6 +6,8 @@ ends it, and removes what the run made in it, when the run ends, also when that 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import fcntl
 import os
 import select
@@ -23,11 +25,11 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import MongoClient
 
+from tests.data import ROOT
 from tests.mongo.replica_set import ReplicaSet, Unusable, forget, is_meant_to_be_here, mongod
-from tests.server import ROOT
 
 RUN: Final = "TEST_MONGODB_RUN"
-"""The variable that names the run's folder, set by its first process and inherited by others."""
+"""The variable that names the run: its first process, and its folder. Others inherit it."""
 
 NAMED: Final = os.environ.get("TEST_MONGODB", "")
 NO_MONGOD: Final = "no mongod is made for this machine, and TEST_MONGODB names no server"
@@ -39,24 +41,49 @@ _WITHIN: Final = 120.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the run, where this is its first process."""
-    if RUN not in os.environ:
-        os.environ[RUN] = f"{tempfile.gettempdir()}/fhir-mongo-{os.getpid()}-{time.time_ns():x}"
-        config.stash[_OWNER] = True
+    """Name the run before it has other processes."""
+    config.stash[_OWNER] = begin()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the keeper, where this is the run's first process, and wait until all is gone."""
-    if config.stash.get(_OWNER, False):
-        folder = Path(os.environ.pop(RUN))
-        server.cache_clear()
-        if folder.exists():
-            keeper = int((folder / "keeper").read_text("utf-8"))
-            os.kill(keeper, signal.SIGTERM)
-            _wait_for_end(keeper)
+    """End what the run has started, where this is its first process."""
+    if config.stash[_OWNER]:
+        end()
 
 
 _OWNER: Final = pytest.StashKey[bool]()
+
+
+def begin() -> bool:
+    """Name the run, unless this process belongs to one; return whether it is its first."""
+    if RUN in os.environ:
+        return False
+    folder = f"{tempfile.gettempdir()}/fhir-mongo-{os.getpid():x}-{time.time_ns():x}"
+    os.environ[RUN] = f"{os.getpid()} {folder}"
+    return True
+
+
+def end() -> None:
+    """End the keeper, and return when nothing is left of it."""
+    _, folder = run()
+    server.cache_clear()
+    if folder.exists():
+        keeper = int((folder / "keeper").read_text("utf-8"))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(keeper, signal.SIGTERM)
+        for child in _KEPT:
+            child.wait(timeout=_WITHIN)
+        _KEPT.clear()
+        _ended(keeper)
+    del os.environ[RUN]
+
+
+def run() -> tuple[int, Path]:
+    """Return the run's first process and its folder; what is no run of pytest is one by itself."""
+    if begin():
+        atexit.register(end)
+    owner, _, folder = os.environ[RUN].partition(" ")
+    return int(owner), Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -97,18 +124,18 @@ def server() -> str:
     """Return the address of the run's MongoDB, which is started where it was not yet."""
     if not NAMED:
         need_mongod()
-    folder = Path(os.environ[RUN])
+    owner, folder = run()
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "url").exists():
-            _start_keeper(folder)
+            _start_keeper(folder, owner)
     return (folder / "url").read_text("utf-8")
 
 
 def prefix() -> str:
     """Return what the names of the run's databases begin with."""
-    return f"t{Path(os.environ[RUN]).name.removeprefix('fhir-mongo-').replace('-', '_')}_"
+    return f"{run()[1].name.replace('-', '_')}_"
 
 
 def address(database: str) -> str:
@@ -117,11 +144,10 @@ def address(database: str) -> str:
     return parts._replace(path=f"/{database}").geturl()
 
 
-def _start_keeper(folder: Path) -> None:
-    owner = Path(os.environ[RUN]).name.split("-")[2]
+def _start_keeper(folder: Path, owner: int) -> None:
     with (folder / "keeper.log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.mongo.shared", str(folder), owner],
+            [sys.executable, "-m", "tests.mongo.shared", str(folder), str(owner)],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     (folder / "keeper").write_text(str(keeper.pid), "utf-8")
@@ -136,12 +162,6 @@ def _start_keeper(folder: Path) -> None:
 
 _KEPT: Final[list[subprocess.Popen[bytes]]] = []
 """The keeper that this process started; it is waited for as one's own child."""
-
-
-def _wait_for_end(process: int) -> None:
-    for child in _KEPT:
-        child.wait(timeout=_WITHIN)
-    _ended(process)
 
 
 # --- the keeper ------------------------------------------------------------------------------

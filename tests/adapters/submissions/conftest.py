@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -12,7 +11,7 @@ from starlette.applications import Starlette
 
 from adapters.submissions.routes import submissions_routes
 from auth.principal import Principal
-from fhir_server.store.sqlite.store import SqliteStore
+from fhir_server.store.port import Store
 from tests.conftest import World, citizen
 
 ORIGIN = "http://testserver"
@@ -22,19 +21,18 @@ NO_SCOPE = Principal(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def world(
-    request: pytest.FixtureRequest, world: World, tmp_path: Path
-) -> AsyncIterator[World]:
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """An empty store, once of each kind."""
+    return each_store
+
+
+@pytest.fixture
+def world(world: World) -> World:
     """The world on 25 November 2026, over each store, with callers that may not submit."""
     world.clock.at = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
     world.callers |= {"insurer": INSURER, "reader": NO_SCOPE, "citizen": citizen("p1")}
-    if request.param == "memory":
-        yield world
-        return
-    world.store = await SqliteStore.open(tmp_path / "fhir.db")
-    yield world
-    await world.store.close()
+    return world
 
 
 @pytest.fixture

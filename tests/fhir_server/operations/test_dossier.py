@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +21,7 @@ from fhir_server.operations.shared import completed
 from fhir_server.operations.visit import Outcome, Sending
 from fhir_server.operations.withdrawal import withdrawn
 from fhir_server.search.expression import EVERYTHING, Search
-from fhir_server.store.port import Batch, Put, Tag
-from fhir_server.store.sqlite.store import SqliteStore
+from fhir_server.store.port import Batch, Put, Store, Tag
 from tests.citizens import at_once, holder, stored
 from tests.conftest import FACILITY, OTHER, World
 from tests.fakes.yielding import YieldingStore
@@ -33,16 +30,17 @@ from tests.fhir_server.operations.test_settle import Claims
 from tests.xml130 import costs, dossier, envelope, rows, visit
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def world(
-    request: pytest.FixtureRequest, world: World, tmp_path: Path
-) -> AsyncIterator[World]:
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """An empty store, once of each kind."""
+    return each_store
+
+
+@pytest.fixture
+def world(world: World) -> World:
     """The world on the day of the visits, over each store."""
     world.clock.at = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
-    if request.param == "sqlite":
-        world.store = await SqliteStore.open(tmp_path / "fhir.db")
-    yield world
-    await world.store.close()
+    return world
 
 
 @pytest.fixture
