@@ -185,13 +185,13 @@ class Calls:
         return election
 
     async def is_ready(self) -> bool:
-        """Return whether there is a primary that can take a commit now."""
+        """Return whether there is a primary that can take a commit now, and has a majority."""
         if not self._client.topology_description.has_writable_server():
             return False
         try:
             async with asyncio.timeout(2):
-                await self._settle()
-                await self._client.admin.command("ping")
+                # It is answered when a majority follows, as a commit is.
+                await self._linearizable.find_one({"_id": HEAD}, {"_id": 1}, max_time_ms=2_000)
         except (PyMongoError, TimeoutError):
             return False
         return True

@@ -74,6 +74,7 @@ class Committer:
         self._search = search
         self._chunks = chunks
         self._head: Document | None = None
+        self._is_alone = True
         self.groups = 0
         self.batches = 0
 
@@ -128,12 +129,12 @@ class Committer:
     # --- audit entries alone -------------------------------------------------------------
 
     async def _append(self, records: Sequence[AuditRecord]) -> None:
-        """Append to the chain: in three round trips where the head is as we left it."""
+        """Append to the chain: in three round trips while no other server commits."""
         meta, audit = self._collections.meta, self._collections.audit
 
         async def append(session: AsyncClientSession) -> Document:
             known = self._head
-            if known is not None:
+            if known is not None and self._is_alone:
                 entries, now = _appended(known, records)
                 asked = {"_id": HEAD, "turn": known["turn"], "seq": known["seq"], "schema": VERSION}
                 change = {"$set": now, "$inc": {"turn": 1}}
@@ -142,6 +143,8 @@ class Committer:
                     await audit.insert_many(entries, session=session)
                     return {**known, **now, "turn": known["turn"] + 1}
             head = await self._take_turn(session)
+            # Where another server has been in between, it will be again: the try is not worth it.
+            self._is_alone = known is not None and head["turn"] == known["turn"] + 1
             entries, now = _appended(head, records)
             await audit.insert_many(entries, session=session)
             await meta.update_one({"_id": HEAD}, {"$set": now}, session=session)
