@@ -6,7 +6,7 @@ for all targets of a chain, one for all that refer to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -21,10 +21,11 @@ from fhir_server.search.expression import (
     Missing,
     Not,
     Or,
+    RefersTo,
     Tagged,
 )
 from fhir_server.search.match import in_time, value_matches
-from fhir_server.search.values import ReferenceValue
+from fhir_server.search.values import ReferenceValue, Value
 from fhir_server.store.keys import NARROWER
 from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.entry import Entry
@@ -34,6 +35,8 @@ from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Document
 
 _CHUNK: Final = 1_000
+_LISTED: Final = 8
+"""So many references in a list are looked up at once."""
 
 
 class Candidate:
@@ -45,7 +48,9 @@ class Candidate:
         document: It whole, where it was read so.
     """
 
-    __slots__ = ("_entry", "_packed", "document", "key", "number", "patients", "tags", "updated")
+    __slots__ = (
+        "_entry", "_packed", "_values", "document", "key", "number", "patients", "tags", "updated"
+    )  # fmt: skip
 
     def __init__(self, document: Document) -> None:
         self.key: str = document["_id"]
@@ -55,6 +60,7 @@ class Candidate:
         self.tags: list[str] = document.get("g", [])
         self._packed: bytes = document["e"]
         self._entry: Entry | None = None
+        self._values: dict[str, tuple[Value, ...]] = {}
         self.document = document if "v" in document else None
 
     @property
@@ -72,14 +78,25 @@ class Candidate:
     def forget(self) -> None:
         """Let go of the values: of many resources they are too much to be kept."""
         self._entry = None
+        self._values = {}
+
+    def values(self, param: str) -> tuple[Value, ...]:
+        """Return its values of one parameter."""
+        found = self._values.get(param)
+        if found is None:
+            found = self._values[param] = self.entry.values(param)
+        return found
 
     def targets(self, param: str, kind: str) -> list[str]:
         """Return the ids of resources of a type to which a parameter refers."""
         return [
             value.resource_id
-            for value in self.entry.values(param)
+            for value in self.values(param)
             if isinstance(value, ReferenceValue) and value.resource_type == kind
         ]
+
+
+Test = Callable[[Candidate], bool]
 
 
 async def judged(
@@ -92,34 +109,64 @@ async def judged(
     """
     for link in dict.fromkeys(links_in(where)):
         await _follow(reads, kind, link, candidates)
-    return [one for one in candidates if _matches(reads, kind, where, one)]
+    test = _test(reads, kind, where)
+    return [one for one in candidates if test(one)]
 
 
-def _matches(reads: Reads, kind: str, where: Expression, one: Candidate) -> bool:
+def _test(reads: Reads, kind: str, where: Expression) -> Test:
+    """Return how one candidate is told; links were followed."""
     match where:
         case And(operands):
-            return all(_matches(reads, kind, part, one) for part in operands)
+            tests = [_test(reads, kind, part) for part in operands]
+            return lambda one: all(test(one) for test in tests)
         case Or(operands):
-            return any(_matches(reads, kind, part, one) for part in operands)
+            among = _among(operands)
+            if among is not None:
+                return among
+            tests = [_test(reads, kind, part) for part in operands]
+            return lambda one: any(test(one) for test in tests)
         case Not(operand):
-            return not _matches(reads, kind, operand, one)
+            test = _test(reads, kind, operand)
+            return lambda one: not test(one)
         case Ids(ids):
-            return one.id in ids
+            return lambda one: one.id in ids
         case LastUpdated(prefix, low, high):
-            return in_time(prefix, one.updated, one.updated, low, high)
+            return lambda one: in_time(prefix, one.updated, one.updated, low, high)
         case InPatient(patients):
-            return not patients.isdisjoint(one.patients)
+            return lambda one: not patients.isdisjoint(one.patients)
         case Tagged(tag):
-            return tag in one.tags
+            return lambda one: tag in one.tags
         case Missing(param, missing):
-            return missing is not one.entry.has(param)
-        case Chain():
-            known = reads.judged[kind, where]
-            return any(known[to] for to in one.targets(where.param, where.target_type))
+            return lambda one: missing is not one.entry.has(param)
+        case Chain(param, target_type):
+            ends = reads.judged[kind, where]
+            return lambda one: any(ends[to] for to in one.targets(param, target_type))
         case Has():
-            return reads.judged[kind, where][one.id]
+            referred = reads.judged[kind, where]
+            return lambda one: referred[one.id]
         case _:
-            return any(value_matches(where, value) for value in one.entry.values(where.param))
+            leaf, param = where, where.param
+            return lambda one: any(value_matches(leaf, value) for value in one.values(param))
+
+
+def _among(operands: tuple[Expression, ...]) -> Test | None:
+    """Return how a long list of references of one parameter is told, None for other operands."""
+    if len(operands) < _LISTED:
+        return None
+    asked: set[tuple[str, str]] = set()
+    params: set[str] = set()
+    for one in operands:
+        if not isinstance(one, RefersTo) or one.url or not one.resource_type:
+            return None
+        asked.add((one.resource_type, one.resource_id))
+        params.add(one.param)
+    if len(params) != 1:
+        return None
+    (param,) = params
+    return lambda one: any(
+        isinstance(value, ReferenceValue) and (value.resource_type, value.resource_id) in asked
+        for value in one.values(param)
+    )
 
 
 async def _follow(reads: Reads, kind: str, link: Link, candidates: Sequence[Candidate]) -> None:

@@ -54,26 +54,35 @@ async def newest(
         return []
     search = _Newest(reads, planned, {} if only is None else only, limit)
     if planned.many:
-        found = await search.tried(before)
-        if found is not None:
-            return found
+        if await search.tried(before):
+            return search.first
         planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
-        search = _Newest(reads, planned, search.only, limit)
-    if not planned.ordered and (planned.rows is None or planned.rows >= GATHERED):
-        found = await search.walked(before)
-        if found is not None:
-            return found
-    return await search.streamed(before, whole=whole and planned.exact and planned.ordered)
+        search.replan(planned)
+    many = planned.rows is None or planned.rows >= GATHERED
+    if many and not planned.ordered and await search.walked(before):
+        return search.first
+    return await search.streamed(before, whole=whole and planned.exact)
 
 
 class _Newest:
     """One search for the newest of a plan that pass one more filter, at most so many."""
 
     def __init__(self, reads: Reads, planned: Plan, only: Document, limit: int) -> None:
-        self.only = only
+        self._only = only
         self._reads = reads
         self._plan = planned
         self._limit = limit
+        self._found: list[Candidate] = []
+        self._begun: int | None = None
+
+    @property
+    def first(self) -> list[Candidate]:
+        """What was found along an arm, no more than was asked."""
+        return self._found[: self._limit]
+
+    def replan(self, planned: Plan) -> None:
+        """Go on by another plan of the same."""
+        self._plan = planned
 
     async def _judged(self, documents: list[Document]) -> list[Candidate]:
         candidates = [Candidate(one) for one in documents]
@@ -81,7 +90,7 @@ class _Newest:
 
     async def streamed(self, before: int, *, whole: bool) -> list[Candidate]:
         """Return them as all arms give them, however long it takes."""
-        rest = every([self._plan.rest, self.only])
+        rest = every([self._plan.rest, self._only])
         arms = [(arm, asked(arm, rest)) for arm in self._plan.arms]
         found: list[Candidate] = []
         size = self._limit
@@ -113,43 +122,46 @@ class _Newest:
         found.sort(key=lambda one: -one["r"])
         return found, reached
 
-    async def tried(self, before: int) -> list[Candidate] | None:
-        """Return them, or None where the newest few of an index have not enough of them."""
+    async def tried(self, before: int) -> bool:
+        """Look among the newest few of an index; return whether that was enough."""
         if self._plan.ordered and len(self._plan.arms) == 1:
-            return await self._windows(self._plan.arms[0], self._plan.rest, before, TRIED)
+            enough = await self._windows(self._plan.arms[0], self._plan.rest, before, TRIED)
+            if not enough:
+                self._begun, self._found = None, []
+            return enough
         return await self._windows(self._plan.walk, self._plan.may, before, TRIED)
 
-    async def walked(self, before: int) -> list[Candidate] | None:
-        """Return them along the whole type, or None where they lie far back."""
-        return await self._windows(self._plan.walk, self._plan.may, before, self._worth())
+    async def walked(self, before: int) -> bool:
+        """Look along the whole type; False where they lie far back."""
+        worth = self._worth()
+        if self._begun is not None:
+            before, worth = self._begun, worth - TRIED
+        return await self._windows(self._plan.walk, self._plan.may, before, worth)
 
-    async def _windows(
-        self, arm: Arm, rest: Filter, before: int, left: int
-    ) -> list[Candidate] | None:
-        """Return them along an arm, or None where not enough are among its first `left`.
+    async def _windows(self, arm: Arm, rest: Filter, before: int, left: int) -> bool:
+        """Look among the first `left` of an arm; return whether that was enough.
 
         It is walked in windows, so that the database looks at no more than was meant.
         """
-        where = asked(arm, every([rest, self.only]))
+        where = asked(arm, every([rest, self._only]))
         if where is None:
-            return []
-        found: list[Candidate] = []
-        window = _FIRST_WINDOW
+            return True
+        window = min(_FIRST_WINDOW, max(left, 1))
         while left > 0:
             end = await self._after(arm, before, window)
-            while len(found) < self._limit:
+            while len(self._found) < self._limit:
                 within = {**where, "r": {"$lt": before, "$gte": end}}
                 documents = await self._reads.newest(within, arm.hint, limit=self._limit)
-                found += await self._judged(documents)
+                self._found += await self._judged(documents)
                 if len(documents) < self._limit:
                     break
                 before = documents[-1]["r"]
-            if len(found) >= self._limit or not end:
-                return found[: self._limit]
-            before = end
+            if len(self._found) >= self._limit or not end:
+                return True
+            self._begun = before = end
             left -= window
             window = min(window * _GROWTH, max(left, 1))
-        return None
+        return False
 
     def _worth(self) -> int:
         """Return how many resources of the type are walked before what matches is gathered."""

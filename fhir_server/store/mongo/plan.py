@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fhir_server.search.expression import DateIs, Expression, NumberIs, QuantityIs
-from fhir_server.store.mongo.filters import ALIVE, Filter, every, hide, neither
+from fhir_server.store.mongo.filters import ALIVE, Filter, either, every, hide, keys_of, neither
 from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Document
@@ -82,17 +82,21 @@ def asked(arm: Arm, rest: Filter) -> Filter:
     """Return what of a part of an index passes a filter too."""
     if rest is None:
         return None
-    return every([arm.where, hide(rest) if arm.hint == "keys" else rest])
+    return every([arm.where, arm.also, hide(rest) if arm.hint == "keys" else rest])
 
 
 def apart(planned: Plan) -> list[Arm]:
     """Return the arms of a plan, each without what those before it give."""
-    arms = planned.arms
+    arms = list(planned.arms)
     if planned.driver is None or planned.clauses[planned.driver].apart:
-        return list(arms)
+        return arms
+    # Keys are in several arms for the sake of their order alone.
+    keyed = either(arm.where for arm in arms if keys_of(arm.where))
+    if keyed is not None:
+        arms = [Arm(keyed, "keys"), *(arm for arm in arms if not keys_of(arm.where))]
     found: list[Arm] = []
     for at, arm in enumerate(arms):
-        earlier = every(neither(one.where) for one in arms[:at])
+        earlier = every(neither(every([one.where, one.also])) for one in arms[:at])
         found.append(Arm(asked(arm, earlier) or {}, arm.hint, arm.ordered))
     return found
 
@@ -132,14 +136,16 @@ async def driven(
         return Plan(kind, where, parts, clauses, first, arms)
     best, rows, most = first, 0, 0
     for most in levels:
-        counts = await _count(reads, list(drivers.values()), most)
+        counts = await _count(reads, drivers, most)
         rows, _, best = min(
-            (count, not clauses[at].ordered, at) for at, count in zip(drivers, counts, strict=True)
+            (min(sum(counts[at]), most), not clauses[at].ordered, at) for at in drivers
         )
         if rows < most:
             break
+    # What was counted is so in all of the view: an empty part need not be asked again.
+    arms = tuple(arm for arm, n in zip(drivers[best], counts[best], strict=True) if n)
     known = rows if rows < most else None
-    return Plan(kind, where, parts, clauses, best, drivers[best], known, most)
+    return Plan(kind, where, parts, clauses, best, arms, known, most)
 
 
 def _walk(kind: str) -> Arm:
@@ -165,46 +171,48 @@ def _drivers(
 
 
 def _bounded(parts: Sequence[Expression], clauses: Sequence[Clause], at: int) -> tuple[Arm, ...]:
-    """Return the arms of a clause; of a range, within the other ranges of its parameter."""
+    """Return the arms of a clause; of a range, within the bounds of others of its parameter."""
     arms = clauses[at].arms or ()
     part = parts[at]
     if not isinstance(part, DateIs | NumberIs | QuantityIs):
         return arms
-    others = [
-        clauses[other].may
+    bounds = [
+        clauses[other].bound
         for other, one in enumerate(parts)
         if other != at and isinstance(one, type(part)) and one.param == part.param
     ]
-    if not others:
+    bound = every(one for one in bounds if one is not None)
+    if not bound:
         return arms
-    return tuple(Arm(every([arm.where, *others]) or {}, arm.hint) for arm in arms)
+    return tuple(replace(arm, where=every([arm.where, bound]) or {}) for arm in arms)
 
 
-async def _count(reads: Reads, drivers: Sequence[Sequence[Arm]], most: int) -> list[int]:
-    """Return how many each driver gives, counted up to `most`."""
+async def _count(
+    reads: Reads, drivers: Mapping[int, Sequence[Arm]], most: int
+) -> dict[int, list[int]]:
+    """Return how many each arm gives, counted up to `most`."""
+    counts = {at: [0] * len(arms) for at, arms in drivers.items()}
     branches: list[tuple[list[Document], str]] = []
-    for number, arms in enumerate(drivers):
-        for arm in arms:
+    for at, arms in drivers.items():
+        for number, arm in enumerate(arms):
             stages: list[Document] = [
                 {"$match": arm.where},
                 {"$limit": most},
-                {"$group": {"_id": number, "n": {"$sum": 1}}},
+                {"$group": {"_id": [at, number], "n": {"$sum": 1}}},
             ]
             branches.append((stages, arm.hint))
-    counts = [0] * len(drivers)
     if not branches:
         return counts
+    found: list[Document] = []
     if reads.session.in_transaction:  # which takes no $unionWith
         for stages, hint in branches:
-            _add(counts, await reads.aggregate(stages, hint))
+            found += await reads.aggregate(stages, hint)
     else:
         (stages, hint), *others = branches
         name = reads.collections.resource.name
         unions = [{"$unionWith": {"coll": name, "pipeline": one}} for one, _ in others]
-        _add(counts, await reads.aggregate([*stages, *unions], hint))
-    return [min(count, most) for count in counts]
-
-
-def _add(counts: list[int], found: list[Document]) -> None:
+        found = await reads.aggregate([*stages, *unions], hint)
     for one in found:
-        counts[one["_id"]] += one["n"]
+        at, number = one["_id"]
+        counts[at][number] = one["n"]
+    return counts

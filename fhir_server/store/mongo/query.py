@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_server.model import definitions
@@ -64,11 +64,13 @@ class Arm:
         where: What it is asked.
         hint: The index.
         ordered: Whether it comes newest first.
+        also: What of it is read: what the index alone does not tell.
     """
 
     where: Document
     hint: str
     ordered: bool = False
+    also: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Clause:
         arms: Together they have all that `may` has; None where no index helps.
         whole: Whether they have nothing else than `may` has.
         apart: Whether none has what another has.
+        bound: Of a range, one of its indexed ends, in which all are.
         weak: Whether most resources of the type are among them: another index is better.
     """
 
@@ -90,6 +93,7 @@ class Clause:
     whole: bool = True
     weak: bool = False
     apart: bool = False
+    bound: Filter = None
 
     @property
     def exact(self) -> bool:
@@ -351,9 +355,11 @@ def _refers(kind: str, leaf: RefersTo) -> Clause:
 
 
 def _spans(found: spans.Spans, *, sure: bool = True) -> Clause:
-    arms = None if found.arms is None else tuple(Arm(one, "ordered") for one in found.arms)
     surely = found.sure if sure else NOTHING
-    return Clause(found.may, surely, arms, found.whole, apart=True)
+    arms = None
+    if found.arms is not None:
+        arms = tuple(Arm(part, "ordered", also=also) for part, also in found.arms)
+    return Clause(found.may, surely, arms, apart=True, bound=found.bound)
 
 
 def _linked(kind: str, link: Link, links: Links) -> Clause:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Final
 
+from bson.int64 import Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ExecutionTimeout
+from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from fhir_server.store.mongo.query import Link
 from fhir_server.store.mongo.schema import Collections, Document
@@ -134,17 +136,27 @@ class Reads:
             session=self.session,
             max_time_ms=self.milliseconds(),
         )
-        async with cursor:
-            while True:
-                try:
-                    batch = await cursor.to_list(size)
-                except ExecutionTimeout as error:
-                    raise WorkBudgetExceeded("the search went past its work budget") from error
+        try:
+            while cursor.alive:
+                batch = await cursor.to_list(size)
                 self.spend(len(batch))
                 if batch:
                     yield batch
-                if len(batch) < size or (limit and limit <= size):
-                    return
+        except ExecutionTimeout as error:
+            raise WorkBudgetExceeded("the search went past its work budget") from error
+        finally:
+            await self._close(cursor)
+
+    async def _close(self, cursor: AsyncCursor[Document]) -> None:
+        # A snapshot's session cannot end one (MongoDB takes no readConcern there): another can.
+        if cursor.alive and cursor.cursor_id and not self.session.in_transaction:
+            name = self.collections.resource.name
+            with suppress(PyMongoError):  # it ends by itself, later
+                await self.collections.database.command({
+                    "killCursors": name,
+                    "cursors": [Int64(cursor.cursor_id)],
+                })
+        await cursor.close()
 
     async def newest(
         self, where: Document, hint: str, *, limit: int, whole: bool = False

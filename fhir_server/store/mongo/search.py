@@ -139,7 +139,8 @@ class Searcher:
         snapshot, after = begins
         if where == NOTHING:
             return []
-        planned = await links.plan(reads, kind, where, lone=not search.sort)
+        levels = LEVELS[:2] if search.sort else LEVELS[:1]
+        planned = await links.plan(reads, kind, where, levels=levels, lone=not search.sort)
         if planned.may is None:
             return []
         if search.sort:
@@ -170,7 +171,7 @@ class Searcher:
             along = await self._along(reads, planned, view, _TRIED)
             if along is not None:
                 return along
-            planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
+            planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[2:])
         rows = LEVELS[-1] if planned.rows is None else planned.rows
         if rows >= GATHERED:
             along = await self._along(reads, planned, view, rows * _EACH)

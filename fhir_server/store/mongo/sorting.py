@@ -8,8 +8,8 @@ sorted here by all keys.
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -60,9 +60,7 @@ class After:
 def placed(sort: tuple[Sort, ...], one: Candidate) -> Placed:
     """Return a current resource at its place."""
     values = tuple(
-        value
-        for param in dict.fromkeys(key.param for key in sort)
-        for value in one.entry.values(param)
+        value for param in dict.fromkeys(key.param for key in sort) for value in one.values(param)
     )
     found = order.sort_values(sort, Current(name_of(one.key), one.updated, IndexValues(values)))
     return Placed(order.position(sort, found, one.number), one.number, found, one)
@@ -115,9 +113,8 @@ async def walked(
         return None
     found: list[Placed] = []
     if after is None or after.values[0] is not None:
-        groups = _groups(reads, planned, first, snapshot, after)
-        async with aclosing(groups):
-            candidates: list[Candidate] = []
+        candidates: list[Candidate] = []
+        async with aclosing(_groups(reads, planned, first, snapshot, after)) as groups:
             async for group in groups:
                 candidates += group
                 if len(found) + len(candidates) >= limit:
@@ -125,7 +122,7 @@ async def walked(
                     candidates = []
                     if len(found) >= limit:
                         return found[:limit]
-            found += await _sorted(reads, planned, sort, candidates, after)
+        found += await _sorted(reads, planned, sort, candidates, after)
     if first.kind in _ORDERED and len(found) < limit:
         found += await _without(reads, planned, sort, snapshot, after, limit - len(found))
     return found[:limit]
@@ -176,21 +173,28 @@ async def _without(
 
 
 class _Stream:
-    """Documents in the order of one field, one at a time."""
+    """Resources in the order of one field, one at a time.
 
-    def __init__(self, batches: AsyncIterator[list[Document]], field: str) -> None:
-        self._batches = batches
+    They are read a piece at a time, each from the value on with which the last one ended: no
+    cursor of the database stays open behind a page.
+    """
+
+    def __init__(self, reads: Reads, where: Document, hint: str, field: str, step: int) -> None:
+        self._reads = reads
+        self._where = where
+        self._hint = hint
+        self._field = field
+        self._step = step
+        self._size = _SIZE
         self._waiting: list[Document] = []
-        self._field = field.split(".")
+        self._equal: set[str] = set()
+        self._ended = False
 
     async def first(self) -> Document | None:
         """Return the next document, and leave it there."""
-        while not self._waiting:
-            batch = await anext(self._batches, None)
-            if batch is None:
-                return None
-            self._waiting = batch[::-1]
-        return self._waiting[-1]
+        while not self._waiting and not self._ended:
+            await self._read()
+        return self._waiting[-1] if self._waiting else None
 
     def take(self) -> Document:
         """Take the document that `first` returned."""
@@ -199,9 +203,27 @@ class _Stream:
     def value(self, document: Document) -> Any:
         """Return what it is sorted by."""
         found: Any = document
-        for name in self._field:
+        for name in self._field.split("."):
             found = found[name]
         return found
+
+    async def _read(self) -> None:
+        documents = await self._reads.find(
+            self._where,
+            self._hint,
+            order=((self._field, self._step),),
+            limit=self._size,
+            fields={**JUDGED, self._field: 1},
+        )
+        self._ended = len(documents) < self._size
+        self._waiting = [one for one in reversed(documents) if one["_id"] not in self._equal]
+        if self._ended:
+            return
+        last = self.value(documents[-1])
+        self._equal = {one["_id"] for one in documents if self.value(one) == last}
+        behind = {self._field: {"$lte" if self._step < 0 else "$gte": last}}
+        self._where = every([self._where, behind]) or {}
+        self._size *= 2  # more than may be equal, in the end
 
 
 async def _groups(
@@ -209,32 +231,23 @@ async def _groups(
 ) -> AsyncGenerator[list[Candidate], None]:
     """Give the resources that are equal in an index, group by group."""
     start = None if after is None else _as_indexed(planned.kind, first, after.values[0])
-    async with AsyncExitStack() as stack:
-        streams: list[_Stream] = []
-        for field, where, hint in _fields(planned, first, start):
-            filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
-            if filter_ is None:
-                continue
-            batches = reads.batches(
-                filter_,
-                hint,
-                order=((field, -1 if first.descending else 1),),
-                fields={**JUDGED, field: 1},
-                size=_SIZE,
-            )
-            streams.append(_Stream(await stack.enter_async_context(aclosing(batches)), field))
-        while True:
-            heads = [(one.value(head), one) for one in streams if (head := await one.first())]
-            if not heads:
-                return
-            pick = max if first.descending else min
-            value = pick(head for head, _ in heads)
-            group: dict[str, Candidate] = {}
-            for _, stream in heads:
-                while (head := await stream.first()) and stream.value(head) == value:
-                    candidate = Candidate(stream.take())
-                    group[candidate.key] = candidate
-            yield list(group.values())
+    streams: list[_Stream] = []
+    for field, where, hint in _fields(planned, first, start):
+        filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
+        if filter_ is not None:
+            streams.append(_Stream(reads, filter_, hint, field, -1 if first.descending else 1))
+    while True:
+        heads = [(one.value(head), one) for one in streams if (head := await one.first())]
+        if not heads:
+            return
+        pick = max if first.descending else min
+        value = pick(head for head, _ in heads)
+        group: dict[str, Candidate] = {}
+        for _, stream in heads:
+            while (head := await stream.first()) and stream.value(head) == value:
+                candidate = Candidate(stream.take())
+                group[candidate.key] = candidate
+        yield list(group.values())
 
 
 def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, str]]:
@@ -268,10 +281,14 @@ def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, 
 
 def _ranges(planned: Plan, param: str) -> list[Document]:
     """Return the ranges in which values of a parameter are asked."""
-    for part, one in zip(planned.parts, planned.clauses, strict=True):
-        if isinstance(part, DateIs | NumberIs | QuantityIs) and part.param == param and one.arms:
-            return [arm.where for arm in one.arms]
-    return [{}]
+    found = [
+        one.arms
+        for part, one in zip(planned.parts, planned.clauses, strict=True)
+        if isinstance(part, DateIs | NumberIs | QuantityIs) and part.param == param and one.arms
+    ]
+    # What has many parts begins at a value; where there are others, they end at one.
+    arms = max(found, key=len, default=())
+    return [every([arm.where, arm.also]) or {} for arm in arms] or [{}]
 
 
 _BEGINNING: Final[dict[str, Any]] = {

@@ -22,6 +22,9 @@ from fhir_server.store.mongo.schema import Document
 Range = dict[str, Any]
 """What is asked of one field: `{"$gte": value}`."""
 
+Part = tuple[Document, Document]
+"""A range of the index, and what is asked of what it gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spans:
@@ -30,15 +33,15 @@ class Spans:
     Attributes:
         may: Matches all that match.
         sure: Matches nothing else.
-        arms: Ranges of the index; together they have all that `may` has, and none has what
-            another has. None where an index does not help.
-        whole: Whether they have nothing else than `may` has.
+        arms: Ranges of the index, each with what it must pass too; together they have what
+            `may` has, and none has what another has. None where an index does not help.
+        bound: A range of the least beginning in which all are.
     """
 
     may: Filter
     sure: Filter
-    arms: tuple[Document, ...] | None
-    whole: bool = True
+    arms: tuple[Part, ...] | None
+    bound: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +69,26 @@ class _Ends:
     def none_long(self) -> Document:
         return {self.long: {"$exists": False}}
 
-    def later(self, start: Any, first: list[Document], long: Document) -> tuple[Document, ...]:
-        """Return ranges: the first ones, what has another beginning from `start`, and the long.
+    def later(self, start: Any, first: list[Part], long: Range, also: Document) -> tuple[Part, ...]:
+        """Return parts: the first ones, what has another beginning from `start`, and the long.
 
         Args:
-            start: The first ones have every value whose least beginning is from here on.
-            first: Ranges of the least beginning.
+            start: The first parts have every value whose least beginning is from here on.
+            first: Parts by the least beginning.
             long: A range of the long end.
+            also: What the others must pass too.
         """
         earlier: Document = {self.least: {"$lt": start}}
         another: Document = {self.greatest: {"$gte": start}}
         return (
             *first,
-            every([another, earlier]) or {},
-            every([long, earlier, neither(another)]) or {},
+            (another, _both(earlier, also)),
+            ({self.long: long}, _both(earlier, also, neither(another))),
         )
+
+
+def _both(*filters: Filter) -> Document:
+    return every(filters) or {}
 
 
 # --- dates -----------------------------------------------------------------------------------
@@ -113,60 +121,67 @@ def dates(leaf: DateIs, kind: str) -> Spans:
 
 
 def _alone(arm: Document) -> Spans:
-    return Spans(arm, arm, (arm,))
+    return Spans(arm, arm, ((arm, {}),), bound=arm)
 
 
 def _starting_after(ends: _Ends, high: Any) -> Spans:
     beyond = {"$gt": high}
     may = either(ends.start(beyond))
-    another = every([{ends.greatest: beyond}, {ends.least: {"$lte": high}}]) or {}
-    return Spans(may, may, ({ends.least: beyond}, another))
+    another: Document = {ends.greatest: beyond}
+    arms: tuple[Part, ...] = (
+        ({ends.least: beyond}, {}),
+        (another, {ends.least: {"$lte": high}}),
+    )
+    return Spans(may, may, arms)
 
 
 def _ending_from(ends: _Ends, low: int) -> Spans:
     may: Document = {ends.last: {"$gte": low}}
-    first: list[Document] = [
-        {ends.least: {"$gte": low}},
-        {ends.least: {"$gte": low - DAY, "$lt": low}, **may},
+    first: list[Part] = [
+        ({ends.least: {"$gte": low}}, {}),
+        ({ends.least: {"$gte": low - DAY, "$lt": low}}, may),
     ]
-    *first, another, long = ends.later(low - DAY, first, {ends.long: {"$gte": low}})
-    return Spans(may, may, (*first, every([another, may]) or {}, long))
+    return Spans(may, may, ends.later(low - DAY, first, {"$gte": low}, may))
 
 
 def _ending_before(ends: _Ends, low: int) -> Spans:
     begun: Document = {ends.least: {"$lt": low}}
     ended: Document = {ends.last: {"$lt": low}}
-    several: Document = {ends.greatest: {"$exists": True}}
+    open_ = either([ended, {ends.greatest: {"$exists": True}}])
     early: Document = {ends.least: {"$lt": low - DAY}}
     return Spans(
-        may=every([begun, either([ended, several])]),
+        may=every([begun, open_]),
         sure=either([ended, every([ends.none_long(), early])]),
-        arms=(begun,),
-        whole=False,
+        arms=((begun, open_ or {}),),
+        bound=begun,
     )
 
 
 def _within(ends: _Ends, low: int, high: int) -> Spans:
-    inside = every([{ends.least: {"$gte": low}}, {ends.last: {"$lte": high}}])
-    several = every([{ends.greatest: {"$gte": low}}, {ends.least: {"$lte": high}}])
+    inside: Document = {ends.least: {"$gte": low, "$lte": high}}
+    ended: Document = {ends.last: {"$lte": high}}
+    open_ = either([ended, {ends.greatest: {"$exists": True}}])
+    another: Document = {ends.greatest: {"$gte": low}}
+    earlier: Document = {ends.least: {"$lt": low}}
     short = every([ends.none_long(), either(ends.start({"$gte": low, "$lte": high - DAY}))])
-    another = every([{ends.greatest: {"$gte": low}}, {ends.least: {"$lt": low}}]) or {}
     return Spans(
-        may=either([inside, several]),
-        sure=either([inside, short]),
-        arms=({ends.least: {"$gte": low, "$lte": high}}, another),
-        whole=False,
+        may=either([every([inside, open_]), every([another, earlier])]),
+        sure=either([every([inside, ended]), short]),
+        arms=((inside, open_ or {}), (another, earlier)),
+        bound={ends.least: {"$lte": high}},
     )
 
 
 def _meeting(ends: _Ends, low: int, high: int) -> Spans:
-    may = every([{ends.least: {"$lte": high}}, {ends.last: {"$gte": low}}])
-    first: Document = {ends.least: {"$gte": low - DAY, "$lte": high}}
+    begun: Document = {ends.least: {"$lte": high}}
+    ending: Document = {ends.last: {"$gte": low}}
+    may = every([begun, ending])
+    first: Part = ({ends.least: {"$gte": low - DAY, "$lte": high}}, ending)
     return Spans(
         may=may,
         sure=either([every([ends.single(), may]), *ends.start({"$gte": low, "$lte": high})]),
-        arms=ends.later(low - DAY, [first], {ends.long: {"$gte": low}}),
-        whole=False,
+        arms=ends.later(low - DAY, [first], {"$gte": low}, ending),
+        bound=begun,
     )
 
 
@@ -209,10 +224,10 @@ def _number_reaching(ends: _Ends, sign: str, value: str) -> Spans:
     short: Document = {ends.least: {"$lt" if sign == "$gte" else "$lte": value}}
     may = either([*ends.start(reaching), {ends.long: reaching}])
     another: Document = {ends.greatest: reaching}
-    arms = (
-        {ends.least: reaching},
-        every([another, short]) or {},
-        every([{ends.long: reaching}, short, neither(another)]) or {},
+    arms: tuple[Part, ...] = (
+        ({ends.least: reaching}, {}),
+        (another, short),
+        ({ends.long: reaching}, _both(short, neither(another))),
     )
     return Spans(may, may, arms)
 
@@ -220,7 +235,7 @@ def _number_reaching(ends: _Ends, sign: str, value: str) -> Spans:
 def _number_before(ends: _Ends, value: str) -> Spans:
     may: Document = {ends.least: {"$lt": value}}
     no_later = either([ends.none_long(), {ends.long: {"$lt": value}}])
-    return Spans(may, every([may, no_later]), (may,))
+    return Spans(may, every([may, no_later]), ((may, {}),), bound=may)
 
 
 def _number_within(ends: _Ends, low: str, high: str) -> Spans:
@@ -229,9 +244,10 @@ def _number_within(ends: _Ends, low: str, high: str) -> Spans:
         every([ends.none_long(), either(ends.start(inside))]),
         every([ends.single(), {ends.least: start}, {ends.long: {"$lt": high}}]),
     ])  # fmt: skip
-    another = every([{ends.greatest: start}, {ends.least: {"$lt": low}}]) or {}
-    may = every([{ends.least: {"$lt": high}}, either(ends.start(start))])
-    return Spans(may, sure, ({ends.least: inside}, another))
+    begun: Document = {ends.least: {"$lt": high}}
+    may = every([begun, either(ends.start(start))])
+    another: Part = ({ends.greatest: start}, {ends.least: {"$lt": low}})
+    return Spans(may, sure, (({ends.least: inside}, {}), another), bound=begun)
 
 
 def _number_meeting(ends: _Ends, low: str, high: str) -> Spans:
@@ -240,4 +256,5 @@ def _number_meeting(ends: _Ends, low: str, high: str) -> Spans:
     long: Document = {ends.long: {"$gte": low}}
     may = every([begun, either([*ends.start({"$gte": low}), long])])
     sure = either([*ends.start(inside), every([ends.single(), begun, long])])
-    return Spans(may, sure, ends.later(low, [{ends.least: inside}], long))
+    arms = ends.later(low, [({ends.least: inside}, {})], {"$gte": low}, {})
+    return Spans(may, sure, arms, bound=begun)

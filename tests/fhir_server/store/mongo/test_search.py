@@ -138,7 +138,10 @@ async def test_filters_have_all_that_match_and_surely_no_other(
         may, sure = await has(kind, found.may), await has(kind, found.sure)
         assert sure <= matching <= may, (where, found)
         if found.arms is not None:
-            given = {name for arm in found.arms for name in await has(kind, arm.where)}
+            arms = [{"$and": [arm.where, arm.also]} for arm in found.arms]
+            given_by = [await has(kind, arm) for arm in arms]
+            given = set().union(*given_by)
+            assert not found.apart or sum(map(len, given_by)) == len(given), (where, found)
             assert may <= given, (where, found)
             assert not found.whole or may == given, (where, found)
 
