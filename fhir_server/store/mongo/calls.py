@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
-from bson.binary import Binary
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
@@ -38,6 +37,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.store.mongo.abandoned import Abandoned
 from fhir_server.store.mongo.schema import HEAD, Document
 from fhir_server.store.port import CommitRefused, WorkBudgetExceeded
 
@@ -51,8 +51,8 @@ UNKNOWN: Final = "UnknownTransactionCommitResult"
 PATIENCE: Final = 20.0
 """Seconds for which work is tried again: an election takes 10 to 12 (`electionTimeoutMillis`)."""
 
-ABANDONED: Final = 2.0
-"""Seconds without a word after which another process's transaction is taken for abandoned."""
+LONG: Final = 0.5
+"""Seconds of waiting for others after which it is looked whether one of them is abandoned."""
 
 _MAJORITY_WITHIN: Final = 10_000
 _WRITE: Final = WriteConcern("majority", wtimeout=_MAJORITY_WITHIN, j=True)
@@ -93,7 +93,7 @@ class Calls:
         self._settling = asyncio.Lock()
         self._latest: Timestamp | None = None
         self._failing: float | None = None
-        self._freed = 0.0
+        self._abandoned = Abandoned(client)
 
     # --- reads -----------------------------------------------------------------------------
 
@@ -229,8 +229,8 @@ class Calls:
                 is_conflict = _code(error) == _WRITE_CONFLICT
                 if tries.lasted >= PATIENCE if is_conflict else self._is_in_vain(tries):
                     raise unavailable(error) from error
-                if is_conflict and tries.lasted >= ABANDONED:
-                    await self._free()
+                if is_conflict and tries.lasted >= LONG:
+                    await self._abandoned.end(asyncio.get_running_loop().time())
                 await tries.pause(0.05 if is_conflict else 0.5)
 
     async def _is_confirmed(self, session: AsyncClientSession, election: ObjectId | None) -> bool:
@@ -246,32 +246,6 @@ class Calls:
         except (ConnectionFailure, ExecutionTimeout) as error:
             raise ConnectionFailure("no majority", error_labels=[TRANSIENT]) from error
         return election == self._election()
-
-    async def _free(self) -> None:
-        """End transactions of this account that nobody goes on with.
-
-        A server process that is killed leaves its transaction behind, for `head` to wait for until
-        the database ends it after a minute (`transactionLifetimeLimitSeconds`). An account may look
-        at its own sessions, and end them; a transaction that is ended so has changed nothing.
-        """
-        now = asyncio.get_running_loop().time()
-        if now - self._freed < ABANDONED / 2:
-            return
-        self._freed = now
-        idle: list[Document] = [
-            {"$currentOp": {"allUsers": False, "idleSessions": True}},
-            {"$match": {"transaction.timeInactiveMicros": {"$gt": ABANDONED * 1e6}}},
-            {"$project": {"lsid.id": 1}},
-        ]
-        admin = self._client.get_database("admin", read_concern=ReadConcern("local"))
-        try:
-            found = await (await admin.aggregate(idle)).to_list()
-            if found:
-                log.warning("store.freed", transactions=len(found))
-                ids = [{"id": Binary.from_uuid(one["lsid"]["id"])} for one in found]
-                await admin.command("killSessions", ids)
-        except PyMongoError as error:  # then it is waited for
-            log.warning("store.not_freed", kind=type(error).__name__, code=_code(error))
 
     # --- failures --------------------------------------------------------------------------
 

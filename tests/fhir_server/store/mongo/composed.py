@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.data import ROOT
 from tests.fhir_server.store.mongo.composefile import read
-from tests.server import ROOT, free_port
+from tests.mongo.replica_set import mongod
+from tests.ports import free_port
 
 COMPOSE = ROOT / "docker-compose.yml"
-MONGOD = Path(sysconfig.get_path("purelib")) / "fiftyone/db/bin/mongod"
 MEMBERS = ("mongo1", "mongo2", "mongo3")
 
 
@@ -30,7 +30,6 @@ class Composed:
     """The three members of docker-compose.yml, and the commands beside them."""
 
     folder: Path
-    mongod: Path
     ports: dict[str, int] = field(default_factory=lambda: {one: free_port() for one in MEMBERS})
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -61,7 +60,8 @@ class Composed:
             assert program == "mongod"
             (self.folder / host).mkdir()
             placed = [self.place(one, host) for one in arguments if one != "--bind_ip_all"]
-            command = [str(self.mongod), *placed, "--bind_ip", "127.0.0.1", "--port", str(port)]
+            command = [str(mongod()), *placed, "--bind_ip", "127.0.0.1", "--port", str(port)]
+            command.append("--nounixsocket")
             with (self.folder / f"{host}.log").open("wb") as log:
                 self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
 

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.fhir_server.store.mongo.members import Members
+from tests.mongo.replica_set import ReplicaSet
+from tests.mongo.shared import need_mongod
+
+QUICK = "&serverSelectionTimeoutMS=1000&connectTimeoutMS=1000&heartbeatFrequencyMS=500"
+"""Options of an address with which a failure is noticed soon."""
 
 
 @pytest.fixture(scope="session")
-def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
-    """Three members that may be killed, if they are started again."""
-    found = Members(tmp_path_factory.mktemp("members"))
-    try:
-        yield found.initiate()
-    finally:
-        found.stop()
+def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
+    """Three members that may be killed, if they are started again, and told to fail."""
+    need_mongod()
+    folder = tmp_path_factory.mktemp("members")
+    with ReplicaSet(folder, options=("--setParameter", "enableTestCommands=1")) as found:
+        yield found
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Callable[..., ReplicaSet]]:
+    """Make members of the test's own, which end with it."""
+    need_mongod()
+    made: list[ReplicaSet] = []
+
+    def make(**how: object) -> ReplicaSet:
+        made.append(ReplicaSet(tmp_path / f"set{len(made)}", **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
 
 
 @pytest.fixture

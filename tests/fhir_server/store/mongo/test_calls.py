@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
@@ -21,18 +20,19 @@ from pymongo.errors import (
 
 from fhir_server.model.outcome import Unavailable
 from fhir_server.store.mongo import calls
+from fhir_server.store.mongo.abandoned import SILENT
 from fhir_server.store.mongo.calls import unavailable
 from fhir_server.store.mongo.connect import Opened, open_database
 from fhir_server.store.port import CommitRefused, WorkBudgetExceeded
-from tests.fhir_server.store.mongo.members import QUICK, Members
+from tests.fhir_server.store.mongo.conftest import QUICK
+from tests.mongo.replica_set import ReplicaSet
 from tests.server import ROOT
-
 
 pytestmark = pytest.mark.usefixtures("dropped")
 
 
 @pytest.fixture
-def url(members: Members, request: pytest.FixtureRequest) -> str:
+def url(members: ReplicaSet, request: pytest.FixtureRequest) -> str:
     """The address of a database of this test's own."""
     return members.url(f"t{abs(hash(request.node.name)) % 10**9}", QUICK)
 
@@ -113,7 +113,7 @@ async def test_transactions_in_each_others_way_are_all_made(opened: Opened, url:
     ids=["cut off", "shutting down", "made, shutting down", "made, no majority", "aborted"],
 )
 async def test_a_commit_whose_end_is_not_known_is_made_once(
-    opened: Opened, members: Members, how: dict[str, object]
+    opened: Opened, members: ReplicaSet, how: dict[str, object]
 ) -> None:
     """The commit fails four times, before or after it was made: it counts one further."""
     members.fail(["commitTransaction"], 4, how)
@@ -142,7 +142,7 @@ asyncio.run(main())
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT)
     assert await killed.wait() == 0
 
-    async with asyncio.timeout(calls.ABANDONED + 5):
+    async with asyncio.timeout(SILENT + 8):
         assert await count(opened) == 1
 
 
@@ -161,7 +161,7 @@ async def test_a_transaction_that_is_at_work_is_not_taken_for_abandoned(
             await asyncio.sleep(0.1)
 
     async def ending() -> None:
-        await asyncio.sleep(calls.ABANDONED * 1.5)
+        await asyncio.sleep(SILENT * 2)
         let_go.set()
 
     holder = asyncio.create_task(other.calls.transact(slow))
@@ -181,7 +181,7 @@ async def test_a_transaction_that_is_at_work_is_not_taken_for_abandoned(
 )
 @pytest.mark.parametrize("ask", [read, view])
 async def test_a_read_that_fails_for_a_moment_is_done_again(
-    opened: Opened, members: Members, how: dict[str, object], ask: object
+    opened: Opened, members: ReplicaSet, how: dict[str, object], ask: object
 ) -> None:
     """Three failures in a row, more than the driver itself puts up with, and it is answered."""
     members.fail(["find"], 3, how)
@@ -232,7 +232,7 @@ def test_no_text_of_the_driver_reaches_a_client(error: PyMongoError) -> None:
 
 
 async def test_after_an_election_nothing_is_answered_before_a_majority_follows_it(
-    opened: Opened, members: Members
+    opened: Opened, members: ReplicaSet
 ) -> None:
     """What a new primary knows to be a majority's may be older than what was answered before it.
 
@@ -258,12 +258,12 @@ async def test_after_an_election_nothing_is_answered_before_a_majority_follows_i
     finally:
         members.ask(held, go_on)
         members.ask(held, {"replSetFreeze": 0})
-        members.start(old)
+        members.restart(old)
     assert await count(opened) == 2
 
 
 async def test_no_answered_read_goes_back_while_primaries_are_killed(
-    opened: Opened, members: Members, url: str
+    opened: Opened, members: ReplicaSet, url: str
 ) -> None:
     """Two primaries die under a writer and four readers of four processes.
 
@@ -301,7 +301,7 @@ async def test_no_answered_read_goes_back_while_primaries_are_killed(
             primary = await asyncio.to_thread(members.primary)
             await asyncio.to_thread(members.kill, primary)
             await a_hundred_more()
-            await asyncio.to_thread(members.start, primary)
+            await asyncio.to_thread(members.restart, primary)
         over.set()
 
     await asyncio.gather(
@@ -317,36 +317,32 @@ async def test_no_answered_read_goes_back_while_primaries_are_killed(
 
 
 async def test_a_database_without_a_majority_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: Callable[..., ReplicaSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two of three members dead, reads and commits are refused, and done when they are back.
 
     Once the patience is over, the next who asks is not kept waiting as long again.
     """
     monkeypatch.setattr(calls, "PATIENCE", 3.0)
-    members = Members(tmp_path)
-    try:
-        members.initiate()
-        found = await open_database(members.url("fhir", QUICK), patience=60)
-        await found.collections.ledger.insert_one({"_id": "n", "v": 0})
-        assert await found.calls.is_ready()
-        rest = [number for number in range(3) if number != members.primary()]
-        members.kill(*rest)
+    members = own().start()
+    found = await open_database(members.url("fhir", QUICK), patience=60)
+    await found.collections.ledger.insert_one({"_id": "n", "v": 0})
+    assert await found.calls.is_ready()
+    rest = [number for number in range(3) if number != members.primary()]
+    members.kill(*rest)
 
+    with pytest.raises(Unavailable):
+        await count(found)
+    with pytest.raises(Unavailable, match=r"^The database does not answer: try again\.$"):
+        await read(found)
+    assert not await found.calls.is_ready()
+    async with asyncio.timeout(2.5):
         with pytest.raises(Unavailable):
-            await count(found)
-        with pytest.raises(Unavailable, match=r"^The database does not answer: try again\.$"):
             await read(found)
-        assert not await found.calls.is_ready()
-        async with asyncio.timeout(2.5):
-            with pytest.raises(Unavailable):
-                await read(found)
 
-        for number in rest:
-            members.start(number)
-        members.primary()
-        seen = await read(found)
-        assert await count(found) == seen + 1
-        await found.close()
-    finally:
-        members.stop()
+    for number in rest:
+        members.restart(number)
+    members.wait_for_primary()
+    seen = await read(found)
+    assert await count(found) == seen + 1
+    await found.close()

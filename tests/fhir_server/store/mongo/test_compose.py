@@ -25,11 +25,11 @@ from fhir_server.store.port import Batch, Put
 from tests.fhir_server.store.mongo.composed import (
     COMPOSE,
     MEMBERS,
-    MONGOD,
     Composed,
     services,
 )
 from tests.fhir_server.store.mongo.composefile import read
+from tests.mongo.shared import need_mongod
 
 pytestmark = pytest.mark.usefixtures("dropped")
 
@@ -167,9 +167,10 @@ def test_no_secret_can_be_read_by_others(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     """The members as docker-compose.yml starts them, made a replica set by its own service."""
+    need_mongod()
     folder = tmp_path_factory.mktemp("composed")
     _folders(folder)
-    found = Composed(folder, MONGOD)
+    found = Composed(folder)
     certificates = found.run("certificates")
     assert certificates.returncode == 0, certificates.stderr
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import address_of
 from fhir_server.store.mongo.connect import Opened, client_of, open_database
 from fhir_server.store.mongo.schema import HEAD, INDEXES, SHARD_KEYS, Document, compare
-from tests.fhir_server.store.mongo.members import QUICK, Members
-from tests.server import free_port
+from tests.fhir_server.store.mongo.conftest import QUICK
+from tests.mongo.replica_set import ReplicaSet, mongod
+from tests.mongo.shared import need_mongod
+from tests.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("dropped")
 
@@ -157,30 +160,38 @@ async def test_a_cluster_that_the_dns_does_not_know_is_said_so() -> None:
         await open_database("mongodb+srv://no-such-cluster.invalid/fhir", patience=0)
 
 
-async def test_a_single_server_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def single(tmp_path: Path) -> Iterator[str]:
+    """`host:port` of a server that is started without --replSet."""
+    need_mongod()
+    port = free_port()
+    place = ["--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"]
+    with (tmp_path / "log").open("wb") as log:
+        alone = subprocess.Popen([mongod(), "--dbpath", tmp_path, *place], stdout=log, stderr=log)
+    yield f"127.0.0.1:{port}"
+    alone.kill()
+    alone.wait()
+
+
+@pytest.mark.parametrize("options", [f"?{QUICK[1:]}", f"?replicaSet=rs0{QUICK}"])
+async def test_a_single_server_is_refused(single: str, options: str) -> None:
     """Without a replica set there are no transactions: the refusal says what to do."""
-    alone = Members(tmp_path, count=1)
-    try:
-        alone.start(0, replica_set=False)
-        for url in (alone.url("fhir", QUICK), f"mongodb://{alone.hosts[0]}/fhir?{QUICK[1:]}"):
-            with pytest.raises(Unavailable, match=r"is a single server.*--replSet"):
-                await open_database(url, patience=30)
-    finally:
-        alone.stop()
+    with pytest.raises(Unavailable, match=r"is a single server.*--replSet"):
+        await open_database(f"mongodb://{single}/fhir{options}", patience=30)
 
 
-async def test_a_replica_set_that_is_not_initiated_is_refused(tmp_path: Path) -> None:
+async def test_a_replica_set_that_is_not_initiated_is_refused(
+    own: Callable[..., ReplicaSet],
+) -> None:
     """The refusal says that it must be, and how."""
-    alone = Members(tmp_path, count=1)
-    try:
-        alone.start(0)
-        with pytest.raises(Unavailable, match=r"run rs\.initiate\(\)"):
-            await open_database(alone.url("fhir", QUICK), patience=0)
-    finally:
-        alone.stop()
+    alone = own(count=1)
+    alone._run(0)
+
+    with pytest.raises(Unavailable, match=r"run rs\.initiate\(\)"):
+        await open_database(alone.url("fhir", QUICK), patience=0)
 
 
-async def test_another_replica_set_is_refused(members: Members) -> None:
+async def test_another_replica_set_is_refused(members: ReplicaSet) -> None:
     """A wrong name of the set is named, at once."""
     url = members.url("fhir", QUICK).replace("rs0", "rs9")
 
@@ -188,21 +199,19 @@ async def test_another_replica_set_is_refused(members: Members) -> None:
         await open_database(url, patience=60)
 
 
-async def test_a_set_without_a_majority_is_waited_for_and_then_refused(tmp_path: Path) -> None:
+async def test_a_set_without_a_majority_is_waited_for_and_then_refused(
+    own: Callable[..., ReplicaSet],
+) -> None:
     """One of three members is not enough; when another is back the start goes on."""
-    some = Members(tmp_path)
-    try:
-        some.initiate()
-        rest = [number for number in range(3) if number != some.primary()]
-        some.kill(*rest)
-        with pytest.raises(Unavailable, match="has no primary: of its 3 members 127"):
-            await open_database(some.url("fhir", QUICK), patience=3)
+    some = own().start()
+    rest = [number for number in range(3) if number != some.primary()]
+    some.kill(*rest)
+    with pytest.raises(Unavailable, match="has no primary: of its 3 members 127"):
+        await open_database(some.url("fhir", QUICK), patience=3)
 
-        some.start(rest[0])
-        found = await open_database(some.url("fhir", QUICK), patience=60)
-        await found.close()
-    finally:
-        some.stop()
+    some.restart(rest[0])
+    found = await open_database(some.url("fhir", QUICK), patience=60)
+    await found.close()
 
 
 async def test_the_command_says_why_and_names_the_variable(tmp_path: Path) -> None:
@@ -217,7 +226,7 @@ async def test_the_command_says_why_and_names_the_variable(tmp_path: Path) -> No
 
 
 @pytest_asyncio.fixture
-async def opened(members: Members, request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+async def opened(members: ReplicaSet, request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
     """An open database of this test's own."""
     name = f"t{abs(hash(request.node.name)) % 10**9}"
     found = await open_database(members.url(name, QUICK), patience=60)
@@ -370,38 +379,33 @@ def test_what_a_refused_command_says_of_the_account(
     assert "geheim" not in str(text)
 
 
-async def test_a_login_with_a_password(tmp_path: Path) -> None:
+async def test_a_login_with_a_password(own: Callable[..., ReplicaSet], tmp_path: Path) -> None:
     """Where access control is on: right, wrong, none, and with too few rights."""
     key = tmp_path / "key"
     key.write_text("a shared key of some length", encoding="ascii")
     key.chmod(0o400)
-    some = Members(tmp_path, count=1, options=("--keyFile", str(key)))
-    try:
-        some.initiate()
-        client: AsyncMongoClient[Document] = AsyncMongoClient(some.hosts[0], directConnection=True)
-        admin = client.admin
-        await admin.command("createUser", "root", pwd="r", roles=["root"])
-        await client.close()
-        client = AsyncMongoClient(f"mongodb://root:r@{some.hosts[0]}", directConnection=True)
-        for name, role in (("writer", "readWrite"), ("reader", "read")):
-            roles = [{"role": role, "db": "fhir"}]
-            await client.admin.command("createUser", name, pwd="geheim", roles=roles)
-        await client.close()
+    some = own(count=1, options=("--keyFile", str(key))).start()
+    some.ask(0, {"createUser": "root", "pwd": "r", "roles": ["root"]})
+    root: AsyncMongoClient[Document] = AsyncMongoClient(
+        f"mongodb://root:r@{some.hosts[0]}", directConnection=True
+    )
+    for name, role in (("writer", "readWrite"), ("reader", "read")):
+        roles = [{"role": role, "db": "fhir"}]
+        await root.admin.command("createUser", name, pwd="geheim", roles=roles)
+    await root.close()
 
-        def url(login: str) -> str:
-            return some.url("fhir", QUICK + "&authSource=admin").replace("://", f"://{login}")
+    def url(login: str) -> str:
+        return some.url("fhir", QUICK + "&authSource=admin").replace("://", f"://{login}")
 
-        for login, said in (
-            ("writer:falsch@", "refuses user and password"),
-            ("", "wants a login"),
-            ("reader:geheim@", r"role: 'readWrite', db: 'fhir'"),
-        ):
-            with pytest.raises(Unavailable, match=said) as refusal:
-                await open_database(url(login), patience=0)
-            assert not re.search("geheim|falsch", str(refusal.value))
-        await (await open_database(url("writer:geheim@"), patience=30)).close()
-    finally:
-        some.stop()
+    for login, said in (
+        ("writer:falsch@", "refuses user and password"),
+        ("", "wants a login"),
+        ("reader:geheim@", r"role: 'readWrite', db: 'fhir'"),
+    ):
+        with pytest.raises(Unavailable, match=said) as refusal:
+            await open_database(url(login), patience=0)
+        assert not re.search("geheim|falsch", str(refusal.value))
+    await (await open_database(url("writer:geheim@"), patience=30)).close()
 
 
 def test_every_collection_but_the_head_has_a_shard_key() -> None:
