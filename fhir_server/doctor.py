@@ -22,6 +22,9 @@ SINCE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 
 R4_TYPES: Final = 146
 
+MADE_BY_A_START: Final = frozenset({"schema", "indexes"})
+"""Facts of a database that a start would change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -51,19 +54,27 @@ async def examine(settings: Settings) -> list[Finding]:
     if settings.is_embedded and not settings.sqlite_path.is_file():
         text = f"{settings.sqlite_path} is not there yet; the first start makes it"
         return [*findings, Finding("store", good=False, text=text)]
-    try:
-        async with app.opened(settings) as composition:
-            for check in (_audit, _clock):
-                findings.append(await check(composition))
-    except (FhirError, app.Refused, OSError) as error:
-        findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
-        if settings.is_embedded:
-            return findings
-    try:
-        facts = await app.facts_of(settings)
-    except (FhirError, app.Refused) as error:
-        facts = [Fact("database", well=False, text=str(error))]
+    # Opening a database makes what is missing in it: it is looked at first, and left as it is.
+    facts = [] if settings.is_embedded else await _facts(settings)
+    if all(fact.well for fact in facts if fact.name in MADE_BY_A_START):
+        try:
+            async with app.opened(settings) as composition:
+                for check in (_audit, _clock):
+                    findings.append(await check(composition))
+        except (FhirError, app.Refused, OSError) as error:
+            findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
+            if settings.is_embedded:
+                return findings
+    if settings.is_embedded:
+        facts = await _facts(settings)
     return [*findings, *(Finding(fact.name, fact.well, fact.text) for fact in facts)]
+
+
+async def _facts(settings: Settings) -> list[Fact]:
+    try:
+        return await app.facts_of(settings)
+    except (FhirError, app.Refused) as error:
+        return [Fact("database", well=False, text=str(error))]
 
 
 def _definitions() -> list[Finding]:
