@@ -43,10 +43,10 @@ from fhir_server.store.mongo import keys, links, newest, plan, query, reads, sea
 from fhir_server.store.mongo.query import clause
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceeded, Write
-from tests.contracts.conftest import STORES
 from tests.contracts.drawing import SECOND, TYPES, Draw
 from tests.contracts.making import START, asked, ids, made, patient, put, walk
 from tests.contracts.test_store_agree import _batch, _committed, _found
+from tests.mongo.databases import open_mongo
 from tests.sizes import seeds
 
 Way = Callable[[pytest.MonkeyPatch], None]
@@ -55,8 +55,7 @@ Way = Callable[[pytest.MonkeyPatch], None]
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[MongoStore]:
     """An empty store."""
-    opened = await STORES["mongo"](tmp_path)
-    assert isinstance(opened, MongoStore)
+    opened = await open_mongo(tmp_path)
     yield opened
     await opened.close()
 
@@ -96,7 +95,7 @@ def _judges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("way", [_walks, _falls_back, _one_by_one, _judges])
-@pytest.mark.parametrize("seed", seeds(4, 100))
+@pytest.mark.parametrize("seed", seeds(2, 100))
 async def test_every_way_finds_the_same(
     seed: int, way: Way, monkeypatch: pytest.MonkeyPatch, store: MongoStore
 ) -> None:
@@ -112,7 +111,7 @@ async def test_every_way_finds_the_same(
         assert await _found(store, search_) == await _found(measure, search_), search_
 
 
-@pytest.mark.parametrize("seed", seeds(4, 200))
+@pytest.mark.parametrize("seed", seeds(3, 200))
 async def test_filters_have_all_that_match_and_surely_no_other(
     seed: int, store: MongoStore
 ) -> None:
@@ -161,7 +160,8 @@ async def _many(store: Store, count: int) -> None:
         index = IndexValues(values, (f"p{number % 50}",))
         tags = frozenset({"facility/1"}) if number % 3 == 0 else frozenset[str]()
         writes.append(Write("Observation", f"o{number}", 1, number, b"{}", "PUT", index, tags))
-    await store.commit(Batch(writes=writes))
+    for at in range(0, count, 500):  # one transaction must fit in the database's cache
+        await store.commit(Batch(writes=writes[at : at + 500]))
 
 
 async def _page(store: Store, where: Expression, *sort: Sort, count: int = 20) -> Page:
