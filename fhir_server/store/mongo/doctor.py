@@ -49,6 +49,9 @@ _LEAST_OPLOG: Final = 24.0
 _SAFE: Final = 3
 """Members that hold data: one may be lost, and a majority still has everything."""
 
+_ANSWERS: Final = 5.0
+"""Seconds in which a majority must answer."""
+
 _GB: Final = 1e9
 _NOT_SEEN: Final = "not seen: the account would need the role clusterMonitor"
 
@@ -85,7 +88,7 @@ async def examine(
         with refusals(address):
             reached = await reach(client, address, patience=patience, now=now)
             seen = _Seen(address, client, reached)
-            facts = [_way(address)]
+            facts = [way(address)]
             for look in (_account, _version, _members, _majority, _oplog, _store, _indexes, _disk):
                 facts += await _facts(look, seen)
             return facts
@@ -106,7 +109,7 @@ async def _facts(look: Callable[[_Seen], Awaitable[list[Fact]]], seen: _Seen) ->
 # --- the way there ---------------------------------------------------------------------------
 
 
-def _way(address: Address) -> Fact:
+def way(address: Address) -> Fact:
     """Return whether others could listen in, or come in."""
     if address.is_local and not (address.has_tls and address.has_credentials):
         return Fact("connection", well=True, text="on this machine alone")
@@ -203,7 +206,12 @@ async def _shards(seen: _Seen) -> Fact:
 async def _majority(seen: _Seen) -> list[Fact]:
     calls = Calls(seen.client, seen.collections.meta, is_sharded=seen.reached.is_sharded)
     began = time.perf_counter()
-    await calls.settle()
+    try:
+        async with asyncio.timeout(_ANSWERS):
+            await calls.settle()
+    except TimeoutError:
+        text = f"none answers within {_ANSWERS:.0f} s: more than half of the members must be up"
+        return [Fact("majority", well=False, text=text)]
     took = (time.perf_counter() - began) * 1e3
     return [Fact("majority", well=True, text=f"a majority answers, in {took:.0f} ms")]
 

@@ -24,9 +24,9 @@ from fhir_server.store.mongo.abandoned import SILENT
 from fhir_server.store.mongo.calls import unavailable
 from fhir_server.store.mongo.connect import Opened, open_database
 from fhir_server.store.port import CommitRefused, WorkBudgetExceeded
+from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
-from tests.server import ROOT
 
 pytestmark = pytest.mark.usefixtures("dropped")
 

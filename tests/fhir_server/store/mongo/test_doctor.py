@@ -1,0 +1,237 @@
+"""What `fhir-server doctor` says of a database: what is right, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fhir_server.model.outcome import Unavailable
+from fhir_server.settings import Settings
+from fhir_server.store.fact import Fact
+from fhir_server.store.mongo import unfit
+from fhir_server.store.mongo.address import address_of
+from fhir_server.store.mongo.connect import Opened, open_database
+from fhir_server.store.mongo.doctor import disk, examine, oplog, state_of, way
+from tests.data import ROOT
+from tests.fhir_server.store.mongo.conftest import QUICK
+from tests.mongo.replica_set import ReplicaSet
+
+pytestmark = pytest.mark.usefixtures("dropped")
+
+GB = 10**9
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+@pytest_asyncio.fixture
+async def opened(members: ReplicaSet, request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+    """An open database of this test's own."""
+    name = f"t{abs(hash(request.node.name)) % 10**9}"
+    found = await open_database(members.url(name, QUICK), patience=60)
+    yield found
+    await found.close()
+
+
+async def _facts(url: str, **how: Any) -> dict[str, Fact]:
+    return {fact.name: fact for fact in await examine(url, **how)}
+
+
+# --- a database that is well -----------------------------------------------------------------
+
+
+async def test_a_database_that_is_well(opened: Opened) -> None:
+    """Every fact is well, and says what there is."""
+    facts = await _facts(opened.address.url)
+
+    assert [fact for fact in facts.values() if not fact.well] == []
+    assert facts["mongodb"].text.startswith("MongoDB 6.0")
+    assert facts["replica set rs0"].text.count("secondary") == 2
+    assert facts["indexes"].text.startswith("all ")
+    assert facts["contents"].text == "0 resources, 0 versions, 0 audit entries"
+    assert facts["sharded"].text == "no"
+    assert {"connection", "account", "database clock", "majority", "oplog", "disk"} <= set(facts)
+
+
+async def _run(url: str, folder: Path, command: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fhir_server", command, cwd=ROOT,
+        env={"FHIR_SERVER_STORE": url, "FHIR_SERVER_KEYS": str(folder), "PATH": "/usr/bin"},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+async def test_the_command_ends_well_where_all_is_well(opened: Opened, tmp_path: Path) -> None:
+    """Every line is `ok`, the audit chain's among them, and the address shows no option."""
+    status, said = await _run(opened.address.url, tmp_path / "keys", "doctor")
+
+    assert status == 0, said
+    assert all(line.startswith("ok ") for line in said.splitlines())
+    assert f"store {Settings(store=opened.address.url).shown_store}\n" in said
+    assert "audit: 0 AuditEvents, the chain is whole" in said
+
+
+# --- what is wrong ---------------------------------------------------------------------------
+
+
+async def test_the_command_names_what_no_start_would_go_past(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """With a different index the store is not opened, and all of the database is looked at."""
+    await opened.collections.audit.drop_index("recorded")
+    await opened.collections.audit.create_index([("a", 1)], name="recorded")
+
+    status, said = await _run(opened.address.url, tmp_path / "keys", "doctor")
+
+    assert status == 1
+    wrong = [line for line in said.splitlines() if line.startswith("BAD")]
+    assert len(wrong) == 1, said
+    assert wrong[0].startswith("BAD  indexes: audit.recorded differ from what this server makes")
+    assert "ok   majority: " in said
+
+
+async def test_an_index_that_is_missing_is_said(opened: Opened) -> None:
+    """The next start makes it."""
+    await opened.collections.resource.drop_index("keys")
+
+    fact = (await _facts(opened.address.url))["indexes"]
+
+    assert fact == Fact(
+        "indexes", well=False, text="resource.keys missing: the next start makes them"
+    )
+
+
+async def test_a_database_without_a_store_is_said(opened: Opened) -> None:
+    """Nothing is made by looking."""
+    url = opened.address.url.replace(opened.address.database, "never_opened")
+
+    facts = await _facts(url)
+
+    assert facts["schema"] == Fact(
+        "schema", well=False, text="no store yet; the first start makes it"
+    )
+    assert "never_opened" not in await opened.client.list_database_names()
+
+
+@pytest.mark.parametrize(("off", "well"), [(8, False), (-8, False), (1, True)])
+async def test_a_clock_that_is_off_is_said(opened: Opened, off: float, *, well: bool) -> None:
+    """Over five seconds is worth a look, long before a start is refused."""
+    fact = (await _facts(opened.address.url, now=lambda: time.time() + off))["database clock"]
+
+    assert fact.well is well
+    assert well or "set both right, by NTP" in fact.text
+
+
+async def test_a_store_of_a_newer_server_is_said(opened: Opened) -> None:
+    """The operator is told which version to install."""
+    await opened.collections.meta.update_one({"_id": "head"}, {"$set": {"schema": 99}})
+
+    fact = (await _facts(opened.address.url))["schema"]
+
+    assert not fact.well
+    assert "schema 99 is a newer server's" in fact.text
+
+
+async def test_a_member_that_is_down_is_named(own: Callable[..., ReplicaSet]) -> None:
+    """The others still are a majority: the facts say so, and which one to start."""
+    some = own().start()
+    url = some.url("fhir", QUICK)
+    await (await open_database(url, patience=60)).close()
+    down = (some.primary() + 1) % 3
+    some.kill(down)
+
+    facts = await _facts(url)
+
+    fact = facts["replica set rs0"]
+    assert not fact.well
+    assert f"{some.hosts[down]} does not answer (nobody listens there" in fact.text
+    assert f"start {some.hosts[down]} again" in fact.text
+    assert facts["majority"].well
+
+
+async def test_a_set_without_a_majority_is_said(own: Callable[..., ReplicaSet]) -> None:
+    """There is no primary to ask: the one sentence says why."""
+    some = own().start()
+    last = some.primary()
+    some.kill(*(number for number in range(3) if number != last))
+    until = time.monotonic() + 30
+    while some.ask(last, "hello")["isWritablePrimary"]:  # it steps down when it notices
+        assert time.monotonic() < until
+
+    with pytest.raises(Unavailable, match="more than half must be up"):
+        await examine(some.url("fhir", QUICK), patience=3)
+
+
+# --- each fact by itself ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mongodb://127.0.0.1/fhir", None),
+        ("mongodb://localhost,[::1]:27018/fhir", None),
+        ("mongodb://me:x@db/fhir?tls=true", None),
+        ("mongodb://db/fhir", "not encrypted"),
+        ("mongodb://me:x@127.0.0.1,db/fhir", "not encrypted"),
+        ("mongodb://db/fhir?tls=true", "anybody may log in"),
+        ("mongodb://me:x@db/fhir?tls=true&tlsAllowInvalidCertificates=true", "not checked"),
+        ("mongodb://me:x@db/fhir?tls=true&tlsInsecure=true", "not checked"),
+        ("mongodb+srv://me:x@db.example/fhir", None),
+    ],
+)
+def test_the_way_to_the_database(url: str, said: str | None) -> None:
+    """Off this machine it must be encrypted, checked, and want a login."""
+    fact = way(address_of(url))
+
+    assert fact.well is (said is None)
+    assert said is None or said in fact.text
+
+
+@pytest.mark.parametrize(
+    ("hours", "full", "well"), [(2, 0.2, True), (2, 0.95, False), (48, 0.95, True)]
+)
+def test_the_oplog(hours: float, full: float, *, well: bool) -> None:
+    """A full one that reaches back less than a day is too small; one that still grows is not."""
+    assert oplog(hours, full=full).well is well
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "well"), [(100, 50, True), (100, 4, False), (10, 0.9, False), (10, 1.1, True)]
+)
+def test_the_disk(total: float, free: float, *, well: bool) -> None:
+    """Five percent, and a gigabyte, must be free."""
+    assert disk("", total=total * GB, free=free * GB).well is well
+
+
+def _hello(**fields: Any) -> dict[str, Any]:
+    return {"lastWrite": {"lastWriteDate": NOW}, **fields}
+
+
+@pytest.mark.parametrize(
+    ("hello", "advice", "state"),
+    [
+        (_hello(isWritablePrimary=True), "", "h:1 primary"),
+        (_hello(secondary=True), "", "h:1 secondary"),
+        ({"arbiterOnly": True}, "", "h:1 arbiter"),
+        (_hello(), "look at the log of h:1", "h:1 is catching up or failing"),
+        (
+            {"secondary": True, "lastWrite": {"lastWriteDate": NOW - timedelta(seconds=90)}},
+            "look why h:1 falls behind",
+            "h:1 90 s behind",
+        ),
+    ],
+    ids=["primary", "secondary", "arbiter", "recovering", "behind"],
+)
+def test_the_state_of_a_member(hello: dict[str, Any], advice: str, state: str) -> None:
+    """What a member says of itself is put in words."""
+    address = address_of("mongodb://h:1/fhir")
+
+    assert state_of(address, _hello(), unfit.Probe("h:1", hello=hello)) == (advice, state)
