@@ -120,6 +120,7 @@ class Chunks:
         Raises:
             Unavailable: The database does not answer.
         """
+        self.sweep_soon()  # what another server left behind, if it did
         chunk = self._collections.chunk
         pieces = Pieces(secrets.token_hex(8), -(-len(data) // LARGE))
         mark = {"$set": {"count": pieces.count}, "$currentDate": {"at": True}}
