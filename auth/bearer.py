@@ -7,7 +7,7 @@ by any process, the keys, the second of the clock. So what ends, ends now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,7 +38,7 @@ class BearerTokens:
         grants: Grants,
         directory: CitizenDirectory,
         now: Callable[[], datetime],
-        edition: Callable[[], object | None] = lambda: None,
+        edition: Callable[[], Awaitable[object | None]] | None = None,
     ) -> None:
         """Keep what is asked at each request.
 
@@ -69,7 +69,7 @@ class BearerTokens:
                 text_vi="Cần có mã truy cập (bearer token).",
                 headers={"WWW-Authenticate": 'Bearer realm="fhir"'},
             )
-        edition = self._edition()
+        edition = None if self._edition is None else await self._edition()
         if edition is None:
             return await self._read(authorization)
         # Times in claims and records are whole seconds: within one, no answer changes by itself.

@@ -340,7 +340,7 @@ class MemoryStore(MemoryLedger):
 
     # --- life ----------------------------------------------------------------------------
 
-    def edition(self) -> object:
+    async def edition(self) -> object:
         """Return a value that is another one after every commit."""
         return self._commits
 

@@ -328,10 +328,11 @@ class Store(Protocol):
     def audit_chain(self) -> AsyncIterator[AuditEntry]:
         """Return all audit entries, oldest first."""
 
-    def edition(self) -> object | None:
+    async def edition(self) -> object | None:
         """Return a value that is another one after every commit, of any process, or None.
 
-        What was read under one edition is still so under an equal one. None: it is not known.
+        A commit of audit entries alone may leave it. What was read under one edition, but for the
+        audit, is still so under an equal one. None: it is not known.
         """
 
     async def ready(self) -> bool:

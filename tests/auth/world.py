@@ -137,9 +137,9 @@ class World:
         ])
         self.http = self.new_http()
 
-    def edition(self) -> object:
+    async def edition(self) -> object:
         """What the store's edition is, where the citizens are in the store too."""
-        return self.store.edition(), dict(self.citizens.links)
+        return await self.store.edition(), dict(self.citizens.links)
 
     async def start(self) -> World:
         for client in make_demo_clients(self.folder, self.origin):

@@ -656,19 +656,19 @@ async def test_an_open_store_is_ready(store: Store) -> None:
 
 async def test_every_commit_makes_another_edition(store: Store) -> None:
     """While nothing is committed the edition stays, whatever is read; then it is another one."""
-    editions = [store.edition()]
+    editions = [await store.edition()]
     batches = (
         Batch(writes=[made(patient("p"))]),
         Batch(puts=[Put("b", "k", b"1")]),
         Batch(tags=[Tag("Patient", "p", frozenset({"t"}))]),
-        Batch(audit=[AuditRecord(1, b"a")]),
+        Batch(puts=[Put("b", "k", b"2")], audit=[AuditRecord(1, b"a")]),
     )
     for batch in batches:
         await store.commit(batch)
         await store.read("Patient", "p")
         await store.search(asked("Patient"))
         await store.get("b", "k")
-        editions.append(store.edition())
-        assert store.edition() == editions[-1]
+        editions.append(await store.edition())
+        assert await store.edition() == editions[-1]
 
     assert len(set(editions)) == len(editions)

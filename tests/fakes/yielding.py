@@ -9,7 +9,7 @@ from fhir_server.store.port import Store
 
 _STEPS = frozenset({
     "commit", "read", "read_many", "vread", "visible", "tags", "holder", "history", "search",
-    "count", "get", "scan", "referrers",
+    "count", "get", "scan", "referrers", "edition",
 })  # fmt: skip
 
 

@@ -268,7 +268,7 @@ class SqliteStore:
 
     # --- life ----------------------------------------------------------------------------
 
-    def edition(self) -> object:
+    async def edition(self) -> object:
         """Return a value that is another one after every commit, of any process."""
         with refusals():
             return self._reader.edition()

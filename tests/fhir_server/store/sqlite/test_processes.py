@@ -105,11 +105,11 @@ async def test_two_processes_make_a_conditional_create_once(path: Path) -> None:
 async def test_another_process_makes_another_edition(path: Path) -> None:
     """A commit that another process answered is seen in the edition at once."""
     store = await SqliteStore.open(path)
-    before = store.edition()
+    before = await store.edition()
 
     process = _start(path, "one", 1)
     await _answered(process, 1)
 
-    assert store.edition() != before
+    assert await store.edition() != before
     await asyncio.to_thread(_ended, process)
     await store.close()
