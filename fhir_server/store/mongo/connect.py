@@ -198,7 +198,7 @@ async def _why(client: AsyncMongoClient[Document], address: Address) -> str:
     places = [(host, port or 27017) for host, port in found] or list(address.hosts)
     if not address.is_srv:
         places += [one for one in address.hosts if one not in places]
-    probes = await asyncio.gather(*(probe(address, *place) for place in places))
+    probes = await asyncio.gather(*(probe(address, *place) for place in sorted(places)))
     for one in probes:
         is_waiting = (one.hello or {}).get("isreplicaset")
         if one.hello is not None and not is_waiting:

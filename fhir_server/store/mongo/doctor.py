@@ -279,6 +279,8 @@ def _sharding(head: Mapping[str, Any], *, is_mongos: bool) -> Fact:
 
 
 async def _indexes(seen: _Seen) -> list[Fact]:
+    if not await seen.collections.database.list_collection_names():
+        return []
     found = await compare(seen.collections)
     count = sum(map(len, INDEXES.values()))
     if found.different:
@@ -297,7 +299,7 @@ async def _disk(seen: _Seen) -> list[Fact]:
     used = (stats["storageSize"] + stats.get("indexSize", 0)) / _GB
     indexes = stats.get("indexSize", 0) / _GB
     text = f"{used:.2f} GB, {indexes:.2f} of it indexes"
-    if "fsTotalSize" not in stats:  # a mongos does not add them up
+    if not stats.get("fsTotalSize"):  # a mongos does not add them up; nor has a new database any
         return [Fact("disk", well=True, text=text)]
     return [disk(text, total=stats["fsTotalSize"], free=stats["fsTotalSize"] - stats["fsUsedSize"])]
 

@@ -118,6 +118,7 @@ async def test_a_database_without_a_store_is_said(opened: Opened) -> None:
     assert facts["schema"] == Fact(
         "schema", well=False, text="no store yet; the first start makes it"
     )
+    assert [name for name, fact in facts.items() if not fact.well] == ["schema"]
     assert "never_opened" not in await opened.client.list_database_names()
 
 
