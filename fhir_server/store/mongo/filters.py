@@ -6,8 +6,8 @@ Keys are asked as `{"x": {"$in": [...]}}`, so that `either` can unite and `hide`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from fhir_server.store.mongo.schema import Document
 
@@ -78,16 +78,10 @@ def hide(one: Document) -> Document:
     """Return a filter that no index of keys can serve: another one has been chosen for it."""
     keys = keys_of(one)
     if keys is not None:
-        return {"$expr": _has_any(keys)}
+        # Twice negated it is no range of an index (seen in plans of 6.0), and as quick as once.
+        return {"$nor": [{"x": {"$nin": keys}}]}
     if len(one) == 1:
         ((name, parts),) = one.items()
         if name in {"$and", "$or", "$nor"}:
             return {name: [hide(part) for part in parts]}
     return one
-
-
-def _has_any(keys: Sequence[int]) -> Any:
-    there = {"$ifNull": ["$x", []]}
-    if len(keys) == 1:
-        return {"$in": [keys[0], there]}
-    return {"$ne": [{"$setIntersection": [there, list(keys)]}, []]}

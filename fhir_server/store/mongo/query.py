@@ -56,6 +56,10 @@ MERGED: Final = 200
 """Keys that the database walks at once, newest first; of more it would sort all that they have."""
 
 
+_LONG_URI: Final = 2_000
+"""Of a longer URI the beginnings are not asked one by one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """A part of an index.
@@ -340,6 +344,8 @@ def _uri(kind: str, leaf: UriIs) -> Clause:
         return _beginning(kind, leaf.param, leaf.uri) if leaf.uri else _valued(kind, leaf.param)
     if leaf.mode == "exact":
         return _keys([keys.uri(kind, leaf.param, leaf.uri)])
+    if len(leaf.uri) > _LONG_URI:
+        return _valued(kind, leaf.param)
     # A value is among the beginnings of what is asked.
     beginnings = (leaf.uri[:end] for end in range(len(leaf.uri), -1, -1))
     return _keys(keys.uri(kind, leaf.param, one) for one in beginnings)

@@ -40,6 +40,7 @@ from fhir_server.search.values import (
 )
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.mongo import keys, links, newest, plan, query, reads, search
+from fhir_server.store.mongo.filters import either, every, hide, keyed, neither
 from fhir_server.store.mongo.query import clause
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceeded, Write
@@ -369,6 +370,22 @@ ODD = [
 ]
 
 
+async def test_a_key_that_drives_is_the_one_that_was_chosen(store: MongoStore) -> None:
+    """Whatever else is asked of keys, the database reads those of the driver alone."""
+    await _many(store, 2_000)
+    common, rare = (keys.token_code("Observation", "code", one) for one in ("common1", "rare"))
+    status = keys.token_code("Observation", "status", "final")
+    others = keyed([common, rare])
+    assert others is not None
+    for rest in (others, neither(others), either([others, {"u": 5}]), neither(neither(others))):
+        where = every([keyed([status]), hide(rest or {})])
+        told = await store._collections.resource.find(where, hint="keys").explain()
+        plan_ = told["queryPlanner"]["winningPlan"]["inputStage"]
+        assert plan_["stage"] == "IXSCAN"
+        assert plan_["indexBounds"]["x"] == [f"[{status}, {status}]"]
+        assert not told["queryPlanner"]["rejectedPlans"]
+
+
 async def test_hostile_names_are_only_names(store: MongoStore) -> None:
     """Signs of patterns and operators, and NUL, are found as they are, nowhere else."""
     writes = [
@@ -416,7 +433,10 @@ async def test_a_text_longer_than_its_key_is_compared_whole(store: MongoStore) -
             n,
             b"{}",
             "PUT",
-            IndexValues((StringValue("s", common + end, common + end),)),
+            IndexValues((
+                StringValue("s", common + end, common + end),
+                UriValue("u", "urn:" + common[n:] + "x" * (n != 1)),
+            )),
         )
         for n, end in enumerate(ends)
     ]
@@ -430,6 +450,7 @@ async def test_a_text_longer_than_its_key_is_compared_whole(store: MongoStore) -
     assert await found(StringIs("s", common + "a")) == ["p3", "p1"]
     assert await found(StringIs("s", "nab", "contains")) == ["p3"]
     assert await found(StringIs("s", common + "c", "exact")) == ["p4"]
+    assert await found(UriIs("u", "urn:" + common * 20, "above")) == ["p1"]
     assert await found(StringIs("s", common)) == ["p4", "p3", "p2", "p1", "p0"]
     for descending in (False, True):
         sort = Sort("s", "string", descending=descending)
