@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import httpx2
 
@@ -37,14 +37,21 @@ from fhir_server.model.primitives import VIETNAM
 from fhir_server.operations.settle import Directory
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.search.values import IndexValues
-from fhir_server.settings import Settings
+from fhir_server.settings import Settings, WrongSettings, load_settings
+from fhir_server.store.bulk import Source, Target
 from fhir_server.store.chain import broken_at
 from fhir_server.store.fact import Fact
 from fhir_server.store.grants import LedgerGrants
 from fhir_server.store.port import Batch, Name, Put, RecordChanged, Store, Version
+from fhir_server.store.sqlite.backup import check_copy
 from fhir_server.store.sqlite.backup import restore as restore_file
+from fhir_server.store.sqlite.bulk import SqliteSource
+from fhir_server.store.sqlite.copying import SqliteCopy
+from fhir_server.store.sqlite.importing import SqliteTarget
 from fhir_server.store.sqlite.store import SqliteStore
 from mappings.vneid.claims import NUMBER, Claims, from_claims
+
+_T = TypeVar("_T")
 
 META: Final = "meta"
 CCCD_LENGTH: Final = 12
@@ -310,20 +317,141 @@ async def opened(settings: Settings) -> AsyncIterator[Composition]:
         await store.close()
 
 
-async def backup(settings: Settings, file: Path) -> None:
-    """Write a consistent copy of the store to a file, also while it is served."""
-    store = await open_store(settings)
+@runtime_checkable
+class Attended(Protocol):
+    """A store that must be told who serves it: nobody sees that somebody has it open."""
+
+    def serving(self) -> AbstractAsyncContextManager[object]:
+        """Return the context of a process that serves it."""
+
+
+@asynccontextmanager
+async def at_work(store: Store) -> AsyncIterator[None]:
+    """Give the time in which a store is served: nobody moves or restores it meanwhile.
+
+    Raises:
+        Refused: Somebody does.
+    """
+    async with AsyncExitStack() as stack:
+        if isinstance(store, Attended):
+            try:
+                await stack.enter_async_context(store.serving())
+            except Unavailable as error:
+                raise Refused(f"FHIR_SERVER_STORE: {error}") from None
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store is, and how it is opened to be copied whole.
+
+    Attributes:
+        name: What it is called in a refusal: a setting, an option, a file.
+    """
+
+    settings: Settings
+    name: str = "FHIR_SERVER_STORE"
+
+    @classmethod
+    def at(cls, name: str, address: str) -> Self:
+        """Return the place at an address that has the form of FHIR_SERVER_STORE.
+
+        Raises:
+            Refused: It has not.
+        """
+        try:
+            return cls(load_settings(store=address), name)
+        except WrongSettings as error:
+            raise Refused(f"{name}: {str(error).partition(': ')[2]}") from None
+
+    @property
+    def address(self) -> str:
+        """What tells it from others, and may be shown."""
+        if self.settings.is_embedded:
+            return f"sqlite:///{self.settings.sqlite_path.resolve()}"
+        return self.settings.shown_store
+
+    async def source(self, mode: Literal["alone", "served"]) -> Source:
+        """Open the store that is there: one that nobody serves, or one that may be served.
+
+        Raises:
+            Refused: It cannot be opened.
+        """
+        if self.settings.is_embedded:
+            return await self._opened(SqliteSource.open(self.settings.sqlite_path, mode))
+        from fhir_server.store.mongo.bulk import MongoSource  # noqa: PLC0415
+
+        return await self._opened(MongoSource.open(self.settings.store, mode))
+
+    async def target(self) -> Target:
+        """Open the store that is there, or a new one, to be written; nobody serves it.
+
+        Raises:
+            Refused: It cannot be opened.
+        """
+        if self.settings.is_embedded:
+            return await self._opened(SqliteTarget.open(self.settings.sqlite_path, "alone"))
+        from fhir_server.store.mongo.importing import MongoTarget  # noqa: PLC0415
+
+        return await self._opened(MongoTarget.open(self.settings.store, "alone"))
+
+    async def emptied(self, mark: bytes) -> Target:
+        """Open the database that is there, take out all that it holds, and mark it as a target.
+
+        Raises:
+            Refused: It cannot be opened, or somebody serves it.
+        """
+        from fhir_server.store.mongo.importing import MongoTarget  # noqa: PLC0415
+
+        target = await self._opened(MongoTarget.open(self.settings.store, "alone"))
+        try:
+            await target.empty(mark)
+        except BaseException:
+            await target.close()
+            raise
+        return target
+
+    def replace(self, file: Path) -> None:
+        """Put a copy in the place of the file that is there, all of it or nothing.
+
+        Raises:
+            Refused: Somebody serves the store, or the file is no copy.
+        """
+        try:
+            restore_file(file, self.settings.sqlite_path)
+        except Unavailable as error:
+            raise Refused(f"{self.name}: {error}") from None
+
+    async def _opened(self, opening: Awaitable[_T]) -> _T:
+        try:
+            return await opening
+        except (Unavailable, OSError) as error:
+            raise Refused(f"{self.name}: {error}") from None
+
+
+async def open_copy(file: Path) -> Source:
+    """Open a file that `backup` has written.
+
+    Raises:
+        Refused: It is none, or is damaged.
+    """
     try:
-        await embedded(store).backup(file)
-    finally:
-        await store.close()
+        await asyncio.to_thread(check_copy, file)
+        return await SqliteSource.open(file, "file")
+    except Unavailable as error:
+        raise Refused(f"{file}: {error}") from None
 
 
-async def restore(settings: Settings, file: Path) -> None:
-    """Make a copy the store again; nobody may serve it meanwhile."""
-    if not settings.is_embedded:
-        raise Refused(NO_FILE)
-    await asyncio.to_thread(restore_file, file, settings.sqlite_path)
+async def new_copy(file: Path) -> SqliteCopy:
+    """Open a file to be written as a copy; it is there only once it is whole.
+
+    Raises:
+        Refused: It cannot be written.
+    """
+    try:
+        return await SqliteCopy.of(file)
+    except (Unavailable, OSError) as error:
+        raise Refused(f"{file}: {error}") from None
 
 
 def rotate_keys(settings: Settings) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fhir_server import app, doctor, log
+from fhir_server import app, copies, doctor, log
 from fhir_server.loader import Counts, files_of, write_refused
 from fhir_server.model import codec
 from fhir_server.model.outcome import FhirError
@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="a copy back into a store that nobody serves")
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.set_defaults(run=_restore)
+
+    move = commands.add_parser("move", help="a store into another, of either kind")
+    move.add_argument("--from", required=True, metavar="URL", dest="source")
+    move.add_argument("--to", required=True, metavar="URL", dest="target")
+    move.add_argument("--live", action="store_true", help="the source may be served meanwhile")
+    move.set_defaults(run=_move)
 
     reindex = commands.add_parser("reindex", help="rebuild the search indexes")
     reindex.add_argument("--type", metavar="T", help="of this resource type alone")
@@ -242,7 +248,8 @@ def _client_disable(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
-    asyncio.run(app.backup(settings, parsed.file))
+    with _Stages() as stages:
+        asyncio.run(copies.backup(app.Place(settings), parsed.file, stages.said))
     print(f"{parsed.file}: {parsed.file.stat().st_size:,} bytes")
     return 0
 
@@ -250,9 +257,67 @@ def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     if not parsed.file.is_file():
         raise app.Refused(f"{parsed.file}: there is no such file.")
-    asyncio.run(app.restore(settings, parsed.file))
-    print(f"{settings.store}: restored from {parsed.file}")
+    with _Stages() as stages:
+        asyncio.run(copies.restore(app.Place(settings), parsed.file, stages.said))
+    print(f"{settings.shown_store}: restored from {parsed.file}")
     return 0
+
+
+def _move(_settings: Settings, parsed: argparse.Namespace) -> int:
+    ours, theirs = app.Place.at("--from", parsed.source), app.Place.at("--to", parsed.target)
+    with _Stages() as stages:
+        outcome = asyncio.run(copies.move(ours, theirs, live=parsed.live, said=stages.said))
+    for line in outcome.differences:
+        print(line)
+    if outcome.different > len(outcome.differences):
+        print(f"… and {outcome.different - len(outcome.differences):,} more")
+    equal = " · ".join(f"{name} {count:,}" for name, count in outcome.equal.items())
+    print(f"{theirs.address}: {outcome.copied:,} versions brought; compared and equal: {equal}")
+    if outcome.different:
+        print(f"NOT EQUAL: {outcome.different:,} differences")
+        return 1
+    if parsed.live:
+        print(
+            "The target may not be served yet: stop the source, then move once more without --live."
+        )
+    return 0
+
+
+class _Stages:
+    """How far a copy is: a bar for each stage where a person looks on, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._lines: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def said(self, stage: str, done: int, total: int) -> None:
+        """Note how much of a stage is done, and of how much (0: that is not known)."""
+        counts = f"{done:,} of {max(done, total):,}" if total else f"{done:,}"
+        if self._console.is_terminal:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bar.add_task(stage, total=None, counts="")
+            self._bar.update(self._tasks[stage], completed=done, total=total or None, counts=counts)
+            return
+        line = f"{stage}: {done * 10 // total * 10}%" if total else stage
+        if line not in self._lines:
+            self._lines.add(line)
+            print(f"{line} ({counts})" if total else line, file=sys.stderr)
 
 
 def _reindex(settings: Settings, parsed: argparse.Namespace) -> int:

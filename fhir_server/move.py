@@ -45,7 +45,7 @@ from fhir_server.store.pages import (
 T = TypeVar("T")
 
 Said = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is done, and of how much."""
+"""Is told what is being done, how much of it is done, and of how much (0: that is not known)."""
 
 _SHOWN: Final = 20
 """Differences that are told one by one."""
@@ -82,6 +82,15 @@ class Mark(msgspec.Struct, frozen=True):
     def encoded(self) -> bytes:
         """The mark as it is kept."""
         return msgspec.json.encode(self)
+
+
+async def first_mark(source: Source) -> bytes:
+    """Return the mark of a move of a store of which nothing is moved yet."""
+    return Mark(await _name(source)).encoded
+
+
+async def _name(source: Source) -> str:
+    return sha256(await source.cursor_key()).hexdigest()[:32]
 
 
 @dataclass(slots=True)
@@ -185,7 +194,7 @@ class _Move:
         if await self._source.record(BUCKET, MARK) is not None:
             raise NotMoved("the source is itself the target of a move that is not finished")
         key = await self._source.cursor_key()
-        name = sha256(key).hexdigest()[:32]
+        name = await _name(self._source)
         there, ends = await self._target.mark(), await self._target.ends()
         if there is not None:
             self._mark = _gone_on(msgspec.json.decode(there, type=Mark), name, ends)
@@ -226,7 +235,7 @@ class _Move:
                 )
                 again = False
                 self.outcome.copied += len(page)
-                self._said("versions", page[-1].number, total)
+                self._said("copy versions", page[-1].number, total)
         finally:
             await pages.close()
             if writing is not None:
@@ -244,7 +253,7 @@ class _Move:
                 mark = msgspec.structs.replace(self._mark, seq=page[-1].seq)
                 await self._target.put_entries(page, mark.encoded)
                 self._mark = mark
-                self._said("audit", mark.seq, total)
+                self._said("copy audit", mark.seq, total)
         finally:
             await pages.close()
 
@@ -339,7 +348,7 @@ class _Move:
             equal += 1
             lasting.add(one)
             if not equal % _SAID_EVERY:
-                self._said(f"compared: {kind.name}", equal, equal)
+                self._said(f"compare {kind.name}", equal, 0)
 
         ours = Pages(kind, self._source, self._size, after=after, until=until)
         theirs = Pages(kind, self._target, self._size, after=after)

@@ -15,6 +15,7 @@ from fhir_server import demo
 from fhir_server.app import META, Composition, Refused, Serving, now
 from fhir_server.interactions.context import AuditTrail, FhirRequest
 from fhir_server.interactions.perform import perform
+from fhir_server.store.bulk import BUCKET, MARK
 
 if TYPE_CHECKING:
     from auth.client import Client
@@ -27,8 +28,14 @@ async def prepare(composition: Composition, serving: Serving) -> datetime | None
     """Make a store ready to be served; return a demo's first start (None: it is no demo).
 
     Raises:
-        Refused: A demo store is to be served for real, or the other way round.
+        Refused: A demo store is to be served for real, or the other way round; or not all of the
+            store is there yet.
     """
+    if await composition.store.get(BUCKET, MARK) is not None:
+        raise Refused(
+            f"{composition.settings.shown_store}: a move or a restore into this store is not "
+            "finished: run it again, a move without --live."
+        )
     first_start = await _mark(composition, serving)
     await composition.mark("origin", composition.origin)
     if first_start is None:

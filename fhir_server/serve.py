@@ -33,7 +33,7 @@ from auth.server.keys import FolderKeys
 from auth.server.oauth import OAuthError, error_answer
 from auth.server.routes import auth_routes
 from fhir_server import demo, log
-from fhir_server.app import META, Composition, Refused, Serving, now, open_store
+from fhir_server.app import META, Composition, Refused, Serving, at_work, now, open_store
 from fhir_server.model.outcome import UnknownResource
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.prepare import prepare
@@ -89,7 +89,7 @@ class Server:
         store = await open_store(self._settings)
         try:
             composition = Composition(self._settings, store, self._serving.origin(self._settings))
-            async with new_http() as http:
+            async with at_work(store), new_http() as http:
                 app = await build_app(composition, self._serving, http)
                 # Definitions and compiled tables live as long as the process: the collector need
                 # not walk them again (it took up to 35 ms of a request).
@@ -260,7 +260,8 @@ def worker() -> ASGIApp:
 async def _prepared(settings: Settings, serving: Serving) -> datetime | None:
     store = await open_store(settings, patience=_TOGETHER)
     try:
-        return await prepare(Composition(settings, store, serving.origin(settings)), serving)
+        async with at_work(store):
+            return await prepare(Composition(settings, store, serving.origin(settings)), serving)
     finally:
         await store.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -110,8 +110,11 @@ class Settings(BaseSettings):
         return Path(self.store.removeprefix("sqlite:///"))
 
 
-def load_settings() -> Settings:
+def load_settings(**given: Any) -> Settings:
     """Return the settings of this process.
+
+    Args:
+        given: What stands for a variable, by the field's name.
 
     Raises:
         WrongSettings: A `FHIR_SERVER_` variable is unknown, or its value is wrong.
@@ -122,7 +125,7 @@ def load_settings() -> Settings:
             msg = f"{name}: not a setting of this server; known are {', '.join(sorted(known))}"
             raise WrongSettings(msg)
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()

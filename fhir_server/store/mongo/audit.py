@@ -33,7 +33,8 @@ def documents_of(
     return documents, digest
 
 
-def _entry(document: Document) -> AuditEntry:
+def entry_of(document: Document) -> AuditEntry:
+    """Return the entry that a document is."""
     return AuditEntry(
         document["_id"],
         document["a"],
@@ -70,14 +71,14 @@ class AuditReader:
         if until is not None:
             asked.setdefault("a", {})["$lte"] = until
         found = self._audit.find(asked).sort([("_id", -1)]).limit(limit)
-        return [_entry(document) for document in await found.to_list()]
+        return [entry_of(document) for document in await found.to_list()]
 
     async def entry(self, seq: int) -> AuditEntry | None:
         """Return one entry."""
         document = await self._audit.find_one({"_id": seq})
-        return None if document is None else _entry(document)
+        return None if document is None else entry_of(document)
 
     async def after(self, seq: int) -> list[AuditEntry]:
         """Return some entries, oldest first."""
         found = self._audit.find({"_id": {"$gt": seq}}).sort([("_id", 1)]).limit(_CHAIN)
-        return [_entry(document) for document in await found.to_list()]
+        return [entry_of(document) for document in await found.to_list()]

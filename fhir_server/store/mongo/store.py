@@ -27,6 +27,7 @@ from fhir_server.store.mongo.reader import Reader
 from fhir_server.store.mongo.reindexing import Item, reindex
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.search import Searcher
+from fhir_server.store.mongo.serving import Serving
 from fhir_server.store.mongo.versions import key_of
 from fhir_server.store.port import AuditEntry, Batch, CommitRefused, Name, Page, Version
 
@@ -280,6 +281,10 @@ class MongoStore:
         return await self._gatherer.ask(lambda session: reindex(self._collections, items, session))
 
     # --- life ----------------------------------------------------------------------------
+
+    def serving(self) -> Serving:
+        """Return the context of a process that serves this store, which nobody moves meanwhile."""
+        return Serving(self._collections, self._calls)
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""

@@ -45,9 +45,7 @@ def backup(source: Path, target: Path) -> int:
             db.execute("ROLLBACK")
         finally:
             db.close()
-        _sync(part)
-        part.replace(target)
-        _sync(target.parent)
+        put_in_place(part, target)
     return target.stat().st_size
 
 
@@ -64,6 +62,13 @@ def _copy(source: apsw.Connection, part: Path) -> None:
         copy.close()
 
 
+def put_in_place(part: Path, target: Path) -> None:
+    """Give a file that is whole its name; what is there by that name is on the disk."""
+    _sync(part)
+    part.replace(target)
+    _sync(target.parent)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -78,13 +83,8 @@ def restore(backup_file: Path, target: Path) -> None:
     Raises:
         Unavailable: Somebody serves the store, or the file is no backup that this program can use.
     """
-    if not backup_file.is_file():
-        raise Unavailable("There is no backup at that path.")
+    source = _opened(backup_file)
     with refusals():
-        source = apsw.Connection(
-            f"{backup_file.absolute().as_uri()}?immutable=1",
-            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
-        )
         try:
             _check(source)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,30 @@ def restore(backup_file: Path, target: Path) -> None:
             _replace(source, target)
         finally:
             source.close()
+
+
+def check_copy(file: Path) -> None:
+    """Make sure that a file is a backup, and whole.
+
+    Raises:
+        Unavailable: It is not.
+    """
+    source = _opened(file)
+    with refusals():
+        try:
+            _check(source)
+        finally:
+            source.close()
+
+
+def _opened(file: Path) -> apsw.Connection:
+    if not file.is_file():
+        raise Unavailable("There is no backup at that path.")
+    with refusals():
+        return apsw.Connection(
+            f"{file.absolute().as_uri()}?immutable=1",
+            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+        )
 
 
 def _check(source: apsw.Connection) -> None:

@@ -1,0 +1,158 @@
+"""Who is at work on a store: the processes that serve it, or one alone that moves it.
+
+A process holds a lease: a document of `meta` that says until when, by the database's clock, and is
+renewed. One that was killed is taken for at work for `SECONDS` more. Whoever comes takes his lease
+first, and looks for the other kind then: of two that come at once, at least one sees the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from pymongo import ReturnDocument
+
+from fhir_server.model.outcome import Unavailable
+from fhir_server.store.mongo.calls import Calls
+from fhir_server.store.mongo.schema import Collections, Document
+
+log = structlog.stdlib.get_logger("store")
+
+SECONDS: Final = 10
+"""For which a lease is good."""
+RENEWED: Final = 2.0
+"""Seconds after which it is renewed."""
+
+_SERVING: Final = "serving/"
+MOVING: Final = "moving"
+"""The lease of whoever moves or restores it."""
+_LOOK: Final = 0.2
+
+_ALIVE: Final[Document] = {"$expr": {"$gt": ["$until", "$$NOW"]}}
+
+
+class _Lease:
+    """A lease under a name; a context in which it is held.
+
+    Attributes:
+        is_lost: It could not be renewed in time, and somebody else has taken it.
+    """
+
+    def __init__(self, collections: Collections, calls: Calls, name: str) -> None:
+        self._meta = collections.meta
+        self._calls = calls
+        self._name = name
+        self._by = secrets.token_hex(8)
+        self._renewing: asyncio.Task[None] | None = None
+        self.is_lost = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._begin()
+        except BaseException:
+            await self._let_go()
+            raise
+        self._renewing = asyncio.create_task(self._renew())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait((self._renewing,))
+        await self._let_go()
+
+    async def _begin(self) -> None:
+        raise NotImplementedError
+
+    async def _take(self) -> bool:
+        """Take the lease, or hold it longer; return whether it is ours."""
+        free = {"$or": [{"$eq": ["$by", self._by]}, {"$lte": ["$until", "$$NOW"]}]}
+        until = {"$add": ["$$NOW", SECONDS * 1_000]}
+        taken = {
+            "by": {"$cond": [free, self._by, "$by"]},
+            "until": {"$cond": [free, until, "$until"]},
+        }
+        lease = await self._calls.read(
+            lambda: self._meta.find_one_and_update(
+                {"_id": self._name},
+                [{"$set": taken}],
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        )
+        return bool(lease["by"] == self._by)
+
+    async def _renew(self) -> None:
+        while not self.is_lost:
+            await asyncio.sleep(RENEWED)
+            with contextlib.suppress(Unavailable):  # while the database is away nobody takes it
+                self.is_lost = not await self._take()
+        log.error("store.lease_lost", lease=self._name)
+
+    async def _let_go(self) -> None:
+        with contextlib.suppress(Unavailable):  # it ends by itself
+            await self._calls.read(
+                lambda: self._meta.delete_one({"_id": self._name, "by": self._by})
+            )
+
+    async def _others(self, pattern: str) -> dict[str, datetime]:
+        """Return until when the leases of a pattern are good that are so now, by name."""
+        asked = {"_id": {"$regex": pattern}, **_ALIVE}
+        found = await self._calls.read(lambda: self._meta.find(asked).to_list())
+        return {one["_id"]: one["until"] for one in found}
+
+
+class Serving(_Lease):
+    """The lease of a process that serves a store, beside others that do."""
+
+    def __init__(self, collections: Collections, calls: Calls) -> None:
+        super().__init__(collections, calls, _SERVING + secrets.token_hex(8))
+
+    async def _begin(self) -> None:
+        await self._take()
+        if await self._others(f"^{MOVING}$"):
+            raise Unavailable("the store is being moved or restored: start when that has ended")
+
+
+class Alone(_Lease):
+    """The lease of the one process that moves a store, while nobody serves it."""
+
+    def __init__(self, collections: Collections, calls: Calls) -> None:
+        super().__init__(collections, calls, MOVING)
+
+    async def _begin(self) -> None:
+        await self._until_ended(f"^{MOVING}$", "The store is being moved or restored already.")
+        if not await self._take():
+            raise Unavailable("The store is being moved or restored already.")
+        await self._until_ended(f"^{_SERVING}", "The store is being served: stop the server first.")
+
+    async def _until_ended(self, pattern: str, refusal: str) -> None:
+        """Wait until leases end whose holders have.
+
+        Raises:
+            Unavailable: One is renewed.
+        """
+        first = await self._others(pattern)
+        while now := await self._others(pattern):
+            if any(first.get(name) != until for name, until in now.items()):
+                raise Unavailable(refusal)
+            await asyncio.sleep(_LOOK)
+
+    def check(self) -> None:
+        """Make sure that nobody else has come meanwhile.
+
+        Raises:
+            Unavailable: Somebody may have.
+        """
+        if self.is_lost:
+            raise Unavailable("Another process has taken the store over: begin again.")
