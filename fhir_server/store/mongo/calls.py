@@ -48,8 +48,10 @@ _T = TypeVar("_T")
 TRANSIENT: Final = "TransientTransactionError"
 UNKNOWN: Final = "UnknownTransactionCommitResult"
 
-PATIENCE: Final = 20.0
-"""Seconds for which work is tried again: an election takes 10 to 12 (`electionTimeoutMillis`)."""
+PATIENCE: Final = 30.0
+"""Seconds for which work is tried again. With MongoDB's own settings a killed primary has a
+successor after 10 to 12 (`electionTimeoutMillis`); one that hangs without ending its connections
+was measured to cost 19 to 20, until the others no longer wait for it."""
 
 LONG: Final = 0.5
 """Seconds of waiting for others after which it is looked whether one of them is abandoned."""
