@@ -19,7 +19,7 @@ from fhir_server.store.port import WorkBudgetExceeded
 
 SECONDS: Final = 2.0
 """Of one search, on the clock."""
-DOCUMENTS: Final = 60_000
+DOCUMENTS: Final = 100_000
 """Resources that one search may bring here to be judged or sorted: about a second's work."""
 
 JUDGED: Final[Mapping[str, Any]] = {"_id": 1, "r": 1, "c": 1, "u": 1, "p": 1, "g": 1, "e": 1}

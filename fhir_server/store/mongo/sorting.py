@@ -1,35 +1,34 @@
-"""The order of `_sort`: places of resources in it, and walks along the index of the first key.
+"""The order of `_sort`: places of resources in it, all of them or along the first key's index.
 
-Of a parameter's values the index has the least (`o.a…`) and, where there are several, the
-greatest (`o.d…`); texts in it are cut. What is equal in it is a group: it is read whole, and
-sorted here by all keys.
+What is equal in the index is read whole, and sorted here by all keys; by one key alone, many that
+are equal are found newest first.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from fhir_server.search import order
-from fhir_server.search.expression import DateIs, NumberIs, QuantityIs, Sort
+from fhir_server.search.expression import EVERYTHING, Sort
 from fhir_server.search.match import Current
 from fhir_server.search.order import SortValue
 from fhir_server.search.values import IndexValues
-from fhir_server.store.keys import time_key
 from fhir_server.store.mongo import keys
-from fhir_server.store.mongo.filters import ALIVE, every
+from fhir_server.store.mongo.along import ORDERED, arms_of, as_indexed, groups
+from fhir_server.store.mongo.filters import either, every
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import newest
 from fhir_server.store.mongo.plan import Plan, asked
-from fhir_server.store.mongo.reads import JUDGED, Reads
-from fhir_server.store.mongo.schema import Document
+from fhir_server.store.mongo.query import Clause
+from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.versions import name_of
 
-_ORDERED: Final = frozenset({"date", "number", "quantity", "string"})
-_SIZE: Final = 50
+_EQUAL: Final = 200
+"""So many that are equal in an index are read to be sorted."""
 
 
 class Placed(NamedTuple):
@@ -109,23 +108,74 @@ async def walked(
         WorkBudgetExceeded: They lie too far along.
     """
     first = sort[0]
-    if first.kind not in {*_ORDERED, "id", "last"}:
+    if first.kind not in {*ORDERED, "id", "last"}:
         return None
     found: list[Placed] = []
     if after is None or after.values[0] is not None:
-        candidates: list[Candidate] = []
-        async with aclosing(_groups(reads, planned, first, snapshot, after)) as groups:
-            async for group in groups:
-                candidates += group
-                if len(found) + len(candidates) >= limit:
-                    found += await _sorted(reads, planned, sort, candidates, after)
-                    candidates = []
-                    if len(found) >= limit:
-                        return found[:limit]
-        found += await _sorted(reads, planned, sort, candidates, after)
-    if first.kind in _ORDERED and len(found) < limit:
+        view = _View(reads, planned, sort, snapshot, after)
+        found = await _with_value(view, limit)
+    if first.kind in ORDERED and len(found) < limit:
         found += await _without(reads, planned, sort, snapshot, after, limit - len(found))
     return found[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is asked, and from where on."""
+
+    reads: Reads
+    planned: Plan
+    sort: tuple[Sort, ...]
+    snapshot: int
+    after: After | None
+
+    async def sorted(self, candidates: Sequence[Candidate]) -> list[Placed]:
+        """Return those that match, behind the place where the page begins."""
+        return await _sorted(self.reads, self.planned, self.sort, candidates, self.after)
+
+
+async def _with_value(view: _View, limit: int) -> list[Placed]:
+    """Return the first matches behind a place that have a value of the first key."""
+    first, kind, after = view.sort[0], view.planned.kind, view.after
+    start = None if after is None else as_indexed(kind, first, after.values[0])
+    # By one key alone, what is equal stands newest first: many of them need not all be read.
+    most = _EQUAL if len(view.sort) == 1 else None
+    found: list[Placed] = []
+    candidates: list[Candidate] = []
+    walk = groups(view.reads, view.planned, first, view.snapshot, start, most)
+    async with aclosing(walk):
+        async for group in walk:
+            if group.whole:
+                candidates += group.candidates
+                if len(found) + len(candidates) < limit:
+                    continue
+            found += await view.sorted(candidates)
+            candidates = []
+            if len(found) < limit and not group.whole:
+                found += await _newest_of(view, group.value, start, limit - len(found))
+            if len(found) >= limit:
+                return found
+    return found + await view.sorted(candidates)
+
+
+async def _newest_of(view: _View, value: Any, start: Any, limit: int) -> list[Placed]:
+    """Return the newest of the matches that are equal in the index of the only key."""
+    planned, first = view.planned, view.sort[0]
+    arms = arms_of(planned.kind, first, value)
+    equal = either(every([arm.where, arm.also]) for arm in arms)
+    within = replace(
+        planned,
+        parts=(*planned.parts, EVERYTHING),
+        clauses=(*planned.clauses, Clause(equal, equal, arms)),
+        driver=len(planned.clauses),
+        arms=arms,
+        rows=None,
+        counted=0,
+    )
+    begun = view.after is not None and start == value
+    before = view.after.number if view.after is not None and begun else view.snapshot + 1
+    found = await newest(view.reads, within, limit=limit, before=before)
+    return [placed(view.sort, one) for one in found]
 
 
 async def _sorted(
@@ -167,153 +217,3 @@ async def _without(
     )
     rest = [placed(sort, one) for one in found]
     return sorted(one for one in rest if after is None or one.position > after.position)[:limit]
-
-
-# --- along an index --------------------------------------------------------------------------
-
-
-class _Stream:
-    """Resources in the order of one field, one at a time.
-
-    They are read a piece at a time, each from the value on with which the last one ended: no
-    cursor of the database stays open behind a page.
-    """
-
-    def __init__(self, reads: Reads, where: Document, hint: str, field: str, step: int) -> None:
-        self._reads = reads
-        self._where = where
-        self._hint = hint
-        self._field = field
-        self._step = step
-        self._size = _SIZE
-        self._waiting: list[Document] = []
-        self._equal: set[str] = set()
-        self._ended = False
-
-    async def first(self) -> Document | None:
-        """Return the next document, and leave it there."""
-        while not self._waiting and not self._ended:
-            await self._read()
-        return self._waiting[-1] if self._waiting else None
-
-    def take(self) -> Document:
-        """Take the document that `first` returned."""
-        return self._waiting.pop()
-
-    def value(self, document: Document) -> Any:
-        """Return what it is sorted by."""
-        found: Any = document
-        for name in self._field.split("."):
-            found = found[name]
-        return found
-
-    async def _read(self) -> None:
-        documents = await self._reads.find(
-            self._where,
-            self._hint,
-            order=((self._field, self._step),),
-            limit=self._size,
-            fields={**JUDGED, self._field: 1},
-        )
-        self._ended = len(documents) < self._size
-        self._waiting = [one for one in reversed(documents) if one["_id"] not in self._equal]
-        if self._ended:
-            return
-        last = self.value(documents[-1])
-        self._equal = {one["_id"] for one in documents if self.value(one) == last}
-        behind = {self._field: {"$lte" if self._step < 0 else "$gte": last}}
-        self._where = every([self._where, behind]) or {}
-        self._size *= 2  # more than may be equal, in the end
-
-
-async def _groups(
-    reads: Reads, planned: Plan, first: Sort, snapshot: int, after: After | None
-) -> AsyncGenerator[list[Candidate], None]:
-    """Give the resources that are equal in an index, group by group."""
-    start = None if after is None else _as_indexed(planned.kind, first, after.values[0])
-    streams: list[_Stream] = []
-    for field, where, hint in _fields(planned, first, start):
-        filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
-        if filter_ is not None:
-            streams.append(_Stream(reads, filter_, hint, field, -1 if first.descending else 1))
-    while True:
-        heads = [(one.value(head), one) for one in streams if (head := await one.first())]
-        if not heads:
-            return
-        pick = max if first.descending else min
-        value = pick(head for head, _ in heads)
-        group: dict[str, Candidate] = {}
-        for _, stream in heads:
-            while (head := await stream.first()) and stream.value(head) == value:
-                candidate = Candidate(stream.take())
-                group[candidate.key] = candidate
-        yield list(group.values())
-
-
-def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, str]]:
-    """Return the field of each stream, what it is asked, and its index."""
-    kind = planned.kind
-    sign = "$lte" if sort.descending else "$gte"
-    if sort.kind == "id":
-        bounds = {"$gte": f"{kind}/", "$lt": f"{kind}0"}  # "0" follows "/"
-        if start is not None:
-            bounds[sign] = start
-        return [("_id", {"_id": bounds, **ALIVE}, "_id_")]
-    if sort.kind == "last":
-        moment = {} if start is None else {"u": {sign: start}}
-        return [("u", {"t": kind, **moment, **ALIVE}, "updated")]
-    path = keys.path(kind, sort.param)
-    least, greatest = "o.a" + path, "o.d" + path
-    if start is None:
-        start = _END[sort.kind] if sort.descending else _BEGINNING[sort.kind]
-    fields: list[tuple[str, Document]] = [(least, {least: {sign: start}})]
-    if sort.descending:
-        fields = [
-            (greatest, {greatest: {sign: start}}),
-            (least, {least: {sign: start}, greatest: {"$exists": False}}),
-        ]
-    return [
-        (field, every([where, part]) or {}, "ordered")
-        for field, where in fields
-        for part in _ranges(planned, sort.param)
-    ]
-
-
-def _ranges(planned: Plan, param: str) -> list[Document]:
-    """Return the ranges in which values of a parameter are asked."""
-    found = [
-        one.arms
-        for part, one in zip(planned.parts, planned.clauses, strict=True)
-        if isinstance(part, DateIs | NumberIs | QuantityIs) and part.param == param and one.arms
-    ]
-    # What has many parts begins at a value; where there are others, they end at one.
-    arms = max(found, key=len, default=())
-    return [every([arm.where, arm.also]) or {} for arm in arms] or [{}]
-
-
-_BEGINNING: Final[dict[str, Any]] = {
-    "date": -(2**63),
-    "number": "",
-    "quantity": "",
-    "string": "",
-}
-_END: Final[dict[str, Any]] = {
-    "date": 2**63 - 1,
-    "number": "\U0010ffff",
-    "quantity": "\U0010ffff",
-    "string": "\U0010ffff",
-}
-
-
-def _as_indexed(kind: str, sort: Sort, value: Any) -> Any:
-    match sort.kind:
-        case "id":
-            return f"{kind}/{value}"
-        case "date":
-            return time_key(value)
-        case "string":
-            return value[: keys.LONGEST]
-        case "number" | "quantity":
-            return keys.number_key(value)
-        case _:
-            return value

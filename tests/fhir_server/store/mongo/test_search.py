@@ -39,7 +39,8 @@ from fhir_server.search.values import (
     UriValue,
 )
 from fhir_server.store.memory import MemoryStore
-from fhir_server.store.mongo import keys, links, newest, plan, query, reads, search
+from fhir_server.store.mongo import along, keys, links, newest, plan, query, reads, search, sorting
+from fhir_server.store.mongo.entry import pack
 from fhir_server.store.mongo.filters import either, every, hide, keyed, neither
 from fhir_server.store.mongo.query import clause
 from fhir_server.store.mongo.store import MongoStore
@@ -69,6 +70,8 @@ def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newest, "_FIRST_WINDOW", 1)
     monkeypatch.setattr(newest, "_GROWTH", 2)
     monkeypatch.setattr(search, "GATHERED", 1)
+    monkeypatch.setattr(sorting, "_EQUAL", 1)
+    monkeypatch.setattr(along, "_SIZE", 1)
 
 
 def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +243,30 @@ async def test_pages_along_an_order_bring_little(
     first = {"common0": 1000, "rare": 1500}[code]
     expected = [f"o{n}" for n in range(first, 4000, step)]
     assert ids(page) == (expected[::-1] if descending else expected)[:3]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_many_that_are_equal_in_an_order_are_not_all_read(
+    *, descending: bool, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands with the same name a page brings its own here, and a few more."""
+    await _many(store, 3_000)
+    values = [f"text {n // 1_000}" for n in range(3_000)]
+    for name in set(values):
+        among = {"_id": {"$in": [f"Observation/o{n}" for n in range(3_000) if values[n] == name]}}
+        field = "o.a" + keys.path("Observation", "note")
+        packed = pack(IndexValues((StringValue("note", name, name),)))
+        await store._collections.resource.update_many(among, {"$set": {field: name, "e": packed}})
+    monkeypatch.setattr(reads, "DOCUMENTS", 1_200)
+    search_ = Search((("Observation", EVERYTHING),), (Sort("note", "string", descending),), 150)
+
+    pages = await walk(store, search_)
+
+    found = [name for page in pages for name in ids(page)]
+    expected = sorted(range(3_000), key=lambda n: (values[n], -n))
+    if descending:
+        expected = sorted(range(3_000), key=lambda n: (values[n], n), reverse=True)
+    assert found == [f"o{n}" for n in expected]
 
 
 async def test_links_between_many_bring_little(

@@ -1,0 +1,229 @@
+"""Walks along the index of a sort key: the resources of a type in the order of one field.
+
+Of a parameter's values the index has the least (`o.a…`) and, where there are several, the
+greatest (`o.d…`); texts in it are cut. What is equal in it is a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fhir_server.search.expression import DateIs, NumberIs, QuantityIs, Sort
+from fhir_server.store.keys import time_key
+from fhir_server.store.mongo import keys
+from fhir_server.store.mongo.filters import ALIVE, every
+from fhir_server.store.mongo.judge import Candidate
+from fhir_server.store.mongo.plan import Plan
+from fhir_server.store.mongo.query import Arm
+from fhir_server.store.mongo.reads import JUDGED, Reads
+from fhir_server.store.mongo.schema import Document
+
+ORDERED: Final = frozenset({"date", "number", "quantity", "string"})
+"""Kinds of values whose order the index has."""
+
+_SIZE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Resources that are equal in an index.
+
+    Attributes:
+        value: What they have there.
+        candidates: All of them, or the first that were met.
+        whole: Whether these are all.
+    """
+
+    value: Any
+    candidates: list[Candidate]
+    whole: bool
+
+
+class _Stream:
+    """Resources in the order of one field, one at a time.
+
+    They are read a piece at a time, each from the value on with which the last one ended: no
+    cursor of the database stays open behind a page.
+    """
+
+    def __init__(self, reads: Reads, where: Document, hint: str, field: str, step: int) -> None:
+        self._reads = reads
+        self._where = where
+        self._hint = hint
+        self._field = field
+        self._step = step
+        self._size = _SIZE
+        self._waiting: list[Document] = []
+        self._equal: set[str] = set()
+        self._ended = False
+
+    async def first(self) -> Document | None:
+        """Return the next document, and leave it there."""
+        while not self._waiting and not self._ended:
+            await self._read()
+        return self._waiting[-1] if self._waiting else None
+
+    def take(self) -> Document:
+        """Take the document that `first` returned."""
+        return self._waiting.pop()
+
+    def pass_by(self, value: Any) -> None:
+        """Leave out what else has a value, and what comes before it."""
+        self._waiting, self._equal, self._ended, self._size = [], set(), False, _SIZE
+        behind = {self._field: {"$lt" if self._step < 0 else "$gt": value}}
+        self._where = every([self._where, behind]) or {}
+
+    def value(self, document: Document) -> Any:
+        """Return what it is sorted by."""
+        found: Any = document
+        for name in self._field.split("."):
+            found = found[name]
+        return found
+
+    async def _read(self) -> None:
+        documents = await self._reads.find(
+            self._where,
+            self._hint,
+            order=((self._field, self._step),),
+            limit=self._size,
+            fields={**JUDGED, self._field: 1},
+        )
+        self._ended = len(documents) < self._size
+        self._waiting = [one for one in reversed(documents) if one["_id"] not in self._equal]
+        if self._ended:
+            return
+        last = self.value(documents[-1])
+        self._equal = {one["_id"] for one in documents if self.value(one) == last}
+        behind = {self._field: {"$lte" if self._step < 0 else "$gte": last}}
+        self._where = every([self._where, behind]) or {}
+        self._size *= 2  # more than may be equal, in the end
+
+
+async def groups(
+    reads: Reads, planned: Plan, first: Sort, snapshot: int, start: Any, most: int | None
+) -> AsyncGenerator[Group, None]:
+    """Give the resources that are equal in an index, group by group.
+
+    Args:
+        reads: What is asked.
+        planned: What matches.
+        first: The sort key.
+        snapshot: The number after which no version counts.
+        start: The value with which they begin, as it is indexed; None is the first.
+        most: Of more that are equal not all are given; None gives all.
+    """
+    streams: list[_Stream] = []
+    for field, where, hint in _fields(planned, first, start):
+        filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
+        if filter_ is not None:
+            streams.append(_Stream(reads, filter_, hint, field, -1 if first.descending else 1))
+    while True:
+        heads = [(one.value(head), one) for one in streams if (head := await one.first())]
+        if not heads:
+            return
+        pick = max if first.descending else min
+        value = pick(head for head, _ in heads)
+        # What is cut may be equal here alone.
+        enough = None if first.kind == "string" and len(value) >= keys.LONGEST else most
+        group = await _equal([stream for _, stream in heads], value, enough)
+        yield group
+        if not group.whole:
+            for stream in streams:
+                stream.pass_by(value)
+
+
+async def _equal(streams: list[_Stream], value: Any, most: int | None) -> Group:
+    found: dict[str, Candidate] = {}
+    for stream in streams:
+        while (head := await stream.first()) and stream.value(head) == value:
+            if most is not None and len(found) >= most:
+                return Group(value, list(found.values()), whole=False)
+            candidate = Candidate(stream.take())
+            found[candidate.key] = candidate
+    return Group(value, list(found.values()), whole=True)
+
+
+def arms_of(kind: str, sort: Sort, value: Any) -> tuple[Arm, ...]:
+    """Return the parts of an index that have what is equal in it."""
+    if sort.kind == "id":
+        return (Arm({"_id": value, **ALIVE}, "_id_"),)
+    if sort.kind == "last":
+        return (Arm({"t": kind, "u": value, **ALIVE}, "updated", ordered=True),)
+    path = keys.path(kind, sort.param)
+    least, greatest = "o.a" + path, "o.d" + path
+    if not sort.descending:
+        return (Arm({least: value}, "ordered"),)
+    alone = {greatest: {"$exists": False}}
+    return (Arm({greatest: value}, "ordered"), Arm({least: value}, "ordered", also=alone))
+
+
+def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, str]]:
+    """Return the field of each stream, what it is asked, and its index."""
+    kind = planned.kind
+    sign = "$lte" if sort.descending else "$gte"
+    if sort.kind == "id":
+        bounds = {"$gte": f"{kind}/", "$lt": f"{kind}0"}  # "0" follows "/"
+        if start is not None:
+            bounds[sign] = start
+        return [("_id", {"_id": bounds, **ALIVE}, "_id_")]
+    if sort.kind == "last":
+        moment = {} if start is None else {"u": {sign: start}}
+        return [("u", {"t": kind, **moment, **ALIVE}, "updated")]
+    path = keys.path(kind, sort.param)
+    least, greatest = "o.a" + path, "o.d" + path
+    if start is None:
+        start = _END[sort.kind] if sort.descending else _BEGINNING[sort.kind]
+    fields: list[tuple[str, Document]] = [(least, {least: {sign: start}})]
+    if sort.descending:
+        fields = [
+            (greatest, {greatest: {sign: start}}),
+            (least, {least: {sign: start}, greatest: {"$exists": False}}),
+        ]
+    return [
+        (field, every([where, part]) or {}, "ordered")
+        for field, where in fields
+        for part in _ranges(planned, sort.param)
+    ]
+
+
+def _ranges(planned: Plan, param: str) -> list[Document]:
+    """Return the ranges in which values of a parameter are asked."""
+    found = [
+        one.arms
+        for part, one in zip(planned.parts, planned.clauses, strict=True)
+        if isinstance(part, DateIs | NumberIs | QuantityIs) and part.param == param and one.arms
+    ]
+    # What has many parts begins at a value; where there are others, they end at one.
+    arms = max(found, key=len, default=())
+    return [every([arm.where, arm.also]) or {} for arm in arms] or [{}]
+
+
+_BEGINNING: Final[dict[str, Any]] = {
+    "date": -(2**63),
+    "number": "",
+    "quantity": "",
+    "string": "",
+}
+_END: Final[dict[str, Any]] = {
+    "date": 2**63 - 1,
+    "number": "\U0010ffff",
+    "quantity": "\U0010ffff",
+    "string": "\U0010ffff" * (keys.LONGEST + 1),
+}
+
+
+def as_indexed(kind: str, sort: Sort, value: Any) -> Any:
+    """Return a sort value as the index has it."""
+    match sort.kind:
+        case "id":
+            return f"{kind}/{value}"
+        case "date":
+            return time_key(value)
+        case "string":
+            return value[: keys.LONGEST]
+        case "number" | "quantity":
+            return keys.number_key(value)
+        case _:
+            return value
