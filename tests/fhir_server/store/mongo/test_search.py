@@ -257,7 +257,7 @@ async def test_many_that_are_equal_in_an_order_are_not_all_read(
         field = "o.a" + keys.path("Observation", "note")
         packed = pack(IndexValues((StringValue("note", name, name),)))
         await store._collections.resource.update_many(among, {"$set": {field: name, "e": packed}})
-    monkeypatch.setattr(reads, "DOCUMENTS", 1_200)
+    monkeypatch.setattr(reads, "DOCUMENTS", 2_000)
     search_ = Search((("Observation", EVERYTHING),), (Sort("note", "string", descending),), 150)
 
     pages = await walk(store, search_)
