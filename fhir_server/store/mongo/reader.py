@@ -36,13 +36,19 @@ class Reader:
         self, key: str, shown: dict[str, int], session: AsyncClientSession | None = None
     ) -> Document | None:
         """Return some fields of a resource's document, given its `Type/id`."""
-        asked = {"_id": key}
-        if self._is_sharded:
-            place = await self._collections.place.find_one({"_id": key}, session=session)
-            if place is None:
+        resource, place = self._collections.resource, self._collections.place
+        if not self._is_sharded:
+            return await resource.find_one({"_id": key}, shown, session=session)
+        asked: Document | None = None
+        while True:
+            found = await place.find_one({"_id": key}, session=session)
+            if found is None or found == asked:
                 return None
-            asked["k"] = place["k"]
-        return await self._collections.resource.find_one(asked, shown, session=session)
+            asked = found
+            document = await resource.find_one(asked, shown, session=session)
+            if document is not None:
+                return document
+            # Between the two questions it moved to another shard: it is asked where to.
 
     async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
         """Return the current versions of several resources, in the order asked."""
