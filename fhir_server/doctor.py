@@ -22,8 +22,9 @@ SINCE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 
 R4_TYPES: Final = 146
 
-MADE_BY_A_START: Final = frozenset({"schema", "indexes"})
-"""Facts of a database that a start would change."""
+UNOPENED: Final = frozenset({"database", "schema", "indexes"})
+"""Facts of a database with one of which unwell it is not opened: a start would change it, or
+cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ async def examine(settings: Settings) -> list[Finding]:
         return [*findings, Finding("store", good=False, text=text)]
     # Opening a database makes what is missing in it: it is looked at first, and left as it is.
     facts = [] if settings.is_embedded else await _facts(settings)
-    if all(fact.well for fact in facts if fact.name in MADE_BY_A_START):
+    if all(fact.well for fact in facts if fact.name in UNOPENED):
         try:
             async with app.opened(settings) as composition:
                 for check in (_audit, _clock):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from fhir_server.settings import Settings, WrongSettings, load_settings
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import address_of
 from fhir_server.store.mongo.connect import Opened, client_of, open_database
+from fhir_server.store.mongo.deploy.certificates import SERVER, Authority
 from fhir_server.store.mongo.schema import HEAD, INDEXES, SHARD_KEYS, Document, compare
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet, mongod
@@ -152,6 +157,34 @@ async def test_a_host_that_is_not_there_is_said_so(place: str, said: str) -> Non
         await open_database(f"mongodb://{place}/fhir?replicaSet=rs0{QUICK}", patience=0)
 
     assert str(refusal.value).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("host", "age", "said"),
+    [
+        ("other.example", 0, "certificate is for another name"),
+        ("127.0.0.1", 900, "certificate has expired"),
+    ],
+    ids=["another name", "expired"],
+)
+async def test_a_certificate_that_is_not_good_is_said_so(
+    tmp_path: Path, host: str, age: int, said: str
+) -> None:
+    """Nothing is sent to a server whose certificate is for another, or has ended."""
+    made = datetime.now(UTC) - timedelta(days=age)
+    signer = Authority(tmp_path, made)
+    (tmp_path / "ca.pem").write_bytes(signer.pem)
+    signer.issue(tmp_path / "server.pem", SERVER, [host], os.getuid())
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "server.pem")
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    url = f"mongodb://127.0.0.1:{port}/fhir?tls=true&tlsCAFile={tmp_path / 'ca.pem'}{QUICK}"
+
+    with pytest.raises(Unavailable, match=said):
+        await open_database(url, patience=0)
+
+    server.close()
 
 
 async def test_a_cluster_that_the_dns_does_not_know_is_said_so() -> None:

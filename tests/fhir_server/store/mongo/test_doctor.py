@@ -23,6 +23,7 @@ from fhir_server.store.mongo.doctor import disk, examine, oplog, state_of, way
 from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
+from tests.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("dropped")
 
@@ -96,6 +97,18 @@ async def test_the_command_names_what_no_start_would_go_past(
     assert len(wrong) == 1, said
     assert wrong[0].startswith("BAD  indexes: audit.recorded differ from what this server makes")
     assert "ok   majority: " in said
+
+
+async def test_the_command_says_once_that_there_is_no_database(tmp_path: Path) -> None:
+    """Where nobody listens, one line says so, and which host."""
+    url = f"mongodb://127.0.0.1:{free_port()}/fhir?replicaSet=rs0{QUICK}"
+
+    status, said = await _run(url, tmp_path / "keys", "doctor")
+
+    assert status == 1
+    wrong = [line for line in said.splitlines() if line.startswith("BAD")]
+    assert len(wrong) == 1, said
+    assert wrong[0].startswith("BAD  database: FHIR_SERVER_STORE: 127.0.0.1:")
 
 
 async def test_an_index_that_is_missing_is_said(opened: Opened) -> None:
