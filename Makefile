@@ -13,7 +13,7 @@ export FHIR_SERVER_STORE ?= sqlite:///$(DATA)/fhir.db
 export FHIR_SERVER_KEYS ?= $(DATA)/keys
 endif
 
-.PHONY: run test test-long check fix bench lock system-packages
+.PHONY: run test test-long check fix bench lock system-packages mongod-libraries
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -39,10 +39,22 @@ system-packages: ## what tests need of Debian: Chromium for the browser tests
 	    || echo "chromium could not be installed: the browser tests will be skipped"; \
 	  else echo "chromium is not installed: the browser tests will be skipped"; fi; }
 
-test: $(VENV)/test.stamp system-packages ## every test, in at most 15 minutes
+mongod-libraries: $(VENV)/test.stamp ## what the tests' mongod needs of Debian, where it does not start without
+	@for mongod in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/mongod; do \
+	  test ! -x $$mongod || $$mongod --version >/dev/null 2>&1 || { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	      echo "Installing libcurl4, libssl3 and liblzma5 for the tests' mongod (once)…"; \
+	      export DEBIAN_FRONTEND=noninteractive; apt-get -qq update >/dev/null; \
+	      apt-get -qq install -y --no-install-recommends libcurl4 libssl3 liblzma5 >/dev/null \
+	      || apt-get -qq install -y --no-install-recommends libcurl4t64 libssl3t64 liblzma5 >/dev/null \
+	      || echo "they could not be installed: the tests over MongoDB will fail"; \
+	    else echo "The tests' mongod does not start; install libcurl4, libssl3 and liblzma5 (or name a server by TEST_MONGODB)"; fi; }; \
+	done
+
+test: $(VENV)/test.stamp system-packages mongod-libraries ## every test, in at most 15 minutes
 	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m pytest
 
-test-long: $(VENV)/test.stamp system-packages ## the same at the sizes that the issues name
+test-long: $(VENV)/test.stamp system-packages mongod-libraries ## the same at the sizes that the issues name
 	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m tests.long
 
 check: $(VENV)/test.stamp ## format, lint, import contracts, types
@@ -54,7 +66,7 @@ check: $(VENV)/test.stamp ## format, lint, import contracts, types
 fix: $(VENV)/test.stamp ## format, and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
-bench: $(VENV)/test.stamp ## one table of what the server does in a second, beside the machine's floor
+bench: $(VENV)/test.stamp mongod-libraries ## one table of what the server does in a second, beside the machine's floor
 	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m tests.bench
 
 lock: ## the locked dependency files, anew (needs uv)

@@ -2,8 +2,8 @@
 
 pytest_plugins = (
     "tests.data",
-    "tests.skips",
-    "tests.sizes",
     "tests.mongo.shared",
     "tests.mongo.databases",
+    "tests.skips",
+    "tests.sizes",
 )

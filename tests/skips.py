@@ -19,6 +19,8 @@ import pytest
 
 from tests import registry
 from tests.data import DATA
+from tests.mongo import shared
+from tests.mongo.replica_set import is_meant_to_be_here
 
 LIST: Final = Path(__file__).with_name("skips.toml")
 
@@ -32,6 +34,8 @@ CONDITIONS: Final[dict[str, Callable[[], bool]]] = {
     "no-data": lambda: not DATA.is_dir(),
     "no-annex": lambda: not (DATA.parent / "domain" / "xml_fields.json").exists(),
     "no-registry": lambda: not registry.is_reachable(),
+    "no-mongod": lambda: not is_meant_to_be_here(),
+    "no-mongos": lambda: not shared.is_sharded(),
     "no-chromium": lambda: shutil.which("chromium") is None and not _can_install(),
 }
 

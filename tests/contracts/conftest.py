@@ -13,6 +13,7 @@ from fhir_server.store.port import Store
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.population import fill
 from tests.mongo.databases import open_mongo
+from tests.mongo.shared import is_expected
 
 Open = Callable[[Path], Awaitable[Store]]
 
@@ -26,6 +27,9 @@ async def _sqlite(folder: Path) -> Store:
 
 
 STORES: dict[str, Open] = {"memory": _memory, "sqlite": _sqlite, "mongodb": open_mongo}
+
+HERE = {name: opens for name, opens in STORES.items() if name != "mongodb" or is_expected()}
+"""Those that are compared with one another on this machine."""
 
 
 @pytest.fixture

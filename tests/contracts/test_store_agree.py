@@ -20,7 +20,7 @@ from fhir_server.store.port import (
     Unreferenced,
     Write,
 )
-from tests.contracts.conftest import STORES
+from tests.contracts.conftest import HERE
 from tests.contracts.drawing import CCCD, IDS, SECOND, TYPES, Draw
 from tests.contracts.making import START, gone, made, walk
 from tests.sizes import seeds
@@ -91,7 +91,7 @@ async def test_all_stores_agree(seed: int, tmp_path: Path) -> None:
     measure = MemoryStore()
     async with contextlib.AsyncExitStack() as stack:
         others: dict[str, Store] = {}
-        for name, opens in STORES.items():
+        for name, opens in HERE.items():
             if name != "memory":
                 others[name] = await opens(tmp_path)
                 stack.push_async_callback(others[name].close)

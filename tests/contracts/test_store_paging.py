@@ -12,7 +12,7 @@ import pytest
 
 from fhir_server.search.expression import EVERYTHING, And, Search, Sort
 from fhir_server.store.port import BadCursor, Batch, CommitRefused, Store, Write
-from tests.contracts.conftest import STORES
+from tests.contracts.conftest import HERE
 from tests.contracts.drawing import EVERYWHERE, IDS, SECOND, SORTS, TYPES, Draw
 from tests.contracts.making import (
     BASE_URL,
@@ -82,7 +82,7 @@ async def test_each_match_is_visited_once_beside_writers(
             second = draw.one([s for k, s in KEYS if k == kind and s.param != key.param])
             sort = draw.one([(key,), (key, second)])
             stores: dict[str, Store] = {}
-            for name, opens in STORES.items():
+            for name, opens in HERE.items():
                 folder = tmp_path / f"{seed}"
                 folder.mkdir(exist_ok=True)
                 stores[name] = await opens(folder)

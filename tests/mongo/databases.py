@@ -64,10 +64,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     try:
         return (yield)
     finally:
-        for used in [one for one in _USED if folder and one.is_relative_to(folder)]:
-            name = _USED.pop(used)
-            if _clean(name):
-                _CLEAN.append(name)
+        if folder is not None:
+            give_back(folder)
+
+
+def give_back(folder: Path) -> None:
+    """Clean what was opened in a folder, so that another may have it."""
+    for used in [one for one in _USED if one.is_relative_to(folder)]:
+        name = _USED.pop(used)
+        if _clean(name):
+            _CLEAN.append(name)
 
 
 def pytest_unconfigure() -> None:

@@ -205,6 +205,18 @@ class ReplicaSet:
             time.sleep(0.02)
         raise AssertionError(f"there was no primary within {within} s")
 
+    def wait_for_all(self, *, within: float = WITHIN) -> None:
+        """Return when all run, one is the primary, and the others follow it."""
+        until = time.monotonic() + within
+        while time.monotonic() < until:
+            said = [self._hello(member) for member in range(self.count)]
+            primaries = {hello.get("primary") for hello in said}
+            states = [hello.get("isWritablePrimary") or hello.get("secondary") for hello in said]
+            if len(primaries) == 1 and None not in primaries and all(states):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"the members were not together within {within} s")
+
     def _hello(self, member: int) -> Document:
         if not self.is_running(member):
             return {}

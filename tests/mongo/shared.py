@@ -32,8 +32,6 @@ RUN: Final = "TEST_MONGODB_RUN"
 """The variable that names the run: its first process, and its folder. Others inherit it."""
 
 NAMED: Final = os.environ.get("TEST_MONGODB", "")
-NO_MONGOD: Final = "no mongod is made for this machine, and TEST_MONGODB names no server"
-NO_MONGOS: Final = "TEST_MONGODB names no sharded cluster"
 _WITHIN: Final = 120.0
 
 
@@ -96,7 +94,7 @@ def mongo_server() -> str:
 def sharded_server() -> str:
     """The address of a sharded cluster's mongos, or a listed skip."""
     if not is_sharded():
-        pytest.skip(NO_MONGOS)
+        pytest.skip("TEST_MONGODB names no sharded cluster")
     return NAMED
 
 
@@ -109,10 +107,15 @@ def is_sharded() -> bool:
         return client.admin.command("hello").get("msg") == "isdbgrid"
 
 
+def is_expected() -> bool:
+    """Whether tests over MongoDB are to run on this machine."""
+    return bool(NAMED) or is_meant_to_be_here()
+
+
 def need_mongod() -> None:
     """Make sure that members can be started here: else a listed skip, or a failure."""
     if not is_meant_to_be_here():
-        pytest.skip(NO_MONGOD)
+        pytest.skip("no mongod is made for this machine")
     try:
         mongod()
     except Unusable as error:
