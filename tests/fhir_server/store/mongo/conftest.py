@@ -18,11 +18,21 @@ QUICK = "&serverSelectionTimeoutMS=1000&connectTimeoutMS=1000&heartbeatFrequency
 
 @pytest.fixture(scope="session")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
-    """Three members that may be killed, if they are started again, and told to fail."""
+    """Three members that may be told to fail."""
     need_mongod()
     folder = tmp_path_factory.mktemp("members")
     with ReplicaSet(folder, options=("--setParameter", "enableTestCommands=1")) as found:
         yield found
+
+
+@pytest.fixture
+def mortal(members: ReplicaSet) -> Iterator[ReplicaSet]:
+    """The same members, for a test that kills some: they are started again at its end."""
+    yield members
+    for member in range(members.count):
+        if not members.is_running(member):
+            members.restart(member)
+    members.wait_for_primary()
 
 
 @pytest.fixture

@@ -233,17 +233,16 @@ async def test_another_replica_set_is_refused(members: ReplicaSet) -> None:
 
 
 async def test_a_set_without_a_majority_is_waited_for_and_then_refused(
-    own: Callable[..., ReplicaSet],
+    mortal: ReplicaSet,
 ) -> None:
     """One of three members is not enough; when another is back the start goes on."""
-    some = own().start()
-    rest = [number for number in range(3) if number != some.primary()]
-    some.kill(*rest)
+    rest = [number for number in range(3) if number != mortal.primary()]
+    mortal.kill(*rest)
     with pytest.raises(Unavailable, match="has no primary: of its 3 members 127"):
-        await open_database(some.url("fhir", QUICK), patience=3)
+        await open_database(mortal.url("waited_for", QUICK), patience=3)
 
-    some.restart(rest[0])
-    found = await open_database(some.url("fhir", QUICK), patience=60)
+    mortal.restart(rest[0])
+    found = await open_database(mortal.url("waited_for", QUICK), patience=60)
     await found.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,34 +154,30 @@ async def test_a_store_of_a_newer_server_is_said(opened: Opened) -> None:
     assert "schema 99 is a newer server's" in fact.text
 
 
-async def test_a_member_that_is_down_is_named(own: Callable[..., ReplicaSet]) -> None:
+async def test_a_member_that_is_down_is_named(opened: Opened, mortal: ReplicaSet) -> None:
     """The others still are a majority: the facts say so, and which one to start."""
-    some = own().start()
-    url = some.url("fhir", QUICK)
-    await (await open_database(url, patience=60)).close()
-    down = (some.primary() + 1) % 3
-    some.kill(down)
+    down = (mortal.primary() + 1) % 3
+    mortal.kill(down)
 
-    facts = await _facts(url)
+    facts = await _facts(opened.address.url)
 
     fact = facts["replica set rs0"]
     assert not fact.well
-    assert f"{some.hosts[down]} does not answer (nobody listens there" in fact.text
-    assert f"start {some.hosts[down]} again" in fact.text
+    assert f"{mortal.hosts[down]} does not answer (nobody listens there" in fact.text
+    assert f"start {mortal.hosts[down]} again" in fact.text
     assert facts["majority"].well
 
 
-async def test_a_set_without_a_majority_is_said(own: Callable[..., ReplicaSet]) -> None:
+async def test_a_set_without_a_majority_is_said(mortal: ReplicaSet) -> None:
     """There is no primary to ask: the one sentence says why."""
-    some = own().start()
-    last = some.primary()
-    some.kill(*(number for number in range(3) if number != last))
+    last = mortal.primary()
+    mortal.kill(*(number for number in range(3) if number != last))
     until = time.monotonic() + 30
-    while some.ask(last, "hello")["isWritablePrimary"]:  # it steps down when it notices
+    while mortal.ask(last, "hello")["isWritablePrimary"]:  # it steps down when it notices
         assert time.monotonic() < until
 
     with pytest.raises(Unavailable, match="more than half must be up"):
-        await examine(some.url("fhir", QUICK), patience=3)
+        await examine(mortal.url("fhir", QUICK), patience=1)
 
 
 # --- each fact by itself ---------------------------------------------------------------------
