@@ -52,7 +52,7 @@ TARGETS: Final = (
     # Issue 6, must show 3 and 7: property tests, larger than in `make test`.
     Target("stores-agree", ("tests/contracts",), {"TEST_TIMES": "20"}),
     Target("search-plans", ("tests/fhir_server/store/sqlite",), {"TEST_TIMES": "20"}),
-    Target("mongodb", ("tests/fhir_server/store/mongo", "tests/test_mongo.py"), {"TEST_TIMES": "20"}),
+    Target("mongodb", ("tests/fhir_server/store/mongo",), {"TEST_TIMES": "20"}),
     Target("hidden", ("tests/fhir_server/interactions",), {"TEST_TIMES": "20"}),
     Target("mappings", ("tests/mappings", "tests/adapters"), {"TEST_TIMES": "20"}),
     Target("model", ("tests/fhir_server/model", "tests/fhir_server/search"), {"TEST_TIMES": "20"}),
@@ -60,7 +60,7 @@ TARGETS: Final = (
     Target("journeys", ("tests/journeys", "-k", "not test_killed and not test_load")),
     Target("rest", ("tests", *(f"--ignore=tests/{name}" for name in (
         "journeys", "conformance", "contracts", "mappings", "adapters",
-        "fhir_server/store/sqlite", "fhir_server/store/mongo", "test_mongo.py",
+        "fhir_server/store/sqlite", "fhir_server/store/mongo",
         "fhir_server/interactions", "fhir_server/model", "fhir_server/search",
     )))),
 )  # fmt: skip
