@@ -82,6 +82,8 @@ def of_hello(address: Address, name: str, hello: Mapping[str, Any]) -> str | Non
             f"{name} is a single server, which has no transactions: start it with --replSet rs0 "
             "and run rs.initiate() on it once (one member suffices to try, three are safe)"
         )
+    if hello.get("isWritablePrimary") and "electionId" not in hello:
+        return f"{name} is not MongoDB itself: a service that is only like it is not enough"
     asked = address.options.get("replicaset", there)
     if there != asked:
         return f"{name} belongs to the replica set {there}, not to {asked}: correct replicaSet"

@@ -342,10 +342,20 @@ def test_a_member_too_old_for_the_driver_is_named() -> None:
     assert text == "h1:27017 runs a MongoDB that is too old: 6.0 or later is needed"
 
 
+def test_a_service_that_is_only_like_mongodb_is_refused() -> None:
+    """Elections are what reads that never go back in time are built on."""
+    hello = {"maxWireVersion": 17, "setName": "rs0", "isWritablePrimary": True}
+
+    text = unfit.of_hello(address_of(GOOD), "h1:27017", hello)
+
+    assert text is not None
+    assert "not MongoDB itself" in text
+
+
 def test_members_under_names_that_do_not_resolve_here_are_named() -> None:
     """The seed answers, but the set's own names for its members lead nowhere from here."""
     hello = {
-        "maxWireVersion": 17, "setName": "rs0", "isWritablePrimary": True,
+        "maxWireVersion": 17, "setName": "rs0", "isWritablePrimary": True, "electionId": "1",
         "hosts": ["db1:27017", "db2:27017"],
     }  # fmt: skip
 
