@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -317,6 +318,6 @@ def _token_command(settings: Settings) -> str:
     store = f"FHIR_SERVER_STORE='{settings.store}' "
     if settings.is_embedded:
         store = f"FHIR_SERVER_STORE='sqlite:///{settings.sqlite_path.resolve()}' "
-    elif "@" in settings.store:
-        store = ""  # it holds a password: whoever runs the command has it in the environment
+    elif re.search("@|password|properties", settings.store, re.IGNORECASE):
+        store = ""  # it holds a secret: whoever runs the command has it in the environment
     return f"{store}FHIR_SERVER_KEYS='{settings.keys.resolve()}' {command} token --client system"

@@ -19,8 +19,9 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from fhir_server.app import Refused, open_store
+from fhir_server.app import Refused, Serving, open_store
 from fhir_server.model.outcome import Unavailable
+from fhir_server.serve import welcome
 from fhir_server.settings import Settings, WrongSettings, load_settings
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import address_of
@@ -138,6 +139,24 @@ def test_a_store_is_shown_without_user_and_options() -> None:
     settings = Settings(store="mongodb://me:geheim@h1,h2/fhir?tlsCertificateKeyFilePassword=geheim")
 
     assert settings.shown_store == "mongodb://h1,h2/fhir"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (GOOD, True),
+        ("mongodb://me:geheim@h1/fhir", False),
+        (GOOD + "&tls=true&tlsCertificateKeyFilePassword=geheim", False),
+        (GOOD + "&authMechanismProperties=AWS_SESSION_TOKEN:geheim", False),
+    ],
+)
+def test_what_a_demo_prints_at_its_start_holds_no_secret(url: str, *, shown: bool) -> None:
+    """The command for a token names the store, but where its address holds a secret."""
+    said = welcome(Settings(store=url), Serving(demo=True), datetime(2026, 11, 26, tzinfo=UTC))
+
+    assert "geheim" not in said
+    assert (f"FHIR_SERVER_STORE='{url}'" in said) is shown
+    assert " token --client system" in said
 
 
 # --- no way there ----------------------------------------------------------------------------
