@@ -145,10 +145,11 @@ async def move(
     """
     run = _Move(source, target, base_url, said, size, now)
     if await run.begin():
-        await run.copy()
+        await run.catch_up()
         await run.compare_copied()
+        await run.catch_up()
         async with source.moment():
-            await run.copy()
+            await run.copy(await source.ends())
             await run.compare_copied()
             await target.settle()
             await run.make_equal()
@@ -180,6 +181,7 @@ class _Move:
         self._size = size
         self._now = now
         self._mark = Mark("")
+        self._is_first = True
         self._lasting: dict[str, bytes] = {}
         self.outcome = Outcome()
 
@@ -215,27 +217,40 @@ class _Move:
 
     # --- what only grows -----------------------------------------------------------------
 
-    async def copy(self) -> None:
-        """Copy the versions and audit entries that the target does not have."""
-        ends = await self._source.ends()
+    async def catch_up(self) -> None:
+        """Copy what the target does not have, until so little comes meanwhile that a page holds it.
+
+        It ends, too, where the source is written faster than it is copied.
+        """
+        before: int | None = None
+        while True:
+            ends = await self._source.ends()
+            ahead = ends.number - self._mark.number + ends.seq - self._mark.seq
+            if ahead <= self._size.items or (before is not None and ahead > before // 2):
+                return
+            await self.copy(ends)
+            before = ahead
+
+    async def copy(self, ends: Ends) -> None:
+        """Copy the versions and audit entries up to some that the target does not have."""
         await self._copy_versions(ends.number)
         await self._copy_entries(ends.seq)
 
-    async def _copy_versions(self, total: int) -> None:
-        pages = Pages(VERSIONS, self._source, self._size, after=self._mark.number)
+    async def _copy_versions(self, end: int) -> None:
+        pages = Pages(VERSIONS, self._source, self._size, after=self._mark.number, until=end)
         writing: asyncio.Task[None] | None = None
-        again = True
         try:
             while page := await pages.next():
                 ready = await asyncio.to_thread(self._target.ready, page, self._base_url)
                 if writing is not None:
                     await writing
+                number = page[-1].number
                 writing = asyncio.create_task(
-                    self._put_versions(ready, page[-1].number, again=again)
+                    self._put_versions(ready, number, again=self._is_first)
                 )
-                again = False
+                self._is_first = False
                 self.outcome.copied += len(page)
-                self._said("copy versions", page[-1].number, total)
+                self._said("copy versions", number, end)
         finally:
             await pages.close()
             if writing is not None:
@@ -246,14 +261,14 @@ class _Move:
         await self._target.put_versions(ready, mark.encoded, again=again)
         self._mark = mark
 
-    async def _copy_entries(self, total: int) -> None:
-        pages = Pages(AUDIT, self._source, self._size, after=self._mark.seq)
+    async def _copy_entries(self, end: int) -> None:
+        pages = Pages(AUDIT, self._source, self._size, after=self._mark.seq, until=end)
         try:
             while page := await pages.next():
                 mark = msgspec.structs.replace(self._mark, seq=page[-1].seq)
                 await self._target.put_entries(page, mark.encoded)
                 self._mark = mark
-                self._said("copy audit", mark.seq, total)
+                self._said("copy audit", mark.seq, end)
         finally:
             await pages.close()
 
@@ -351,7 +366,8 @@ class _Move:
                 self._said(f"compare {kind.name}", equal, 0)
 
         ours = Pages(kind, self._source, self._size, after=after, until=until)
-        theirs = Pages(kind, self._target, self._size, after=after)
+        # What a killed run has left behind its mark is not compared before it is written again.
+        theirs = Pages(kind, self._target, self._size, after=after, until=until)
         async with aclosing(differing(kind, ours, theirs, seen)) as pairs:
             async for pair in pairs:
                 yield pair

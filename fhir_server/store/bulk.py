@@ -172,7 +172,7 @@ class Target(Source, Protocol):
         """Write versions as they are, after those with lesser numbers.
 
         What was the current version of such a resource is no longer. The index of what is current
-        now is made, its unique keys are taken.
+        now is made, its unique keys are taken, from whomever has them.
 
         Args:
             ready: From `ready`.
@@ -180,7 +180,7 @@ class Target(Source, Protocol):
             again: Some of them may be there already.
 
         Raises:
-            Unavailable: It cannot be written, or two resources would hold one unique key.
+            Unavailable: It cannot be written.
         """
 
     async def put_entries(self, entries: Sequence[AuditEntry], mark: bytes) -> None:

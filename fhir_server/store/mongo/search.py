@@ -276,5 +276,8 @@ def _opened(cursors: Cursors, search: Search) -> tuple[int, After]:
     if len(position) != len(search.sort) + 2:
         raise BadCursor("the cursor belongs to another search")
     snapshot, number, *ends = position
-    values = order.loaded(search.sort, ends)
+    try:
+        values = order.loaded(search.sort, ends)
+    except TypeError as error:  # of a store in a file, which was moved here
+        raise BadCursor("the cursor is another engine's") from error
     return snapshot, After(order.position(search.sort, values, number), number, values)

@@ -90,7 +90,7 @@ class _Lease:
                 return_document=ReturnDocument.AFTER,
             )
         )
-        return bool(lease["by"] == self._by)
+        return lease is not None and lease["by"] == self._by
 
     async def _renew(self) -> None:
         while not self.is_lost:

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import apsw
 
-from fhir_server.model.outcome import Unavailable
 from fhir_server.store.bulk import BUCKET, MARK, Kept, Record, RecordKey
 from fhir_server.store.derive import derived
-from fhir_server.store.port import AuditEntry, KeyHeld, Name, Put, Write
+from fhir_server.store.port import AuditEntry, Name, Put, Write
 from fhir_server.store.sqlite import dictionaries
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.bulk import SqliteSource, connect_alone
@@ -46,9 +45,6 @@ class Importer(Applier):
 
         A resource's row is that of the latest of them that is there; only of a current version
         it is alive.
-
-        Raises:
-            Unavailable: Two resources would hold one unique key.
         """
         states: dict[Name, Any] = {}
         live: defaultdict[int, int] = defaultdict(int)
@@ -69,13 +65,16 @@ class Importer(Applier):
             state.write = write
             state.tags = tuple(sorted(self.names.give(Kind.TAG, one) for one in kept.tags))
             versions.append(self._version(state, kept.number, write))
-        try:
-            self._claim(states)
-        except KeyHeld:
-            raise Unavailable(
-                "Two resources would hold one unique key by what is indexed now: look at the "
-                "source by `fhir-server reindex`."
-            ) from None
+        # A commit may have moved a key from one resource to another: the page may begin between.
+        self.db.executemany(
+            "INSERT OR REPLACE INTO unique_key VALUES (?, ?)",
+            [
+                (key, state.nr)
+                for state in states.values()
+                if state.live
+                for key in state.write.index.unique
+            ],
+        )
         entries = [
             self._index(state, state.rid, state.write) for state in states.values() if state.live
         ]

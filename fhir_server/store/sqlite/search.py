@@ -19,7 +19,7 @@ from typing import Any, Final
 import apsw
 
 from fhir_server.search import paging
-from fhir_server.search.expression import MOST_COUNTED, And, Expression, Or, Search
+from fhir_server.search.expression import MOST_COUNTED, And, Expression, Or, Search, Sort
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
@@ -298,6 +298,8 @@ class Searcher:
             after: list[Any] | None = None
         else:
             snapshot, last, *values = self._open(search, keys + 2)
+            if not all(map(_fits, search.sort, values)):
+                raise BadCursor("the cursor is another engine's")
             after = self._sorting.key(search.sort, values, last)
         found: list[tuple[list[Any], int]] = []
         for resource_type, where in self._by_type(search):
@@ -345,6 +347,11 @@ class Searcher:
         if after is not None:
             return heapq.nsmallest(limit, (one for one in keyed if one[0] > after))
         return heapq.nsmallest(limit, keyed)
+
+
+def _fits(sort: Sort, value: Any) -> bool:
+    """Whether a value is one that this engine sorts by: another's, moved here, has texts."""
+    return value is None or isinstance(value, bytes) == (sort.kind in {"number", "quantity"})
 
 
 def _walk_steps(rows: int) -> int:
