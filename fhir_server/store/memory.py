@@ -91,7 +91,7 @@ class MemoryStore(MemoryLedger):
             if isinstance(condition, Unreferenced):
                 self._check_unreferenced(condition, staged)
         self._apply(batch, staged)
-        self._commits += 1
+        self._commits += bool(batch.writes or batch.tags or batch.puts)
 
     def _check_before(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
@@ -341,7 +341,7 @@ class MemoryStore(MemoryLedger):
     # --- life ----------------------------------------------------------------------------
 
     async def edition(self) -> object:
-        """Return a value that is another one after every commit."""
+        """Return a value that is another one after every commit but of audit entries alone."""
         return self._commits
 
     async def ready(self) -> bool:

@@ -59,6 +59,7 @@ async def test_a_version_is_read_as_it_was_written(store: Store) -> None:
     assert version is not None
     assert (version.version_id, version.last_updated, version.deleted) == (1, START + 5, False)
     assert (version.body, version.method, version.patients) == (write.body, "POST", ("p",))
+    assert {type(version.version_id), type(version.last_updated)} == {int}
 
 
 async def test_what_never_was_is_none(store: Store) -> None:
@@ -198,6 +199,16 @@ async def test_two_of_one_batch_cannot_hold_one_key(store: Store) -> None:
         await store.commit(Batch(writes=[made(citizen("a", "1")), made(citizen("b", "1"))]))
 
     assert await store.read("Patient", "a") is None
+
+
+async def test_who_held_a_key_before_is_named_before_who_would_take_it(store: Store) -> None:
+    """Where two of a batch would take a key that a third holds, the third is the holder."""
+    await put(store, citizen("held", "1"))
+
+    with pytest.raises(KeyHeld) as refused:
+        await store.commit(Batch(writes=[made(citizen("a", "1")), made(citizen("b", "1"))]))
+
+    assert refused.value.holder == ("Patient", "held")
 
 
 async def test_a_key_is_free_again_after_an_update_or_deletion(store: Store) -> None:
@@ -594,6 +605,7 @@ async def test_audit_entries_are_chained(store: Store) -> None:
         digest = sha256(digest + stamp + entry.body).digest()
         assert entry.digest == digest
         assert await store.audit_entry(entry.seq) == entry
+        assert {type(entry.seq), type(entry.recorded)} == {int}
     assert [entry.seq for entry in chain] == sorted({entry.seq for entry in chain})
 
 
@@ -672,3 +684,14 @@ async def test_every_commit_makes_another_edition(store: Store) -> None:
         assert await store.edition() == editions[-1]
 
     assert len(set(editions)) == len(editions)
+
+
+async def test_audit_entries_alone_leave_the_edition(store: Store) -> None:
+    """A read, which leaves an AuditEvent, does not make all that is known to be looked up again."""
+    await store.commit(Batch(puts=[Put("b", "k", b"1")]))
+    before = await store.edition()
+
+    for number in range(3):
+        await store.commit(Batch(audit=[AuditRecord(number, b"read")]))
+
+    assert await store.edition() == before

@@ -74,6 +74,7 @@ class Applier:
         self._rid = 0
         self._made: set[Name] = set()
         self._chain = Chain(db)
+        self._has_changed = False
 
     def begin(self) -> None:
         """Read, under the write lock, where the last transaction (of any process) ended."""
@@ -90,6 +91,7 @@ class Applier:
         self._rid = rid
         self._chain.begin(seq)
         self._numbering.begin(nr)
+        self._has_changed = False
         self._made.clear()
         self._rows.clear()
         self.packing.refresh()
@@ -113,6 +115,7 @@ class Applier:
             self.flush()
         self.whole(lambda: self._make(batch))
         self._chain.wait(batch.audit)
+        self._has_changed = True
         self._made.update((write.resource_type, write.resource_id) for write in batch.writes)
 
     def _made_now(self, write: Write) -> bool:
@@ -153,6 +156,12 @@ class Applier:
                 rows.sort()
                 self.db.executemany(INSERTS[table], rows)
         self._rows.clear()
+
+    def finish(self) -> None:
+        """Write what is still to be written; where more than the audit changed, another edition."""
+        self.flush()
+        if self._has_changed:
+            self.db.execute("UPDATE meta SET value = value + 1 WHERE key = 'edition'")
 
     def _make(self, batch: Batch) -> None:
         for condition in batch.conditions:
@@ -322,6 +331,7 @@ class Applier:
         )
         entry = self._index(state, state.rid, state.write)
         self.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", entry)
+        self._has_changed = True
         return True
 
     def _claim(self, states: dict[Name, _State]) -> None:

@@ -26,7 +26,13 @@ def _first(db: apsw.Connection) -> None:
     db.execute("INSERT INTO meta VALUES ('cursor_key', ?)", (secrets.token_bytes(32),))
 
 
-STEPS: Final[tuple[Step, ...]] = (_first,)
+def _edition(db: apsw.Connection) -> None:
+    # Counts the commits that change more than the audit. What a process has looked up it keeps
+    # while this stays: one that does not count must not write beside those that do.
+    db.execute("INSERT INTO meta VALUES ('edition', 0)")
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _edition)
 """STEPS[n] takes a file from version n to n + 1."""
 
 LATEST: Final = len(STEPS)

@@ -46,8 +46,8 @@ class Reader:
         self.db.close()
 
     def edition(self) -> int:
-        """Return a number that is another one after every commit of another connection."""
-        return int(self.db.execute("PRAGMA data_version").get)
+        """Return a number that is another one after every commit but of audit entries alone."""
+        return int(self.db.execute("SELECT value FROM meta WHERE key = 'edition'").get)
 
     # --- versions ------------------------------------------------------------------------
 

@@ -269,7 +269,7 @@ class SqliteStore:
     # --- life ----------------------------------------------------------------------------
 
     async def edition(self) -> object:
-        """Return a value that is another one after every commit, of any process."""
+        """Return a value that is another one after every commit but of audit entries alone."""
         with refusals():
             return self._reader.edition()
 

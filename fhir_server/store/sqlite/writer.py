@@ -82,7 +82,7 @@ class Writer:
         self._applier.begin()
         for job in group:
             self._apply(job)
-        self._applier.flush()
+        self._applier.finish()
         self.db.execute("COMMIT")
         self.failed = None
 

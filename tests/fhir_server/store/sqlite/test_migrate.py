@@ -44,6 +44,22 @@ def test_a_second_opening_takes_no_step(path: Path) -> None:
     db.close()
 
 
+async def test_a_file_of_version_1_counts_its_editions_from_now_on(path: Path) -> None:
+    """The step that counts what changes leaves all that is there, and the next commit counts."""
+    db = connect(path, writer=True)
+    migrate(db, STEPS[:1])
+    db.execute("INSERT INTO ledger VALUES ('b', 'k', x'31', NULL)")
+    db.close()
+
+    store = await SqliteStore.open(path)
+    before = await store.edition()
+    await put(store, patient("p1"))
+
+    assert await store.edition() != before
+    assert await store.get("b", "k") == b"1"
+    await store.close()
+
+
 async def test_an_older_file_is_brought_forward_with_all_it_holds(path: Path) -> None:
     """What was stored before a step is there after it."""
     store = await SqliteStore.open(path)
