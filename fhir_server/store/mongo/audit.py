@@ -34,10 +34,10 @@ def documents_of(
 
 
 def entry_of(document: Document) -> AuditEntry:
-    """Return the entry that a document is."""
+    """Return the entry that a document is; the driver's own numbers are no plain ones."""
     return AuditEntry(
-        document["_id"],
-        document["a"],
+        int(document["_id"]),
+        int(document["a"]),
         document["b"],
         document["h"],
         tuple(document.get("p", ())),

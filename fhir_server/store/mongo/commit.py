@@ -29,7 +29,7 @@ from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
 from fhir_server.store.mongo.staging import Staging, record_key
 from fhir_server.store.mongo.versions import key_of
 from fhir_server.store.mongo.writing import LEAST, WasThere, Writing
-from fhir_server.store.port import ANY, AuditRecord, CommitRefused, Unchanged, Write
+from fhir_server.store.port import ANY, AuditRecord, CommitRefused, KeyHeld, Unchanged, Write
 
 _UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "l": 0, "e": 0}
 """Projection: what a resource's next version makes anew is not read."""
@@ -181,6 +181,8 @@ class Committer:
             conditions = Conditions(self._collections, self._search, staging, writing, session)
             try:
                 answers = [await _stage(one, staging, conditions, writing) for one in batches]
+                if trusting and any(isinstance(one, KeyHeld) for one in answers):
+                    raise WasThere  # who is named as the holder must be looked for
                 written = await writing.finish()
             finally:
                 await writing.settle()

@@ -79,8 +79,8 @@ async def _version(
     return Version(
         resource_type,
         resource_id,
-        document["v"],
-        document["u"],
+        int(document["v"]),
+        int(document["u"]),  # the driver's own numbers are no plain ones
         body or b"",
         "D" in document,
         METHODS[method] if type(method) is int else method,
