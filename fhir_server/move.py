@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from fhir_server.ahead import MANY, Ahead
 from fhir_server.store.bulk import BUCKET, MARK, Ends, Kept, Record, Size, Source, Target
 from fhir_server.store.pages import (
     AUDIT,
@@ -238,27 +239,29 @@ class _Move:
 
     async def _copy_versions(self, end: int) -> None:
         pages = Pages(VERSIONS, self._source, self._size, after=self._mark.number, until=end)
+        many = self._target.is_laborious and end - self._mark.number >= MANY
+        ahead = Ahead(self._target.make_ready, self._base_url, apart=many)
         writing: asyncio.Task[None] | None = None
         try:
-            while page := await pages.next():
-                ready = await asyncio.to_thread(self._target.ready, page, self._base_url)
-                if writing is not None:
-                    await writing
-                number = page[-1].number
-                writing = asyncio.create_task(
-                    self._put_versions(ready, number, again=self._is_first)
-                )
-                self._is_first = False
-                self.outcome.copied += len(page)
-                self._said("copy versions", number, end)
+            async with aclosing(ahead.of(pages)) as coming:
+                async for page, ready in coming:
+                    if writing is not None:
+                        await writing
+                    writing = asyncio.create_task(
+                        self._put_versions(page, ready, again=self._is_first)
+                    )
+                    self._is_first = False
+                    self._said("copy versions", page[-1].number, end)
         finally:
             await pages.close()
+            await asyncio.to_thread(ahead.close)
             if writing is not None:
                 await writing
 
-    async def _put_versions(self, ready: Any, number: int, *, again: bool) -> None:
-        mark = msgspec.structs.replace(self._mark, number=number)
-        await self._target.put_versions(ready, mark.encoded, again=again)
+    async def _put_versions(self, page: list[Kept], ready: Any, *, again: bool) -> None:
+        mark = msgspec.structs.replace(self._mark, number=page[-1].number)
+        await self._target.put_versions(page, ready, mark.encoded, again=again)
+        self.outcome.copied += len(page)
         self._mark = mark
 
     async def _copy_entries(self, end: int) -> None:
@@ -276,6 +279,7 @@ class _Move:
         """Compare the versions and audit entries that were not compared yet."""
         if self.outcome.different:
             return
+        await self._target.index()
         await self._compare(VERSIONS, after=self._mark.compared, until=self._mark.number)
         await self._compare(AUDIT, after=self._mark.heard, until=self._mark.seq)
         mark = msgspec.structs.replace(self._mark, compared=self._mark.number, heard=self._mark.seq)
@@ -315,8 +319,9 @@ class _Move:
                 for one in page:
                     if one.ours is not None:
                         kept += await self._source.versions(one.ours.number - 1, Size(items=1))
-                ready = await asyncio.to_thread(self._target.ready, kept, self._base_url)
-                await self._target.put_versions(ready, self._mark.encoded, again=True)
+                make = self._target.make_ready
+                ready = await asyncio.to_thread(make, kept, self._base_url)
+                await self._target.put_versions(kept, ready, self._mark.encoded, again=True)
                 mended += len(page)
         return mended
 

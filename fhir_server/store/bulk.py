@@ -7,9 +7,9 @@ and stay what they are; audit entries by `seq`; ledger records by bucket and key
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -103,6 +103,11 @@ class Ends(msgspec.Struct, frozen=True):
     digest: bytes = bytes(32)
 
 
+MakeReady = Callable[[Sequence[Kept], str], Any]
+"""Makes versions ready to be written, given the FHIR base by which they are indexed; no more than
+work: what it takes and gives can be pickled, as it can itself."""
+
+
 class Source(Protocol):
     """A store that is read whole."""
 
@@ -160,22 +165,24 @@ class Target(Source, Protocol):
     async def keep(self, mark: bytes) -> None:
         """Write the mark."""
 
-    def ready(self, items: Sequence[Kept], base_url: str) -> Any:
-        """Return versions made ready to be written: what is work alone, and may run in a thread.
+    is_laborious: ClassVar[bool]
+    """Whether `make_ready` is so much work that processes of its own are worth what they cost."""
 
-        Args:
-            items: Versions.
-            base_url: The FHIR base by which they are indexed.
-        """
+    @property
+    def make_ready(self) -> MakeReady:
+        """What makes versions ready to be written."""
 
-    async def put_versions(self, ready: Any, mark: bytes, *, again: bool = False) -> None:
+    async def put_versions(
+        self, items: Sequence[Kept], ready: Any, mark: bytes, *, again: bool = False
+    ) -> None:
         """Write versions as they are, after those with lesser numbers.
 
         What was the current version of such a resource is no longer. The index of what is current
         now is made, its unique keys are taken, from whomever has them.
 
         Args:
-            ready: From `ready`.
+            items: Versions.
+            ready: What `make_ready` has made of them.
             mark: The mark that goes with them.
             again: Some of them may be there already.
 
@@ -188,6 +195,9 @@ class Target(Source, Protocol):
 
     async def put_records(self, records: Sequence[Record], gone: Sequence[RecordKey]) -> None:
         """Write ledger records, and delete others."""
+
+    async def index(self) -> None:
+        """Make the indexes that were left out while much was written; then it can be read."""
 
     async def settle(self) -> None:
         """Bring up what a store has once, such as its counters, to what it holds."""

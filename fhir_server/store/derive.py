@@ -1,6 +1,8 @@
-"""What is indexed of a version that was kept elsewhere: made anew, as `reindex` makes it."""
+"""What is indexed of versions that were kept elsewhere: made anew, as `reindex` makes it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,21 +13,32 @@ from fhir_server.store.bulk import Kept
 from fhir_server.store.port import Write
 
 
-def derived(kept: Kept, base_url: str) -> Write:
-    """Return the write of a version: with index values where it is indexed.
+def index_of(kept: Kept, base_url: str) -> IndexValues:
+    """Return the index values of a version: of one that is not indexed, its compartments alone.
 
-    Its compartments are those that it was kept with.
+    They are those that it was kept with.
 
     Args:
         kept: The version.
         base_url: The FHIR base by which absolute references are local ones.
     """
     version = kept.version
-    index = IndexValues(patients=version.patients)
-    if kept.is_indexed:
-        made = index_values(codec.loads_stored(version.body), base_url=base_url)
-        same = made.patients == version.patients
-        index = made if same else msgspec.structs.replace(made, patients=version.patients)
+    if not kept.is_indexed:
+        return IndexValues(patients=version.patients)
+    made = index_values(codec.loads_stored(version.body), base_url=base_url)
+    if made.patients == version.patients:
+        return made
+    return msgspec.structs.replace(made, patients=version.patients)
+
+
+def indexes_of(items: Sequence[Kept], base_url: str) -> list[IndexValues]:
+    """Return the index values of each version."""
+    return [index_of(one, base_url) for one in items]
+
+
+def write_of(kept: Kept, index: IndexValues) -> Write:
+    """Return the write that made a version, or would have."""
+    version = kept.version
     return Write(
         version.resource_type,
         version.resource_id,

@@ -43,8 +43,8 @@ class Kind(Generic[T]):
 
 def _is_same_version(ours: Kept, theirs: Kept) -> bool:
     """Whether two versions are equal in what never changes, and were replaced at one time."""
-    times = {one.replaced for one in (ours, theirs) if one.replaced is not None}
-    return ours.version == theirs.version and len(times) <= 1
+    same_time = ours.replaced == theirs.replaced or None in {ours.replaced, theirs.replaced}
+    return same_time and ours.version == theirs.version
 
 
 def _shown_version(one: Kept) -> str:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -20,8 +20,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from fhir_server.model.outcome import TooLarge
-from fhir_server.store.bulk import BUCKET, MARK, Kept, Record, RecordKey
-from fhir_server.store.derive import derived
+from fhir_server.search.values import IndexValues
+from fhir_server.store.bulk import BUCKET, MARK, Kept, MakeReady, Record, RecordKey
+from fhir_server.store.derive import index_of, write_of
 from fhir_server.store.mongo import ledger, staging
 from fhir_server.store.mongo.bulk import Mode, MongoSource
 from fhir_server.store.mongo.chunks import LARGE, Chunks, Pieces, adopt, loosen, pieces_in
@@ -38,23 +39,13 @@ from fhir_server.store.mongo.serving import MOVING
 from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.versions import document_of, key_of
 from fhir_server.store.mongo.writing import MOST_INDEXED
-from fhir_server.store.port import AuditEntry, Write
+from fhir_server.store.port import AuditEntry
 
 _STAMP: Final = "moved"
 _DUPLICATE: Final = 11000
 _PAST: Final = ("k", "t", "v", "u", "m", "D", "p", "b", "B", "O")
 """Fields of a resource that a replaced version keeps."""
 _STORED: Final = dict.fromkeys((*_PAST, "r", "q"), 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A version, what is written of it, and its index fields."""
-
-    kept: Kept
-    write: Write
-    key: str
-    fields: Document
 
 
 @dataclass(slots=True)
@@ -77,9 +68,12 @@ class _Page:
 class MongoTarget(MongoSource):
     """A store in a MongoDB database, written as another one is."""
 
+    is_laborious: ClassVar[bool] = True
+
     def __init__(self, opened: Opened, mode: Mode) -> None:
         super().__init__(opened, mode)
         self._chunks = Chunks(opened.collections, opened.calls)
+        self._is_bare = False
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -91,6 +85,19 @@ class MongoTarget(MongoSource):
     async def begin(self, cursor_key: bytes, mark: bytes) -> None:
         """Make an empty store the target of a move."""
         await self._turn(mark, {"cursor_key": cursor_key})
+        await self._leave_out_indexes()
+
+    async def _leave_out_indexes(self) -> None:
+        """Drop the indexes: made of all at once, they cost the database a third of the work."""
+        self._is_bare = True
+        for collection in (self._to.resource, self._to.history, self._to.audit):
+            await self._calls.read(collection.drop_indexes)
+
+    async def index(self) -> None:
+        """Make the indexes that were left out; whoever opens the store does so, too."""
+        if self._is_bare:
+            await prepare(self._to, b"")
+            self._is_bare = False
 
     async def empty(self, mark: bytes) -> None:
         """Take out all that is there, and make the store the target of a move, as `begin` does.
@@ -114,6 +121,7 @@ class MongoTarget(MongoSource):
         new |= {"sharded": head["sharded"], "turn": head["turn"], "edition": head["edition"]}
         await self._calls.read(lambda: self._to.meta.replace_one({"_id": HEAD}, new))
         await self._turn(mark, {})
+        await self._leave_out_indexes()
 
     async def mark(self) -> bytes | None:
         """Return the mark of a move that is not finished."""
@@ -159,32 +167,33 @@ class MongoTarget(MongoSource):
 
     # --- versions ------------------------------------------------------------------------
 
-    def ready(self, items: Sequence[Kept], base_url: str) -> list[Ready]:
-        """Return versions made ready to be written."""
-        return [_ready(one, base_url) for one in items]
+    @property
+    def make_ready(self) -> MakeReady:
+        """What gives the fields of a version's document that are made of its body."""
+        return fields_of_page
 
     async def put_versions(
-        self, ready: Sequence[Ready], mark: bytes, *, again: bool = False
+        self, items: Sequence[Kept], ready: Sequence[Document], mark: bytes, *, again: bool = False
     ) -> None:
         """Write versions as they are."""
-        if not ready:
+        if not items:
             return
-        stored = await self._stored(ready, again=again)
+        stored = await self._stored(items, again=again)
         page = _Page()
-        for one in ready:
-            await self._stage(page, one, stored)
+        for kept, fields in zip(items, ready, strict=True):
+            await self._stage(page, kept, fields, stored)
         head = await self._head()
         await self._put(self._to.history, page.history, again=again)
         await self._free(stored.values())
         await self._put_current(page, stored, again=again, is_sharded=head["sharded"])
         kinds = {one["t"] for one in page.current.values()}
         now: Document = {f"counts.{kind}": 0 for kind in sorted(kinds.difference(head["counts"]))}
-        now["rid"] = max(ready[-1].kept.number, head["rid"])
+        now["rid"] = max(items[-1].number, head["rid"])
         await self._turn(mark, now, page.pieces, page.loose)
 
-    async def _stored(self, ready: Sequence[Ready], *, again: bool) -> dict[str, Document]:
+    async def _stored(self, items: Sequence[Kept], *, again: bool) -> dict[str, Document]:
         """Return those of these resources that were written before, by `Type/id`."""
-        keys = {one.key for one in ready if again or one.write.version_id > 1}
+        keys = {key_of(*one.name) for one in items if again or one.version.version_id > 1}
         if not keys:
             return {}
 
@@ -194,23 +203,26 @@ class MongoTarget(MongoSource):
 
         return await self._view(read)
 
-    async def _stage(self, page: _Page, one: Ready, stored: dict[str, Document]) -> None:
-        kept, write, key = one.kept, one.write, one.key
+    async def _stage(
+        self, page: _Page, kept: Kept, fields: Document, stored: dict[str, Document]
+    ) -> None:
+        version, key = kept.version, key_of(*kept.name)
         before = stored.get(key)
         if before is not None and before["r"] == kept.number:
             page.loose += _pieces_of(before)
         elif before is not None and before["r"] < kept.number and key not in page.gone:
             past: Document = {name: before[name] for name in _PAST if name in before}
-            page.history.append({"_id": before["r"], "n": key, **past, "w": write.last_updated})
+            page.history.append({"_id": before["r"], "n": key, **past, "w": version.last_updated})
             page.gone[key] = before
         pieces = None
-        if len(write.body) > LARGE:
-            pieces = await self._chunks.put(write.body)
+        if len(version.body) > LARGE:
+            pieces = await self._chunks.put(version.body)
             page.pieces.append(pieces)
-        patients = write.index.patients
-        document = document_of(write, pieces, patients[0] if patients else write.resource_id)
+        patients = version.patients
+        write = write_of(kept, IndexValues(patients=patients))
+        document = document_of(write, pieces, patients[0] if patients else version.resource_id)
         if kept.replaced is None:
-            more = {"r": kept.number, "c": kept.first, "g": kept.tags, **one.fields}
+            more = {"r": kept.number, "c": kept.first, "g": kept.tags, **fields}
             page.current[key] = {"_id": key, **document, **more}
         else:
             page.history.append({"_id": kept.number, "n": key, **document, "w": kept.replaced})
@@ -368,19 +380,24 @@ class MongoTarget(MongoSource):
         await self._calls.transact(finish)
 
 
-def _ready(kept: Kept, base_url: str) -> Ready:
-    write = derived(kept, base_url)
-    kind, index = write.resource_type, write.index
-    fields: Document = {}
-    if kept.is_indexed:
-        fields = fields_of(kind, index, kept.tags)
-        if len(fields["e"]) > MOST_INDEXED:
-            raise TooLarge(
-                f"What is to be indexed of {kind}/{write.resource_id} is more than can be kept."
-            )
-        if index.unique:
-            fields["q"] = index.unique
-    return Ready(kept, write, key_of(kind, write.resource_id), fields)
+def fields_of_page(items: Sequence[Kept], base_url: str) -> list[Document]:
+    """Return what is indexed of each version, as fields of its document; none of what is not.
+
+    Raises:
+        TooLarge: It is more than a document can hold.
+    """
+    return [_fields(one, base_url) if one.is_indexed else {} for one in items]
+
+
+def _fields(kept: Kept, base_url: str) -> Document:
+    kind, resource_id = kept.name
+    index = index_of(kept, base_url)
+    fields: Document = fields_of(kind, index, kept.tags)
+    if len(fields["e"]) > MOST_INDEXED:
+        raise TooLarge(f"What is to be indexed of {kind}/{resource_id} is more than can be kept.")
+    if index.unique:
+        fields["q"] = index.unique
+    return fields
 
 
 def _asked(document: Document) -> Document:

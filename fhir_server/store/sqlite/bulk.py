@@ -24,7 +24,7 @@ from fhir_server.store.chain import GENESIS
 from fhir_server.store.port import AuditEntry, Version
 from fhir_server.store.sqlite.apply import METHODS
 from fhir_server.store.sqlite.connect import check_library, connect, refusals
-from fhir_server.store.sqlite.migrate import LATEST, known_version
+from fhir_server.store.sqlite.migrate import LATEST, known_version, migrate
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.numbering import as_numbers
 from fhir_server.store.sqlite.packing import Packing
@@ -109,8 +109,13 @@ class SqliteSource:
         return connect_alone(self.path)
 
     def _begin(self) -> None:
-        if known_version(self._db) != LATEST:
-            raise Unavailable("The store is an older version's: start it once, and stop it.")
+        version = known_version(self._db)
+        if version < LATEST and self._mode == "served":
+            raise Unavailable("The store is an older version's: serve it by this program first.")
+        if version < LATEST and self._mode == "file":
+            self._db = _writable(self._db)
+        if version < LATEST:
+            migrate(self._db)
         self._names, self._packing = Names(self._db), Packing(self._db)
 
     async def close(self) -> None:
@@ -268,6 +273,15 @@ class SqliteSource:
             ]
 
         return await self._do(read)
+
+
+def _writable(db: apsw.Connection) -> apsw.Connection:
+    """Return a copy that is nobody's, and gone when it is closed, of what may only be read."""
+    copy = apsw.Connection("")
+    with copy.backup("main", db, "main") as steps:
+        steps.step(-1)
+    db.close()
+    return copy
 
 
 def connect_alone(path: Path) -> apsw.Connection:

@@ -9,12 +9,13 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import apsw
 
-from fhir_server.store.bulk import BUCKET, MARK, Kept, Record, RecordKey
-from fhir_server.store.derive import derived
+from fhir_server.search.values import IndexValues
+from fhir_server.store.bulk import BUCKET, MARK, Kept, MakeReady, Record, RecordKey
+from fhir_server.store.derive import indexes_of, write_of
 from fhir_server.store.port import AuditEntry, Name, Put, Write
 from fhir_server.store.sqlite import dictionaries
 from fhir_server.store.sqlite.apply import Applier
@@ -27,9 +28,6 @@ from fhir_server.store.sqlite.numbering import as_column
 
 _STAMP: Final = "moved"
 
-Ready = Sequence[tuple[Kept, Write]]
-"""Versions and what is written of each: its index values are those of a current version."""
-
 _RESOURCE: Final = (
     "INSERT INTO resource VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (nr) DO UPDATE SET "
     "rid = excluded.rid, version_id = excluded.version_id, live = excluded.live, "
@@ -40,7 +38,7 @@ _RESOURCE: Final = (
 class Importer(Applier):
     """Writes what another store has kept, on the connection of a writer that is alone."""
 
-    def put(self, ready: Ready) -> None:
+    def put(self, items: Sequence[Kept], writes: Sequence[Write]) -> None:
         """Write versions, in the order of their numbers; those that are there are replaced.
 
         A resource's row is that of the latest of them that is there; only of a current version
@@ -48,7 +46,7 @@ class Importer(Applier):
         """
         states: dict[Name, Any] = {}
         live: defaultdict[int, int] = defaultdict(int)
-        for kept, _ in ready:
+        for kept in items:
             if kept.name in states:
                 continue
             state = states[kept.name] = self._state(kept.name)
@@ -58,7 +56,7 @@ class Importer(Applier):
             if not state.nr:
                 state.nr = self._numbering.next(kept.name)
         versions: list[tuple[Any, ...]] = []
-        for kept, write in ready:
+        for kept, write in zip(items, writes, strict=True):
             state = states[kept.name]
             state.rid, state.version_id = kept.number, write.version_id
             state.last_updated, state.live = write.last_updated, kept.is_indexed
@@ -128,6 +126,8 @@ class Importer(Applier):
 class SqliteTarget(SqliteSource):
     """A store in one SQLite file, which is made where it is not there, written as another is."""
 
+    is_laborious: ClassVar[bool] = False
+
     def _connected(self) -> apsw.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         make_private(self.path)
@@ -181,17 +181,26 @@ class SqliteTarget(SqliteSource):
 
         await self._do(keep)
 
-    def ready(self, items: Sequence[Kept], base_url: str) -> Ready:
-        """Return versions made ready to be written."""
-        return [(one, derived(one, base_url)) for one in items]
+    @property
+    def make_ready(self) -> MakeReady:
+        """What gives index values."""
+        return indexes_of
 
-    async def put_versions(self, ready: Ready, mark: bytes, *, again: bool = False) -> None:
+    async def put_versions(
+        self,
+        items: Sequence[Kept],
+        ready: Sequence[IndexValues],
+        mark: bytes,
+        *,
+        again: bool = False,
+    ) -> None:
         """Write versions as they are."""
         del again  # all of a transaction is there, or nothing of it; what is there is replaced
+        writes = list(map(write_of, items, ready))
 
         def put() -> None:
             with self._writing(mark) as importer:
-                importer.put(ready)
+                importer.put(items, writes)
             self._train()
 
         await self._do(put)
@@ -219,6 +228,9 @@ class SqliteTarget(SqliteSource):
                 importer.put_records(records, gone)
 
         await self._do(put)
+
+    async def index(self) -> None:
+        """Do nothing: index rows are written with the versions."""
 
     async def settle(self) -> None:
         """Bring all that was written to its place on the disk."""

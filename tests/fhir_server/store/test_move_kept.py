@@ -83,14 +83,14 @@ class Mortal:
         self._call("begin")
         await self.target.begin(cursor_key, mark)
 
-    async def put_versions(self, ready: Any, mark: bytes, *, again: bool = False) -> None:
+    async def put_versions(self, items: Any, ready: Any, mark: bytes, **how: bool) -> None:
         try:
             self._call("put_versions")
         except Killed:
             if self.halfway and isinstance(self.target, MongoTarget):
-                await _without_mark(self.target, ready, again=again)
+                await _without_mark(self.target, items, ready, **how)
             raise
-        await self.target.put_versions(ready, mark, again=again)
+        await self.target.put_versions(items, ready, mark, **how)
 
     async def put_entries(self, entries: Sequence[AuditEntry], mark: bytes) -> None:
         try:
@@ -121,10 +121,10 @@ class Mortal:
         await self.target.finish(stamp)
 
 
-async def _without_mark(target: MongoTarget, ready: Any, *, again: bool) -> None:
+async def _without_mark(target: MongoTarget, items: Any, ready: Any, **how: bool) -> None:
     """Leave a page in the database of which nothing says that it is there."""
     before, ends = await target.mark(), await target.ends()
-    await target.put_versions(ready, before or b"", again=again)
+    await target.put_versions(items, ready, before or b"", **how)
     await target._turn(before, {"rid": ends.number})
 
 
