@@ -253,11 +253,14 @@ RUN = """
 import os, time
 from pathlib import Path
 from pymongo import MongoClient
+from tests.mongo.databases import new_name
 from tests.mongo.shared import address, run
 
 def test_it(tmp_path):
-    with MongoClient(address("x")) as client:
-        client.x.y.insert_one({})
+    name = new_name()
+    with MongoClient(address(name)) as client:
+        client[name]["x"].insert_one({})
+        assert name in client.list_database_names()
     Path(os.environ["SAID"]).write_text(str(run()[1]))
     time.sleep(float(os.environ["LASTS"]))
 """
@@ -298,6 +301,10 @@ def test_nothing_is_left_of_a_run(tmp_path: Path, *, is_killed: bool) -> None:
 
     assert of_folder(folder) == []
     assert not folder.exists()
+    if shared.NAMED:
+        with MongoClient(shared.NAMED) as client:
+            left = client.list_database_names()
+        assert not [name for name in left if name.startswith(folder.name.replace("-", "_"))]
 
 
 def test_members_end_with_who_started_them(tmp_path: Path) -> None:
