@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from adapters.submissions.intake import resume_pending, submit_envelope
+from adapters.submissions.intake import submit_envelope
+from adapters.submissions.resume import resume_pending
 from auth.bearer import principal_of
 from auth.policy import policy_for
 from auth.server.demo import make_demo_clients, web_book

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,20 +23,20 @@ from adapters.submissions.receipt import (
     DossierReceipt,
     Receipt,
     as_dict,
+    decode,
     dossier_receipt,
     patients_in,
     receipt_of,
 )
 from adapters.xml130.parse import parse as parse_xml
-from auth.policy import policy_for
-from auth.principal import SYSTEM, Principal
-from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform_with
-from fhir_server.model.outcome import FhirError
+from fhir_server.model.outcome import FhirError, Unavailable
 from fhir_server.model.primitives import from_micros, micros
 from fhir_server.operations.dossier import Foreseen, commit_dossier
 from fhir_server.operations.visit import Outcome, Sending
-from fhir_server.store.port import Batch, Put
+from fhir_server.store.leases import Lease, Leases
+from fhir_server.store.port import Batch, Put, RecordChanged
 from mappings.xml130.record import Dossier, Envelope, Kind, RecordIssue
 from mappings.xml130.rules import check
 
@@ -112,7 +112,7 @@ async def receive(ctx: Context, submission: Submission) -> Receipt:
     """
     received = micros(ctx.now())
     if submission.dry_run:
-        intake = _Intake(ctx, None, submission, received)
+        intake = Intake(ctx, None, submission, received)
         return await intake.take(await intake.read())
     submission_id = ctx.new_id()
     who = ctx.principal
@@ -120,24 +120,29 @@ async def receive(ctx: Context, submission: Submission) -> Receipt:
         submission.media_type, submission.form, received, 0, 0, who.kind, who.client_id, who.code,
         who.display,
     )  # fmt: skip
-    await keep.keep(ctx.store, submission_id, source, submission.body)
-    intake = _Intake(ctx, submission_id, submission, received)
-    try:
-        envelope = await intake.read()
-    except FhirError:
-        await keep.forget(ctx.store, submission_id)
-        raise
-    return await intake.take(envelope)
+    lease = Leases(ctx.store, ctx.now).made(submission_id, bucket=keep.PENDING)
+    await keep.keep(ctx.store, submission_id, source, submission.body, lease)
+    intake = Intake(ctx, submission_id, submission, received, lease)
+    # What fails here another process takes up, as soon as the lease is given back or has ended.
+    async with lease:
+        try:
+            envelope = await intake.read()
+        except FhirError:
+            await keep.forget(ctx.store, submission_id)
+            lease.done()
+            raise
+        return await intake.take(envelope)
 
 
 @dataclass(slots=True)
-class _Intake:
+class Intake:
     """One submission on its way."""
 
     ctx: Context
     submission_id: str | None
     submission: Submission
     received: int
+    lease: Lease | None = None
     late: bool = False
     foreseen: Foreseen = field(default_factory=dict)
 
@@ -147,7 +152,32 @@ class _Intake:
         return await keep.aside(len(body), READERS[self.submission.form], body)
 
     async def take(self, envelope: Envelope) -> Receipt:
-        """Take every dossier, and keep the receipt."""
+        """Take every dossier, and keep the receipt.
+
+        Raises:
+            Unavailable: It cannot be stored now, and is finished later.
+        """
+        try:
+            return await self._taken(envelope)
+        except Unavailable:
+            receipt = await self._there()
+            if receipt is None:
+                raise
+            return receipt
+
+    async def _there(self) -> Receipt | None:
+        """Return the receipt that is there after all.
+
+        Another process has taken the submission up, or the end of our own commit was not known.
+        """
+        if self.lease is None or await self.lease.is_ours():
+            return None
+        raw = await self.ctx.store.get(keep.SUBMISSION, str(self.submission_id))
+        receipt = None if raw is None else decode(raw)
+        self.ctx.trail.written |= receipt is not None and receipt.accepted > 0
+        return receipt
+
+    async def _taken(self, envelope: Envelope) -> Receipt:
         refusal = await self._unsigned()
         if len(envelope.dossiers) == 1:
             return await self._only(envelope, refusal)
@@ -167,6 +197,8 @@ class _Intake:
         whole = self._receipt(envelope, [part])
         if not is_kept:
             await self._keep_receipt(whole)
+        elif self.lease is not None:
+            self.lease.done()
         return whole
 
     async def _all(self, envelope: Envelope, refusal: RecordIssue | None) -> list[DossierReceipt]:
@@ -222,7 +254,7 @@ class _Intake:
         def puts(outcome: Outcome) -> Sequence[Put]:
             nonlocal is_kept
             if receipt is None:
-                return ()
+                return self._fence(outcome)
             is_kept = True
             return receipt(part_of(outcome))
 
@@ -233,6 +265,7 @@ class _Intake:
                 puts,
                 dry_run=self.foreseen if self.submission.dry_run else None,
                 audit=receipt is not None,
+                again=self._still_ours,
             )
         except (FhirError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
             if isinstance(fault, FhirError) and fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -288,72 +321,43 @@ class _Intake:
         return receipt_of(self.submission_id, received, facility, taken, envelope.issues)
 
     def _puts(self, receipt: Receipt) -> Sequence[Put]:
-        if receipt.id is None:
+        if self.lease is None:
             return ()
-        return (*kept_with(receipt, self.received), *keep.answered(receipt.id))
+        return (*kept_with(receipt, self.received), self.lease.ended())
+
+    def _fence(self, outcome: Outcome) -> Sequence[Put]:
+        """Return what keeps a process that was asleep from writing what is another's by now."""
+        if self.lease is None or outcome.status in {"unchanged", "rejected"}:
+            return ()
+        return (self.lease.fence(),)
+
+    async def _still_ours(self) -> None:
+        """Go on, unless another process has taken the submission up.
+
+        Raises:
+            Unavailable: One has.
+        """
+        if self.lease is not None and not await self.lease.is_ours():
+            raise Unavailable("Another process has taken this submission up.")
 
     async def _keep_receipt(self, receipt: Receipt) -> None:
-        puts = self._puts(receipt)
-        if not puts:
+        if self.lease is None:
             return
         trail = self.ctx.trail
         # What was taken and who took it are durable together; of what was refused whole,
         # perform_with leaves the record.
         taken = trail.draft is not None and not trail.written and receipt.accepted > 0
         audit = (trail.draft(patients_in(receipt)),) if taken and trail.draft else ()
-        await self.ctx.store.commit(Batch(puts=puts, audit=audit))
+        while True:
+            batch = Batch(puts=self._puts(receipt), audit=audit)
+            try:
+                await self.ctx.store.commit(batch)
+            except RecordChanged:
+                await self._still_ours()  # it was renewed meanwhile
+            else:
+                break
+        self.lease.done()
         trail.written = trail.written or bool(audit)
-
-
-async def resume_pending(ctx: Context, verify: Verify | None = None) -> int:
-    """Finish what was kept and not answered when a process died; return how many there were.
-
-    Dossiers that had been committed are not committed again, and a visit that was sent anew since
-    keeps its newer content.
-
-    Args:
-        ctx: A system Context.
-        verify: As in Submission.
-    """
-    waiting = await keep.pending(ctx.store)
-    for submission_id in waiting:
-        try:
-            await _resume(ctx, submission_id, verify)
-        except Exception as fault:
-            # One that cannot be finished now must not stop the start; its mark stays.
-            log.exception(
-                "submission.not_resumed", submission=submission_id, fault=type(fault).__name__
-            )
-    return len(waiting)
-
-
-async def _resume(ctx: Context, submission_id: str, verify: Verify | None) -> None:
-    source = await keep.source_of(ctx.store, submission_id)
-    if source is None or await ctx.store.get(keep.SUBMISSION, submission_id) is not None:
-        await ctx.store.commit(Batch(puts=keep.answered(submission_id)))
-        return
-    body = await keep.body_of(ctx.store, submission_id, source)
-    submission = Submission(body, source.form, source.media_type, verify=verify)
-    principal = Principal(source.kind, source.client_id, source.code, display=source.display)
-    within = replace(
-        ctx,
-        principal=SYSTEM if source.kind == "system" else principal,
-        policy=policy_for(SYSTEM),
-        trail=AuditTrail(),
-    )
-    intake = _Intake(within, submission_id, submission, source.received, late=True)
-    try:
-        envelope = await intake.read()
-    except FhirError:
-        await keep.forget(ctx.store, submission_id)
-        return
-
-    async def run(_within: Context, _request: FhirRequest) -> FhirResult:
-        receipt = await intake.take(envelope)
-        return FhirResult(receipt.status, patients=patients_in(receipt))
-
-    await perform_with(within, FhirRequest("submit", method="POST", url="/submissions"), run)
-    log.info("submission.resumed", submission=submission_id)
 
 
 _NOT_YOURS: Final = RecordIssue(

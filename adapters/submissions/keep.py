@@ -1,19 +1,20 @@
 """The bytes of a submission as received: durable before they are parsed, kept with their receipt.
 
-A mark says that a submission is not answered yet; what a process left behind when it died is
-finished at the next start (`intake.resume_pending`).
+A mark says that a submission is not answered yet, and by its lease who is at work on it; what a
+process left behind when it died is finished by another (`resume.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 import zstandard
 
 from auth.principal import Kind
+from fhir_server.store.leases import Lease
 from fhir_server.store.port import Batch, Put, Store
 
 P = ParamSpec("P")
@@ -72,14 +73,14 @@ def _chunk(submission_id: str, number: int) -> str:
     return f"{submission_id}/{number:04d}"
 
 
-async def keep(store: Store, submission_id: str, source: Source, body: bytes) -> None:
-    """Make the bytes durable, and the mark that they are not answered yet."""
+async def keep(store: Store, submission_id: str, source: Source, body: bytes, lease: Lease) -> None:
+    """Make the bytes durable, and the mark that they are not answered yet: the lease on them."""
     data = await aside(len(body), _compress, body)
     parts = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)] or [b""]
     known = msgspec.structs.replace(source, length=len(body), chunks=len(parts))
     puts = [
         Put(SOURCE, submission_id, msgspec.json.encode(known), expected=None),
-        Put(PENDING, submission_id, b"1"),
+        lease.taken(),
         *(Put(SOURCE, _chunk(submission_id, n), part) for n, part in enumerate(parts)),
     ]
     await store.commit(Batch(puts=puts))
@@ -98,27 +99,22 @@ async def body_of(store: Store, submission_id: str, source: Source) -> bytes:
     return await aside(source.length, _decompress, data, source.length)
 
 
-def answered(submission_id: str) -> tuple[Put, ...]:
-    """Return what takes the mark away, to be committed with the receipt."""
-    return (Put(PENDING, submission_id, None),)
-
-
 async def forget(store: Store, submission_id: str) -> None:
     """Leave nothing of a submission that turned out to be none."""
     source = await source_of(store, submission_id)
     chunks = source.chunks if source else 0
     names = [submission_id, *(_chunk(submission_id, n) for n in range(chunks))]
-    puts = [*answered(submission_id), *(Put(SOURCE, name, None) for name in names)]
+    puts = [Put(PENDING, submission_id, None), *(Put(SOURCE, name, None) for name in names)]
     await store.commit(Batch(puts=puts))
 
 
-async def pending(store: Store) -> list[str]:
-    """Return the submissions that were kept and not answered."""
-    found: list[str] = []
+async def pending(store: Store) -> AsyncIterator[tuple[str, bytes]]:
+    """Return the submissions that were kept and are not answered, each with its mark."""
     start = ""
     while True:
         rows = await store.scan(PENDING, start=start, limit=_PAGE)
-        found += [key for key, _ in rows]
+        for row in rows:
+            yield row
         if len(rows) < _PAGE:
-            return found
+            return
         start = rows[-1][0] + "\x00"

@@ -8,7 +8,7 @@ taken one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -72,6 +72,7 @@ async def commit_dossier(
     *,
     dry_run: Foreseen | None = None,
     audit: bool = False,
+    again: Callable[[], Awaitable[None]] | None = None,
 ) -> Outcome:
     """Take one dossier: created, updated, unchanged, withdrawn, or (unknown visit) rejected.
 
@@ -81,6 +82,7 @@ async def commit_dossier(
         receipt: Records to commit in the same step.
         dry_run: Say what would become of it after those that this holds, and store nothing.
         audit: The dossier is all of its request: its AuditEvent goes into the same commit.
+        again: Is waited for before another attempt; raises where there is to be none.
 
     Raises:
         Invalid: What the dossier maps to is not valid FHIR.
@@ -90,7 +92,7 @@ async def commit_dossier(
     if dry_run is not None:
         return _foreseen(await _planned(within, sending, softly=False), dry_run)
     async with _TURNS.of(_shared_keys(sending)):
-        return await _taken(within, sending, receipt, audit=audit)
+        return await _taken(within, sending, receipt, audit=audit, again=again)
 
 
 def _shared_keys(sending: Sending) -> Iterable[str]:
@@ -104,7 +106,14 @@ def _shared_keys(sending: Sending) -> Iterable[str]:
         yield f"{sending.facility}|{visit.ma_bn}"
 
 
-async def _taken(within: Context, sending: Sending, receipt: Receipt, *, audit: bool) -> Outcome:
+async def _taken(
+    within: Context,
+    sending: Sending,
+    receipt: Receipt,
+    *,
+    audit: bool,
+    again: Callable[[], Awaitable[None]] | None,
+) -> Outcome:
     softly = False
     for attempt in range(_TRIES):
         plan = await _planned(within, sending, softly=softly)
@@ -114,6 +123,8 @@ async def _taken(within: Context, sending: Sending, receipt: Receipt, *, audit: 
             # A row that is gone but referred to by another's resource cannot be deleted.
             softly = softly or isinstance(refused.__cause__, Referenced)
             await pause(attempt)
+            if again is not None:
+                await again()
             continue
         return plan.outcome
     raise Unavailable("The visit is being changed by others; send it again.")

@@ -13,7 +13,8 @@ import httpx2 as httpx
 import pytest
 from starlette.applications import Starlette
 
-from adapters.submissions.intake import Submission, receive, resume_pending
+from adapters.submissions.intake import Submission, receive
+from adapters.submissions.resume import resume_pending
 from adapters.submissions.routes import submissions_routes
 from adapters.xml130 import signature
 from fhir_server.model import codec
