@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from asyncio import Future, get_running_loop
 from collections import deque
@@ -45,7 +46,7 @@ class Ahead:
             self._executor = ProcessPoolExecutor(
                 self._workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_end_with_the_parent,
+                initializer=_follow_the_parent,
             )
 
     def close(self) -> None:
@@ -74,8 +75,9 @@ class Ahead:
             yield page, ready
 
 
-def _end_with_the_parent() -> None:
-    """End this process when that which it works for has ended, however it did."""
+def _follow_the_parent() -> None:
+    """End this process when that which it works for has ended, however it did, and only then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -38,7 +38,7 @@ from fhir_server.operations.settle import Directory
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.search.values import IndexValues
 from fhir_server.settings import Settings, WrongSettings, load_settings
-from fhir_server.store.bulk import Source, Target
+from fhir_server.store.bulk import BUCKET, MARK, Source, Target
 from fhir_server.store.chain import broken_at
 from fhir_server.store.fact import Fact
 from fhir_server.store.grants import LedgerGrants
@@ -310,11 +310,21 @@ async def opened(settings: Settings) -> AsyncIterator[Composition]:
     """Open the configured store for a command, under the base URL it was last served at."""
     store = await open_store(settings)
     try:
+        await _check_whole(settings, store)
         last = await store.get(META, "origin")
         origin = settings.base_url or (last.decode() if last else Serving().origin(settings))
-        yield Composition(settings, store, origin)
+        async with at_work(store):
+            yield Composition(settings, store, origin)
     finally:
         await store.close()
+
+
+async def _check_whole(settings: Settings, store: Store) -> None:
+    if await store.get(BUCKET, MARK) is not None:
+        raise Refused(
+            f"{settings.shown_store}: a move or a restore into this store is not finished: run it "
+            "again, a move without --live."
+        )
 
 
 @runtime_checkable

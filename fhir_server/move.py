@@ -20,13 +20,13 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from fhir_server.ahead import MANY, Ahead
 from fhir_server.store.bulk import BUCKET, MARK, Ends, Kept, Record, Size, Source, Target
+from fhir_server.store.mark import Mark, NotMoved, name_of
 from fhir_server.store.pages import (
     AUDIT,
     KEYS,
@@ -56,42 +56,6 @@ _MENDED: Final = 40_000
 """Bytes for which a resource is counted that is brought once more: its body is not known yet."""
 _SAID_EVERY: Final = 5_000
 _ALL: Final = (VERSIONS, AUDIT, LEDGER, RESOURCES, KEYS)
-
-
-class NotMoved(Exception):
-    """The two stores do not go together; nothing was changed. The text says why."""
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """How far a move has come.
-
-    Attributes:
-        source: Which store it is from.
-        number: Of the last version that was copied.
-        seq: Of the last audit entry that was copied.
-        compared: Of the last version that was compared.
-        heard: Of the last audit entry that was compared.
-    """
-
-    source: str
-    number: int = 0
-    seq: int = 0
-    compared: int = 0
-    heard: int = 0
-
-    @property
-    def encoded(self) -> bytes:
-        """The mark as it is kept."""
-        return msgspec.json.encode(self)
-
-
-async def first_mark(source: Source) -> bytes:
-    """Return the mark of a move of a store of which nothing is moved yet."""
-    return Mark(await _name(source)).encoded
-
-
-async def _name(source: Source) -> str:
-    return sha256(await source.cursor_key()).hexdigest()[:32]
 
 
 @dataclass(slots=True)
@@ -197,10 +161,11 @@ class _Move:
         if await self._source.record(BUCKET, MARK) is not None:
             raise NotMoved("the source is itself the target of a move that is not finished")
         key = await self._source.cursor_key()
-        name = await _name(self._source)
+        name = await name_of(self._source)
         there, ends = await self._target.mark(), await self._target.ends()
         if there is not None:
-            self._mark = _gone_on(msgspec.json.decode(there, type=Mark), name, ends)
+            self._mark = msgspec.json.decode(there, type=Mark)
+            self._mark.check(name, ends)
         elif await self._target.cursor_key() == key:
             if await self._target.stamp() != await self._stamp_of_target():
                 return False
@@ -315,10 +280,7 @@ class _Move:
         mended = 0
         async with aclosing(self._differing(RESOURCES)) as pairs:
             async for page in paged(pairs, self._size, lambda _: _MENDED):
-                kept: list[Kept] = []
-                for one in page:
-                    if one.ours is not None:
-                        kept += await self._source.versions(one.ours.number - 1, Size(items=1))
+                kept = await self._source.current([one.ours.name for one in page if one.ours])
                 make = self._target.make_ready
                 ready = await asyncio.to_thread(make, kept, self._base_url)
                 await self._target.put_versions(kept, ready, self._mark.encoded, again=True)
@@ -370,6 +332,7 @@ class _Move:
             if not equal % _SAID_EVERY:
                 self._said(f"compare {kind.name}", equal, 0)
 
+        self._said(f"compare {kind.name}", 0, 0)
         ours = Pages(kind, self._source, self._size, after=after, until=until)
         # What a killed run has left behind its mark is not compared before it is written again.
         theirs = Pages(kind, self._target, self._size, after=after, until=until)
@@ -401,18 +364,3 @@ class _Move:
 
 def _stamp(ends: Ends, lasting: dict[str, bytes]) -> bytes:
     return stamp(ends, lasting[RESOURCES.name], lasting[LEDGER.name])
-
-
-def _gone_on(mark: Mark, source: str, ends: Ends) -> Mark:
-    """Return the mark by which a move goes on.
-
-    Raises:
-        NotMoved: It is another store's, or not all that the target holds was brought by it.
-    """
-    if mark.source != source:
-        raise NotMoved("the target is the beginning of the move of another store")
-    if (ends.number, ends.seq) != (mark.number, mark.seq):
-        raise NotMoved(
-            "the target holds more than this move has brought: somebody has written to it"
-        )
-    return mark

@@ -133,6 +133,9 @@ class Source(Protocol):
             Unavailable: It cannot be read.
         """
 
+    async def current(self, names: Sequence[Name]) -> list[Kept]:
+        """Return the current versions of some resources, in the order of their numbers."""
+
     async def entries(self, after: int, size: Size) -> list[AuditEntry]:
         """Return audit entries after a `seq`."""
 

@@ -7,7 +7,7 @@ meanwhile; what must be of one moment, in one session that keeps its snapshot
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
@@ -24,8 +24,8 @@ from fhir_server.store.mongo.chunks import pieces_in, whole
 from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
 from fhir_server.store.mongo.schema import HEAD, SEPARATOR, Document
 from fhir_server.store.mongo.serving import Alone
-from fhir_server.store.mongo.versions import SHOWN, name_of, number_of, versions_of
-from fhir_server.store.port import AuditEntry, Version
+from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
+from fhir_server.store.port import AuditEntry, Name, Version
 
 _T = TypeVar("_T")
 
@@ -187,6 +187,18 @@ class MongoSource:
                     found.append(_kept(document, version))
                     left -= len(version.body)
             return found
+
+        return await self._view(read)
+
+    async def current(self, names: Sequence[Name]) -> list[Kept]:
+        """Return the current versions of some resources."""
+
+        async def read(session: AsyncClientSession) -> list[Kept]:
+            asked = {"_id": {"$in": [key_of(*one) for one in names]}}
+            found = self._to.resource.find(asked, _KEPT, session=session)
+            documents = sorted(await found.to_list(), key=number_of)
+            versions = await versions_of(self._to, documents, session)
+            return list(map(_kept, documents, versions))
 
         return await self._view(read)
 

@@ -9,7 +9,7 @@ any process and for as long as it lasts, and is refused where there is one. Kill
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,7 +21,7 @@ import apsw
 from fhir_server.model.outcome import Unavailable
 from fhir_server.store.bulk import LEFT_OUT, Ends, Held, Kept, Record, RecordKey, Size, State
 from fhir_server.store.chain import GENESIS
-from fhir_server.store.port import AuditEntry, Version
+from fhir_server.store.port import AuditEntry, Name, Version
 from fhir_server.store.sqlite.apply import METHODS
 from fhir_server.store.sqlite.connect import check_library, connect, refusals
 from fhir_server.store.sqlite.migrate import LATEST, known_version, migrate
@@ -42,14 +42,20 @@ _FIRST: Final = (
     "CASE WHEN v.version_id = 1 THEN v.rid ELSE (SELECT f.rid FROM version AS f "
     "INDEXED BY version_nr WHERE f.nr = v.nr ORDER BY f.version_id LIMIT 1) END"
 )
-_VERSIONS: Final = (
+_KEPT: Final = (
     "SELECT v.rid, v.version_id, v.last_updated, v.method, v.patients, v.packing, v.body, "
     "r.type, r.id, CASE WHEN r.rid = v.rid THEN r.tags END, "
     f"CASE WHEN r.rid = v.rid THEN {_FIRST} ELSE 0 END, "
     "CASE WHEN r.rid <> v.rid THEN (SELECT n.last_updated FROM version AS n "
     "INDEXED BY version_nr WHERE n.nr = v.nr AND n.version_id = v.version_id + 1) END "
-    "FROM version AS v NOT INDEXED CROSS JOIN resource AS r "
+)
+_VERSIONS: Final = (
+    f"{_KEPT} FROM version AS v NOT INDEXED CROSS JOIN resource AS r "
     "WHERE v.rid > ? AND r.nr = v.nr ORDER BY v.rid LIMIT ?"
+)
+_CURRENT: Final = (
+    f"{_KEPT} FROM resource AS r CROSS JOIN version AS v "
+    "WHERE r.type = ? AND r.id = ? AND v.rid = r.rid"
 )
 _STATES: Final = (
     f"SELECT v.rid, r.type, r.id, r.version_id, length(v.body) = 0, {_FIRST}, r.tags, v.patients, "
@@ -186,6 +192,16 @@ class SqliteSource:
         return await self._do(
             lambda: _page(map(self._kept, rows()), size, lambda one: len(one.version.body))
         )
+
+    async def current(self, names: Sequence[Name]) -> list[Kept]:
+        """Return the current versions of some resources."""
+
+        def read() -> list[Kept]:
+            asked = [(self._names.type(kind), key) for kind, key in names]
+            rows = [row for one in asked for row in self._db.execute(_CURRENT, one)]
+            return sorted(map(self._kept, rows), key=lambda one: one.number)
+
+        return await self._do(read)
 
     def _kept(self, row: tuple[Any, ...]) -> Kept:
         (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fhir_server.move import NotMoved
 from fhir_server.store.bulk import Size
+from fhir_server.store.mark import NotMoved
 from fhir_server.store.port import AuditRecord, Batch, Put, Tag
 from tests.contracts.conftest import HERE
 from tests.contracts.drawing import Draw

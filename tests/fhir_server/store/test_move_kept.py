@@ -14,9 +14,10 @@ from typing import Any, Self
 import pytest
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.move import Outcome, first_mark, move
+from fhir_server.move import Outcome, move
 from fhir_server.search.expression import EVERYTHING, Search, Sort
 from fhir_server.store.bulk import BUCKET, MARK, Record, RecordKey, Size, Source, Target
+from fhir_server.store.mark import first_mark
 from fhir_server.store.mongo import serving
 from fhir_server.store.mongo.bulk import MongoSource
 from fhir_server.store.mongo.importing import MongoTarget
