@@ -1,6 +1,7 @@
 """`make bench`: a server from a clean folder, the load, and one table beside the machine's floor.
 
-`python -m tests.bench` starts its own server; `--base-url URL --token T` runs what is plain FHIR
+`python -m tests.bench` starts its own server, over SQLite or, where the variable STORE says
+`mongodb`, over three members of its own; `--base-url URL --token T` runs what is plain FHIR
 against any other one.
 """
 
@@ -21,7 +22,7 @@ import aiohttp
 
 from fhir_server.demo_dossiers import CASES, Person, envelope, visit
 from fhir_server.model import codec
-from tests.bench import floor
+from tests.bench import floor, mongo_floor
 from tests.bench.load import (
     SYSTEM,
     Row,
@@ -55,6 +56,10 @@ class Table:
             f"| {row.cpu * 1e3:.2f} | {row.memory:.0f} |",
             flush=True,
         )
+
+    def rate(self, name: str) -> float:
+        """Return requests a second of a row."""
+        return next(row.rate for row in self.rows if row.name == name)
 
 
 def ids(answers: list[bytes]) -> list[str]:
@@ -158,11 +163,12 @@ async def plain(base_url: str, token: str, pid: int, table: Table, scale: float)
             ),
             1000,
         )
+        whole = min(200, many(500))
         await line(
             "chained search",
             get(
                 lambda n: (
-                    f"/fhir/Observation?patient.identifier={SYSTEM}|P{1_000_000 + n % 200:08d}"
+                    f"/fhir/Observation?patient.identifier={SYSTEM}|P{1_000_000 + n % whole:08d}"
                 ),
                 check=lambda r: len(r["entry"]) >= 19,
             ),
@@ -267,9 +273,11 @@ def hot_reads(server: Server, path: str, token: str) -> str:
     return next(line.split()[1] for line in done.stdout.splitlines() if "Requests/sec" in line)
 
 
-def on_disk(folder: Path) -> int:
-    """Return the bytes of the store's files."""
-    return sum(file.stat().st_size for file in folder.glob("fhir.db*"))
+async def on_disk(server: Server) -> int:
+    """Return the bytes of the store's files, on one member."""
+    if server.engine == "mongodb":
+        return await mongo_floor.on_disk(server.store)
+    return sum(file.stat().st_size for file in server.folder.glob("fhir.db*"))
 
 
 async def bench(scale: float, workers: int) -> None:
@@ -285,8 +293,13 @@ async def bench(scale: float, workers: int) -> None:
         await ours(server, pid, table, scale)
         print(f"\nHot reads by wrk: {hot_reads(server, f'/fhir/{patients[0]}', token)} requests/s")
         _, memory = usage(pid)
-        size = on_disk(folder)
+        size = await on_disk(server)
         print(f"Server at the end: {memory:.0f} MB resident, {size / 1e6:.0f} MB on disk.")
+        if server.engine == "mongodb":
+            measured = await mongo_floor.measured(server.store)
+            print()
+            rates = (table.rate("20-entry transaction"), table.rate("read by id"))
+            print("\n".join(mongo_floor.lines(measured, *rates)))
         print("\nFloor of this machine, measured in the same run:")
         for text in await asyncio.to_thread(lambda: list(floor.lines(folder))):
             print(f"- {text}")
