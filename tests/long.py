@@ -23,6 +23,8 @@ from tests.data import ROOT
 
 FOLDER: Final = ROOT / "test-results"
 PASSED: Final = "passed"
+MEASURED: Final = "measured: "
+"""What a line begins with in which a test says what it measured."""
 HEAD: Final = (
     "| Target | Sizes | Result | Seconds | pytest says | Commit | Store | Ended |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
@@ -49,6 +51,12 @@ TARGETS: Final = (
     Target("load", ("tests/journeys/test_load.py",), {"TEST_LOAD_DOSSIERS": "1000"}),
     Target("killed", ("tests/journeys/test_killed.py",), {"TEST_KILL_DOSSIERS": "200"}),
     Target("examples", ("tests/conformance",)),
+    # Issue 5, must show 2: two minutes, five kills of the primary, two cuts.
+    Target("failover", ("tests/journeys/test_failover.py",), {
+        "TEST_FAILOVER_SECONDS": "120", "TEST_FAILOVER_KILLS": "5", "TEST_FAILOVER_CUTS": "2",
+    }),
+    # Issue 5, must show 3: 100,000 resources moved to MongoDB and back, interrupted and resumed.
+    Target("move", ("tests/journeys/test_move.py",), {"TEST_MOVE_RESOURCES": "100000"}),
     # Issue 6, must show 3 and 7: property tests, larger than in `make test`.
     Target("stores-agree", ("tests/contracts",), {"TEST_TIMES": "20"}),
     Target("search-plans", ("tests/fhir_server/store/sqlite",), {"TEST_TIMES": "20"}),
@@ -57,7 +65,7 @@ TARGETS: Final = (
     Target("mappings", ("tests/mappings", "tests/adapters"), {"TEST_TIMES": "20"}),
     Target("model", ("tests/fhir_server/model", "tests/fhir_server/search"), {"TEST_TIMES": "20"}),
     # Everything else, as in `make test`: the browser, the commands, the packages.
-    Target("journeys", ("tests/journeys", "-k", "not test_killed and not test_load")),
+    Target("journeys", ("tests/journeys", "-k", "not (test_killed or test_load or test_move or test_failover)")),
     Target("rest", ("tests", *(f"--ignore=tests/{name}" for name in (
         "journeys", "conformance", "contracts", "mappings", "adapters",
         "fhir_server/store/sqlite", "fhir_server/store/mongo",
@@ -66,14 +74,14 @@ TARGETS: Final = (
 )  # fmt: skip
 
 Ran = tuple[bool, str]
-"""Whether a target passed, and pytest's closing line."""
+"""Whether a target passed, and pytest's closing line, after what tests have measured."""
 
 
 def pytest_run(target: Target) -> Ran:
     """Run a target in a process of its own, its output shown as it comes."""
     command = [sys.executable, "-m", "pytest", "-q", "--timeout=7200", *target.selection]
     environment = os.environ | target.sizes
-    last = ""
+    last, measured = "", []
     with subprocess.Popen(
         command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     ) as running:
@@ -82,10 +90,12 @@ def pytest_run(target: Target) -> Ran:
             for line in running.stdout:
                 print(line, end="", flush=True)
                 last = line.strip() or last
+                if line.startswith(MEASURED):
+                    measured.append(last.removeprefix(MEASURED).strip())
         except KeyboardInterrupt:
             running.terminate()
             raise
-    return running.returncode == 0, last.strip("= ")
+    return running.returncode == 0, "; ".join([*measured, last.strip("= ")])
 
 
 def commit() -> str:

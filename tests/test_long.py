@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import ROOT
-from tests.long import TARGETS, Ran, Table, Target, run_all
+from tests.long import TARGETS, Ran, Table, Target, pytest_run, run_all
 
 ONE, TWO = Target("one", ("a",), {"TEST_TIMES": "20"}), Target("two", ("b",))
 AT = ("abc1234", "sqlite")
@@ -59,6 +59,20 @@ def test_what_failed_or_was_not_reached_is_run_again_and_what_passed_is_not(tabl
 
     assert (second.ran, third.ran) == (["two"], [])
     assert other.ran == forced.ran == ["one", "two"]
+
+
+def test_what_a_test_measured_is_in_its_row(tmp_path: Path) -> None:
+    """A line that begins with `measured: ` stands before pytest's closing line."""
+    written = tmp_path / "test_one.py"
+    written.write_text(
+        "def test_one(capsys):\n    with capsys.disabled():\n        print('\\nmeasured: 1.5 s')\n",
+        "utf-8",
+    )
+
+    passed, said = pytest_run(Target("one", (str(written), "-c", "/dev/null")))
+
+    assert passed
+    assert re.match(r"1\.5 s; 1 passed in ", said)
 
 
 def test_every_test_of_the_tree_has_a_target() -> None:
