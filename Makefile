@@ -69,6 +69,6 @@ fix: $(VENV)/test.stamp ## format, and mend what ruff can mend
 bench: $(VENV)/test.stamp mongod-libraries ## one table of what the server does in a second, beside the machine's floor
 	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m tests.bench
 
-lock: ## the locked dependency files, anew (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml requirements/build.in -o requirements/run.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+lock: ## the locked dependency files, anew (needs uv); extras stay: else pip takes a newer `coverage[toml]` than the pin
+	uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml requirements/build.in -o requirements/run.txt
+	uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
