@@ -65,7 +65,9 @@ TARGETS: Final = (
     Target("mappings", ("tests/mappings", "tests/adapters"), {"TEST_TIMES": "20"}),
     Target("model", ("tests/fhir_server/model", "tests/fhir_server/search"), {"TEST_TIMES": "20"}),
     # Everything else, as in `make test`: the browser, the commands, the packages.
-    Target("journeys", ("tests/journeys", "-k", "not (test_killed or test_load or test_move or test_failover)")),
+    Target("journeys", (
+        "tests/journeys", "-k", "not (test_killed or test_load or test_move or test_failover)",
+    )),
     Target("rest", ("tests", *(f"--ignore=tests/{name}" for name in (
         "journeys", "conformance", "contracts", "mappings", "adapters",
         "fhir_server/store/sqlite", "fhir_server/store/mongo",
