@@ -19,9 +19,9 @@ BUCKET: Final = "move"
 """The ledger's bucket for the mark of a move that is not finished, in its target."""
 MARK: Final = "mark"
 
-LEFT_OUT: Final = frozenset({BUCKET, "reindex"})
+LEFT_OUT: Final = frozenset({BUCKET, "lease", "reindex"})
 """Buckets that are not moved: how far a reindex has come is counted by an engine's own numbers, and
-what is moved is indexed anew."""
+what is moved is indexed anew; who is at work on the source is not at work on the target."""
 
 RecordKey = tuple[str, str]
 """A ledger record's bucket and key."""

@@ -1,8 +1,12 @@
 """Who is at work on a store: the processes that serve it, or one alone that moves it.
 
 A process holds a lease: a document of `meta` that says until when, by the database's clock, and is
-renewed. One that was killed is taken for at work for `SECONDS` more. Whoever comes takes his lease
-first, and looks for the other kind then: of two that come at once, at least one sees the other.
+renewed. One that was killed on another machine is taken for at work for `SECONDS` more. Whoever
+comes takes his lease first, and looks for the other kind then: of two that come at once, at least
+one sees the other.
+
+These are not the leases of `store/leases.py`: they are no part of the store, which is moved while
+one of them is held, and go by the database's clock.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import asyncio
 import contextlib
 import secrets
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +23,7 @@ import structlog
 from pymongo import ReturnDocument
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.store.leases import is_gone, this_process
 from fhir_server.store.mongo.calls import Calls
 from fhir_server.store.mongo.schema import Collections, Document
 
@@ -47,7 +53,7 @@ class _Lease:
         self._meta = collections.meta
         self._calls = calls
         self._name = name
-        self._by = secrets.token_hex(8)
+        self._token = secrets.token_hex(8)
         self._renewing: asyncio.Task[None] | None = None
         self.is_lost = False
 
@@ -76,12 +82,10 @@ class _Lease:
 
     async def _take(self) -> bool:
         """Take the lease, or hold it longer; return whether it is ours."""
-        free = {"$or": [{"$eq": ["$by", self._by]}, {"$lte": ["$until", "$$NOW"]}]}
+        free = {"$or": [{"$eq": ["$token", self._token]}, {"$lte": ["$until", "$$NOW"]}]}
         until = {"$add": ["$$NOW", SECONDS * 1_000]}
-        taken = {
-            "by": {"$cond": [free, self._by, "$by"]},
-            "until": {"$cond": [free, until, "$until"]},
-        }
+        ours = {"token": self._token, "by": this_process(), "until": until}
+        taken = {name: {"$cond": [free, value, f"${name}"]} for name, value in ours.items()}
         lease = await self._calls.read(
             lambda: self._meta.find_one_and_update(
                 {"_id": self._name},
@@ -90,7 +94,7 @@ class _Lease:
                 return_document=ReturnDocument.AFTER,
             )
         )
-        return lease is not None and lease["by"] == self._by
+        return lease is not None and lease["token"] == self._token
 
     async def _renew(self) -> None:
         while not self.is_lost:
@@ -102,14 +106,21 @@ class _Lease:
     async def _let_go(self) -> None:
         with contextlib.suppress(Unavailable):  # it ends by itself
             await self._calls.read(
-                lambda: self._meta.delete_one({"_id": self._name, "by": self._by})
+                lambda: self._meta.delete_one({"_id": self._name, "token": self._token})
             )
 
     async def _others(self, pattern: str) -> dict[str, datetime]:
-        """Return until when the leases of a pattern are good that are so now, by name."""
+        """Return until when the leases of a pattern are good that are so now, by name.
+
+        Those of processes of this machine that have ended are given back.
+        """
         asked = {"_id": {"$regex": pattern}, **_ALIVE}
         found = await self._calls.read(lambda: self._meta.find(asked).to_list())
-        return {one["_id"]: one["until"] for one in found}
+        for one in found:
+            if is_gone(one["by"]):
+                theirs = {"_id": one["_id"], "token": one["token"]}
+                await self._calls.read(partial(self._meta.delete_one, theirs))
+        return {one["_id"]: one["until"] for one in found if not is_gone(one["by"])}
 
 
 class Serving(_Lease):

@@ -8,12 +8,16 @@ import pytest
 
 from fhir_server.store.bulk import Size
 from fhir_server.store.mark import NotMoved
+from fhir_server.store.mongo.connect import open_database
+from fhir_server.store.mongo.sharding import fill_places
 from fhir_server.store.port import AuditRecord, Batch, Put, Tag
 from tests.contracts.conftest import HERE
 from tests.contracts.drawing import Draw
 from tests.contracts.making import START, gone, made, observation, patient, put
 from tests.contracts.test_store_agree import COMMITS, _batch, _committed, _found, _kept
 from tests.fhir_server.store.wholes import FAR, SECOND, Place, fill, moved, said
+from tests.mongo.databases import pooled_url
+from tests.mongo.shared import mongo_server
 from tests.sizes import seeds
 
 ENGINES = [name for name in HERE if name != "memory"]
@@ -180,6 +184,32 @@ async def test_a_key_goes_from_one_to_another_between_two_runs(way: tuple[Place,
             "Patient",
             "b",
         )
+
+
+@pytest.mark.usefixtures(mongo_server.__name__)
+async def test_a_divided_store_knows_where_each_resource_lives(tmp_path: Path) -> None:
+    """Where `place` is kept, a move keeps it too: what it says of each is where it is."""
+    ours, theirs = Place("sqlite", tmp_path / "ours"), Place("mongodb", tmp_path / "theirs")
+    async with ours.opened() as store:
+        await fill(store)
+    opened = await open_database(pooled_url(theirs.folder))
+    await fill_places(opened)
+    await moved(ours, theirs, live=True)
+    async with ours.opened() as store:
+        moves = [made(observation(f"o{number}-2", "p9"), 2) for number in range(3)]
+        await store.commit(Batch(writes=[*moves, gone("Observation", "o3-2", 2)]))
+        before = await said(store)
+
+    outcome = await moved(ours, theirs)
+
+    places = {one["_id"]: one["k"] async for one in opened.collections.place.find()}
+    resources = {one["_id"]: one["k"] async for one in opened.collections.resource.find()}
+    await opened.close()
+    assert outcome.differences == []
+    assert places == resources
+    assert places["Observation/o0-2"] == "p9"
+    async with theirs.opened() as store:
+        assert await said(store) == before
 
 
 async def test_what_has_ended_is_not_moved(way: tuple[Place, Place]) -> None:
