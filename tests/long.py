@@ -57,6 +57,12 @@ TARGETS: Final = (
     }),
     # Issue 5, must show 3: 100,000 resources moved to MongoDB and back, interrupted and resumed.
     Target("move", ("tests/journeys/test_move.py",), {"TEST_MOVE_RESOURCES": "100000"}),
+    # Issue 5, must show 5: what a call costs at each size, in `test-results/<date>-growth.md`.
+    Target(
+        "growth",
+        ("tests/fhir_server/store/test_growth.py",),
+        {"TEST_GROWTH": "10000 100000 1000000"},
+    ),
     # Issue 6, must show 3 and 7: property tests, larger than in `make test`.
     Target("stores-agree", ("tests/contracts",), {"TEST_TIMES": "20"}),
     Target("search-plans", ("tests/fhir_server/store/sqlite",), {"TEST_TIMES": "20"}),
@@ -70,7 +76,7 @@ TARGETS: Final = (
     )),
     Target("rest", ("tests", *(f"--ignore=tests/{name}" for name in (
         "journeys", "conformance", "contracts", "mappings", "adapters",
-        "fhir_server/store/sqlite", "fhir_server/store/mongo",
+        "fhir_server/store/sqlite", "fhir_server/store/mongo", "fhir_server/store/test_growth.py",
         "fhir_server/interactions", "fhir_server/model", "fhir_server/search",
     )))),
 )  # fmt: skip
