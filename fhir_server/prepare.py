@@ -17,12 +17,15 @@ from fhir_server.app import META, Composition, Refused, Serving, now
 from fhir_server.interactions.context import AuditTrail, FhirRequest
 from fhir_server.interactions.perform import perform
 from fhir_server.store.bulk import BUCKET, MARK
+from fhir_server.store.leases import Leases
 
 if TYPE_CHECKING:
     from auth.client import Client
 
 _DEMO: Final = b"demo"
 _REAL: Final = b"real"
+_PATIENCE: Final = 90.0
+"""Seconds that a start waits for another that makes the demo people; one that died is followed."""
 
 
 async def prepare(composition: Composition, serving: Serving) -> datetime | None:
@@ -72,6 +75,17 @@ async def _people(
     composition: Composition, first_start: datetime, clients: dict[str, Client]
 ) -> None:
     """Make the demo people once, and send their dossiers as the hospitals would."""
+    marks = ("demo-people", "demo-visits")
+    if None not in [await composition.store.get(META, mark) for mark in marks]:
+        return
+    # Of servers that are started together one makes them, and the others wait for it.
+    async with Leases(composition.store, now).held("demo", patience=_PATIENCE):
+        await _made(composition, first_start, clients)
+
+
+async def _made(
+    composition: Composition, first_start: datetime, clients: dict[str, Client]
+) -> None:
     if await composition.store.get(META, "demo-people") is None:
         bundle = demo.people_bundle(first_start.date())
         request = FhirRequest("transaction", resource=bundle, method="POST")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from fhir_server.app import Composition, Refused, walkable
+from fhir_server.app import Composition, Refused, now, walkable
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.search.extract import index_values
 from fhir_server.search.parameters import parameters
+from fhir_server.store.leases import Lease, Leases
 from fhir_server.store.port import Batch, Put
 
 BUCKET: Final = "reindex"
@@ -33,13 +34,20 @@ async def reindex(
         said: Is told after each chunk how many are done, and of how many.
 
     Raises:
-        Refused: There is no such type or parameter.
+        Refused: There is no such type or parameter, or another process reindexes this store.
     """
     types = sorted(_types(resource_type, param))
-    total = sum([await composition.store.count(one) for one in types])
-    done = 0
-    for one in types:
-        done += await _one(composition, one, partial(_said, said, done, total))
+    lease = await Leases(composition.store, now).take("reindex")
+    if lease is None:
+        raise Refused(
+            "Another reindex of this store is running. After one that died on another machine, "
+            "begin in half a minute."
+        )
+    async with lease:
+        total = sum([await composition.store.count(one) for one in types])
+        done = 0
+        for one in types:
+            done += await _one(composition, one, lease, partial(_said, said, done, total))
     return done
 
 
@@ -58,7 +66,9 @@ def _types(resource_type: str | None, param: str | None) -> set[str]:
     return types
 
 
-async def _one(composition: Composition, resource_type: str, said: Callable[[int], None]) -> int:
+async def _one(
+    composition: Composition, resource_type: str, lease: Lease, said: Callable[[int], None]
+) -> int:
     store = walkable(composition.store)
     begun = await store.get(BUCKET, resource_type)
     after, done = int(begun or 0), 0
@@ -72,6 +82,8 @@ async def _one(composition: Composition, resource_type: str, said: Callable[[int
             for _, version in chunk
             if not version.deleted
         ]
+        if lease.is_lost:
+            raise Refused("Another process has taken the reindex over.")
         await store.reindex(items)
         after, done = chunk[-1][0], done + len(items)
         await store.commit(Batch(puts=(Put(BUCKET, resource_type, str(after).encode()),)))

@@ -9,8 +9,9 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -35,9 +36,11 @@ from auth.server.oauth import OAuthError, error_answer
 from auth.server.routes import auth_routes
 from fhir_server import demo, log
 from fhir_server.app import META, Composition, Refused, Serving, at_work, now, open_store
+from fhir_server.chores import at_chores
 from fhir_server.model.outcome import UnknownResource
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.prepare import prepare
+from fhir_server.rest.draining import Draining
 from fhir_server.rest.health import PATHS, health_app
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.middleware import Outermost
@@ -58,6 +61,9 @@ _YOUNG: Final = 10_000
 _GRACE: Final = 10
 """Seconds that requests on their way have at a stop."""
 
+_LOOK: Final = 0.05
+"""Seconds between two looks whether the clients have gone elsewhere, at a stop."""
+
 _TOGETHER: Final = 45
 """Seconds that a database has that is started together with us."""
 
@@ -69,6 +75,7 @@ class Server:
         self._settings = settings
         self._serving = serving
         self._app: ASGIApp | None = None
+        self._draining = Draining()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's life."""
@@ -82,7 +89,8 @@ class Server:
         async with self._opened() as app:
             self._app = app
             await send({"type": "lifespan.startup.complete"})
-            await receive()
+            with drained_first(self._draining):
+                await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
@@ -90,8 +98,8 @@ class Server:
         store = await open_store(self._settings)
         try:
             composition = Composition(self._settings, store, self._serving.origin(self._settings))
-            async with at_work(store), new_http() as http:
-                app = await build_app(composition, self._serving, http)
+            async with at_work(store), new_http() as http, at_chores(composition):
+                app = await build_app(composition, self._serving, http, self._draining)
                 # Definitions and compiled tables live as long as the process: the collector need
                 # not walk them again (it took up to 35 ms of a request).
                 gc.collect()
@@ -102,8 +110,45 @@ class Server:
             await store.close()
 
 
+@contextmanager
+def drained_first(draining: Draining) -> Iterator[None]:
+    """Give the time in which a SIGTERM stops the server only once its clients have gone elsewhere.
+
+    A second one, which a supervisor may send to every process, changes nothing; a SIGINT stops it
+    at once.
+    """
+    loop = asyncio.get_running_loop()
+    stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        yield
+        return
+
+    async def drained() -> None:
+        while not draining.is_over:  # noqa: ASYNC110 - time passing is what makes it so
+            await asyncio.sleep(_LOOK)
+        stop(signal.SIGTERM, None)
+
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        if not draining.is_begun:
+            draining.begin()
+            tasks.append(loop.create_task(drained()))
+
+    signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(begin))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, stop)
+        for task in tasks:
+            task.cancel()
+
+
 async def build_app(
-    composition: Composition, serving: Serving, http: httpx2.AsyncClient
+    composition: Composition,
+    serving: Serving,
+    http: httpx2.AsyncClient,
+    draining: Draining | None = None,
 ) -> ASGIApp:
     """Return the whole server: FHIR's bare app, and FastAPI beside it for everything else."""
     secret = await composition.store.get(META, "vneid-secret")
@@ -130,20 +175,21 @@ async def build_app(
     beside.router.routes.extend(routes)
     beside.state.book_sessions = sessions
     metrics = Metrics()
+    draining = draining or Draining()
     fhir = fhir_app(
         composition.context_of,
         base_url=composition.fhir_base,
         operations=OPERATIONS,
         max_body=composition.settings.max_body,
     )
-    health = health_app(composition.store.ready, metrics)
+    health = health_app(composition.store.ready, metrics, draining)
     submissions = Router(
         submissions_routes(
             composition.context_of, base_url=composition.origin, verify=composition.verify
         ),
         redirect_slashes=False,
     )
-    return Outermost(_Paths(fhir, submissions, health, beside), metrics)
+    return Outermost(_Paths(fhir, submissions, health, beside), metrics, draining=draining)
 
 
 class _Paths:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from fhir_server.rest.draining import Draining
     from fhir_server.rest.metrics import Metrics
 
 PATHS: Final = ("/healthz", "/readyz", "/metrics")
@@ -19,12 +20,15 @@ _PROMETHEUS: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _PROBLEM: Final = b"application/problem+json"
 
 
-def health_app(ready: Callable[[], Awaitable[bool]], metrics: Metrics) -> ASGIApp:
+def health_app(
+    ready: Callable[[], Awaitable[bool]], metrics: Metrics, draining: Draining
+) -> ASGIApp:
     """Return the ASGI app of these three paths.
 
     Args:
         ready: Whether the store can take a commit now.
         metrics: What /metrics tells.
+        draining: Whether the server is about to stop; it is told who looks.
     """
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
@@ -34,7 +38,8 @@ def health_app(ready: Callable[[], Awaitable[bool]], metrics: Metrics) -> ASGIAp
         elif path == "/healthz":
             await _send(send, 200, _TEXT, b"ok\n")
         elif path == "/readyz":
-            good = await _is_ready(ready)
+            good = not draining.is_begun and await _is_ready(ready)
+            draining.looked((scope.get("client") or ("",))[0], ready=good)
             await _send(send, 200 if good else 503, _TEXT, b"ready\n" if good else b"not ready\n")
         elif path == "/metrics" and is_local(scope):
             await _send(send, 200, _PROMETHEUS, metrics.exposition())

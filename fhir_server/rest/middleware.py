@@ -9,6 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.rest.access_log import AccessLog
+from fhir_server.rest.draining import Draining
+from fhir_server.rest.health import PATHS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,15 +23,23 @@ _SECURITY: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
+_LAST: Final = (b"connection", b"close")
 _FAILED: Final = 500
 
 
 class Outermost:
     """Gives every request an id, every answer its security headers, and the log one line."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, access_log: AccessLog | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        access_log: AccessLog | None = None,
+        draining: Draining | None = None,
+    ) -> None:
         self.app = app
         self.metrics = metrics
+        self.draining = draining or Draining()
         self.access_log = access_log or AccessLog()
         # An id need be unique, not secret: one draw of chance a process, then a count.
         self._prefix = token_hex(5).encode()
@@ -45,6 +55,9 @@ class Outermost:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
+        draining = self.draining
+        if scope["path"] not in PATHS:
+            draining.asked_at = started
         request_id = sent_id(scope) or b"%s-%x" % (self._prefix, next(self._numbers))
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         own = (b"x-request-id", request_id)
@@ -55,6 +68,8 @@ class Outermost:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = _with(message.get("headers", ()), own)
+                if draining.is_begun:
+                    message["headers"].append(_LAST)
             await send(message)
 
         self.metrics.in_flight += 1

@@ -44,7 +44,9 @@ def version_of(db: apsw.Connection) -> int:
     Raises:
         Unavailable: The file belongs to another program.
     """
-    if not db.table_exists("main", "meta"):
+    # By a statement: what the connection itself knows of the schema may be from before another
+    # process, started at the same moment, has made it.
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get:
         if db.execute("SELECT count(*) FROM sqlite_schema").get or _application(db):
             raise Unavailable("The store's file holds something that is not a FHIR store.")
         return 0

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from fhir_server.model import codec
 from fhir_server.rest.access_log import AccessLog, logged
+from fhir_server.rest.draining import Draining
 from fhir_server.rest.health import health_app
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.middleware import Outermost
@@ -96,7 +97,7 @@ def probe(
             raise OSError
         return True
 
-    transport = httpx.ASGITransport(health_app(ready, Metrics()), client=client)
+    transport = httpx.ASGITransport(health_app(ready, Metrics(), Draining()), client=client)
     return httpx.AsyncClient(transport=transport, base_url="http://x")
 
 

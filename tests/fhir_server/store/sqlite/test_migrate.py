@@ -44,6 +44,17 @@ def test_a_second_opening_takes_no_step(path: Path) -> None:
     db.close()
 
 
+def test_two_processes_that_make_a_file_at_once_agree(path: Path) -> None:
+    """The second, which had looked at the empty file before, finds what the first has made."""
+    first, second = connect(path, writer=True), connect(path, writer=True)
+    assert version_of(second) == 0
+    assert migrate(first) == 0
+
+    assert migrate(second) == LATEST
+    first.close()
+    second.close()
+
+
 async def test_a_file_of_version_1_counts_its_editions_from_now_on(path: Path) -> None:
     """The step that counts what changes leaves all that is there, and the next commit counts."""
     db = connect(path, writer=True)
