@@ -22,6 +22,7 @@ from adapters.xml130 import signature
 from auth.bearer import Access, BearerTokens, principal_of
 from auth.client import BadClient, parse_client
 from auth.grants import Grants
+from auth.limits import Limits
 from auth.policy import policy_for
 from auth.principal import SYSTEM, Principal
 from auth.server.hand_out import NotHandedOut, citizen_token, client_token
@@ -195,6 +196,7 @@ class Composition:
             directory=self.directory,
             provider=VneidClient(our, http, cache, now),
             now=now,
+            limits=Limits(self.grants.store, now),
             remote_keys=cache,
         )
 

@@ -14,10 +14,12 @@ from joserfc import jwk, jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.util import urlsafe_b64decode
+from starlette.requests import Request
 
 from auth.client import Client
+from auth.limits import ADDRESS_FAILED, CLIENT_FAILED
 from auth.ports import ProviderUnreachable
-from auth.server.oauth import AuthorizationServer, OAuthError
+from auth.server.oauth import AuthorizationServer, OAuthError, source_of
 from auth.tokens import CLOCK_SKEW
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -83,46 +85,74 @@ _CHECKS: Final[tuple[tuple[str, Callable[[_Claims, _Expected], bool]], ...]] = (
 """Every check of an assertion's claims."""
 
 
+class _Unproved(OAuthError):
+    """The client has not proved itself; `client_id` is the known one that it says it is, or ""."""
+
+    def __init__(self, text: str, client_id: str = "") -> None:
+        super().__init__("invalid_client", text, status=401)
+        self.client_id = client_id
+
+
 async def authenticate(
-    server: AuthorizationServer, form: Mapping[str, str], *, audience: str = ""
+    server: AuthorizationServer, request: Request, form: Mapping[str, str], *, audience: str = ""
 ) -> Client:
     """Return the client that a request proves to come from.
 
     Args:
         server: The authorization server.
-        form: The request's fields.
+        request: The request.
+        form: Its fields.
         audience: Another endpoint's URL that an assertion may be meant for, too.
 
     Raises:
         OAuthError: `invalid_client`.
+        Throttled: It has failed too often of late.
     """
+    source = source_of(request)
+    server.limits.check(ADDRESS_FAILED, source)
+    try:
+        return await _proved(server, source, form, audience)
+    except _Unproved as refusal:
+        await server.limits.count(ADDRESS_FAILED, source)
+        if refusal.client_id:
+            await server.limits.count(CLIENT_FAILED, refusal.client_id, source)
+        raise
+
+
+async def _proved(
+    server: AuthorizationServer, source: str, form: Mapping[str, str], audience: str
+) -> Client:
     if "client_assertion" in form or "client_assertion_type" in form:
         if form.get("client_assertion_type") != ASSERTION_TYPE or "client_secret" in form:
             raise OAuthError("invalid_request", "The client_assertion_type is not jwt-bearer.")
-        client = await _by_assertion(server, form.get("client_assertion", ""), audience)
+        client = await _by_assertion(server, source, form.get("client_assertion", ""), audience)
         # RFC 7521, 4.2: a client_id beside an assertion names the same client.
         if form.get("client_id", client.client_id) != client.client_id:
-            raise _unknown()
+            raise _unknown(client)
         return client
     found = await server.grants.client(form.get("client_id", ""))
     if found is None or not found.public or found.disabled or "client_secret" in form:
-        raise _unknown()
+        raise _unknown(found)
     return found
 
 
-async def _by_assertion(server: AuthorizationServer, assertion: str, audience: str) -> Client:
+async def _by_assertion(
+    server: AuthorizationServer, source: str, assertion: str, audience: str
+) -> Client:
     header, claims = _read(assertion)
     client = await server.grants.client(claims.iss)
     if client is None or client.public or client.disabled:
-        raise _refused(_SIGNATURE)
+        raise _refused(_SIGNATURE, client)
+    # Before the costly part: a key of the client is not asked for, nor a signature looked at.
+    server.limits.check(CLIENT_FAILED, client.client_id, source)
     await _check_signature(server, client, assertion, header)
     audiences = frozenset({server.url("token"), audience} - {""})
     want = _Expected(client.client_id, audiences, server.now().timestamp())
     if not all(holds(claims, want) for _, holds in _CHECKS):
-        raise _refused(_CLAIMS)
+        raise _refused(_CLAIMS, client)
     until = int(claims.exp) + CLOCK_SKEW + 1
     if not await server.grants.first_use(client.client_id, claims.jti, until):
-        raise _refused(_REPLAY)
+        raise _refused(_REPLAY, client)
     return client
 
 
@@ -155,7 +185,7 @@ async def _check_signature(
     ]
     # Without a kid there is one key that it can be, or none: keys are not tried in turn.
     if header.kid is None and len(fitting) != 1:
-        raise _refused(_SIGNATURE)
+        raise _refused(_SIGNATURE, client)
     for known in fitting:
         try:
             key = _import(known)
@@ -163,7 +193,7 @@ async def _check_signature(
         except (JoseError, ValueError, TypeError, KeyError, AttributeError):
             continue
         return
-    raise _refused(_SIGNATURE)
+    raise _refused(_SIGNATURE, client)
 
 
 def _fits(known: Mapping[str, Any], header: _Header) -> bool:
@@ -190,22 +220,24 @@ async def _key_set(server: AuthorizationServer, client: Client, kid: str) -> Map
     if client.jwks is not None:
         return client.jwks
     if server.remote_keys is None:
-        raise _refused(_SIGNATURE)
+        raise _refused(_SIGNATURE, client)
     try:
         return await server.remote_keys.keys(client.jwks_uri, kid)
     except ProviderUnreachable:
         # One whose keys are read from its URL is told no more than one that is not known.
-        raise _refused(_SIGNATURE) from None
+        raise _refused(_SIGNATURE, client) from None
 
 
 def _audiences(claims: _Claims) -> list[str]:
     return [claims.aud] if isinstance(claims.aud, str) else claims.aud
 
 
-def _refused(what: str) -> OAuthError:
-    return OAuthError("invalid_client", f"The client has not proved itself: {what}.", status=401)
+def _refused(what: str, client: Client | None = None) -> OAuthError:
+    said = client.client_id if client else ""
+    return _Unproved(f"The client has not proved itself: {what}.", said)
 
 
-def _unknown() -> OAuthError:
+def _unknown(client: Client | None = None) -> OAuthError:
     # One text for every cause: nobody learns which clients there are.
-    return OAuthError("invalid_client", "The client is not known or has not proved it.", status=401)
+    said = client.client_id if client else ""
+    return _Unproved("The client is not known or has not proved it.", said)

@@ -14,10 +14,11 @@ from starlette.responses import RedirectResponse, Response
 
 from auth.client import Client
 from auth.grants import hashed, secret
+from auth.limits import LOGIN_BEGUN
 from auth.ports import ProviderUnreachable
 from auth.scopes import granted, parse, words
 from auth.server.login import Login, answer, browser_of, keep, remember_browser
-from auth.server.oauth import AuthorizationServer, OAuthError, fields, form_of
+from auth.server.oauth import AuthorizationServer, OAuthError, fields, form_of, source_of
 from auth.server.pages import page
 from auth.server.token import challenge
 
@@ -54,6 +55,10 @@ async def authorize(server: AuthorizationServer, request: Request) -> Response:
         scopes = _scopes(server, client, asked)
     except OAuthError as error:
         return answer(server, login, error=error.error, error_description=error.description)
+    # Each leaves a record, for whoever asks: that is what is counted.
+    source = source_of(request)
+    server.limits.check(LOGIN_BEGUN, source)
+    await server.limits.count(LOGIN_BEGUN, source)
     return await _to_provider(server, login, scopes, browser)
 
 
@@ -104,7 +109,10 @@ async def _client(server: AuthorizationServer, asked: Mapping[str, str]) -> Clie
     if client is None or client.disabled or client.kind != "app":
         raise OAuthError("invalid_request", "The client_id is not that of an app.")
     uri = asked.get("redirect_uri", "")
-    if not client.takes_redirect(uri):
+    # The server's own client is one record for all processes, and names the origin of the last
+    # that was started; each answers its own pages, whatever origin it is reached at.
+    takes = uri == server.book_url if client.internal else client.takes_redirect(uri)
+    if not takes:
         raise OAuthError("invalid_request", "The redirect_uri is not registered for the client.")
     return client
 

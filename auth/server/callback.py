@@ -15,11 +15,12 @@ from starlette.responses import Response
 
 from auth.grants import CODE_LIFETIME, Code, new_family
 from auth.guardianship import is_born_later
+from auth.limits import LOGIN_FAILED
 from auth.policy import LEVEL
 from auth.ports import Child, Identity, LoginFailed, ProviderUnreachable
 from auth.server.login import Login, again_url, answer, answer_url, keep, stale_page, take
-from auth.server.oauth import AuthorizationServer, fields, form_of
-from auth.server.pages import page, source_of
+from auth.server.oauth import AuthorizationServer, fields, form_of, source_of
+from auth.server.pages import origin_of, page
 from fhir_server.model.outcome import FhirError
 
 NUMBER: Final = re.compile(r"[0-9]{12}")
@@ -28,9 +29,12 @@ _log = logging.getLogger(__name__)
 
 async def callback(server: AuthorizationServer, request: Request) -> Response:
     """Take the identity provider's answer, and answer the client or ask whose book."""
+    source = source_of(request)
+    server.limits.check(LOGIN_FAILED, source)
     given = fields(request.url.query)
     login = await take(server, request, given.get("state", ""))
     if login is None:
+        await server.limits.count(LOGIN_FAILED, source)
         return stale_page()
     if "code" not in given:
         return answer(server, login, error="access_denied")
@@ -47,6 +51,7 @@ async def callback(server: AuthorizationServer, request: Request) -> Response:
         return answer(server, login, error="temporarily_unavailable")
     except LoginFailed as failure:
         _log.warning("login.refused: %s", failure)
+        await server.limits.count(LOGIN_FAILED, source)
         return answer(server, login, error="access_denied")
     except FhirError as refusal:
         _log.warning("login.not_settled: %s", type(refusal).__name__)
@@ -55,9 +60,12 @@ async def callback(server: AuthorizationServer, request: Request) -> Response:
 
 async def choose_patient(server: AuthorizationServer, request: Request) -> Response:
     """Answer the client for the book that was chosen."""
+    source = source_of(request)
+    server.limits.check(LOGIN_FAILED, source)
     form = await form_of(request)
     login = await take(server, request, form.get("login", ""))
     if login is None or not login.own_patient:
+        await server.limits.count(LOGIN_FAILED, source)
         return stale_page()
     patient = form.get("patient", "")
     if patient != login.own_patient:
@@ -110,7 +118,7 @@ async def _ask_whose(
     return page(
         "patient.html",
         # Browsers hold the redirect that follows a form to the same rule.
-        form_action=("'self'", source_of(login.redirect_uri)),
+        form_action=("'self'", origin_of(login.redirect_uri)),
         action=server.url("patient"),
         client=client.name if client else "",
         login=await keep(server, login),

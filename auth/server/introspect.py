@@ -25,7 +25,7 @@ from auth.tokens import AccessToken, InvalidToken, Verifier
 async def introspect(server: AuthorizationServer, request: Request) -> Response:
     """Answer a confidential client about a token of its own; of every other, `active: false`."""
     form = await form_of(request)
-    client = await authenticate(server, form, audience=server.url("introspect"))
+    client = await authenticate(server, request, form, audience=server.url("introspect"))
     if client.public:
         raise OAuthError("invalid_client", "A public client cannot ask.", status=401)
     if "token" not in form:
@@ -39,7 +39,7 @@ async def introspect(server: AuthorizationServer, request: Request) -> Response:
 async def revoke(server: AuthorizationServer, request: Request) -> Response:
     """End a token of the client's own; 200 whatever the token was (RFC 7009, 2.2)."""
     form = await form_of(request)
-    client = await authenticate(server, form, audience=server.url("revoke"))
+    client = await authenticate(server, request, form, audience=server.url("revoke"))
     text = form.get("token")
     if text is None:
         raise OAuthError("invalid_request", "token is missing.")

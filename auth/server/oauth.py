@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth.grants import Grants
+from auth.limits import Limits, address_of
 from auth.ports import CitizenDirectory, IdentityProvider, KeySource, RemoteKeys
 
 MAX_FORM: Final = 65_536
@@ -34,6 +35,7 @@ class AuthorizationServer:
     directory: CitizenDirectory
     provider: IdentityProvider
     now: Callable[[], datetime]
+    limits: Limits
     remote_keys: RemoteKeys | None = None
 
     @property
@@ -45,6 +47,11 @@ class AuthorizationServer:
     def callback_url(self) -> str:
         """Where the identity provider sends the browser back."""
         return f"{self.origin}/auth/callback"
+
+    @property
+    def book_url(self) -> str:
+        """Where we send the browser back for the server's own pages, under this very origin."""
+        return f"{self.origin}/book/callback"
 
     @property
     def is_secure(self) -> bool:
@@ -94,6 +101,12 @@ def error_answer(error: OAuthError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="auth"'
     content = {"error": error.error, "error_description": error.description}
     return json_answer(content, status=error.status, headers=headers)
+
+
+def source_of(request: Request) -> str:
+    """Return where a request comes from, as limits tell its senders apart."""
+    peer = request.client.host if request.client else ""
+    return address_of(peer, request.headers.get("x-forwarded-for"))
 
 
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]

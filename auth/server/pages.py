@@ -78,7 +78,7 @@ def pages_of(package: str) -> Environment:
     )
 
 
-def source_of(uri: str) -> str:
+def origin_of(uri: str) -> str:
     """Return what a Content-Security-Policy calls the origin of a URI."""
     parts = urlsplit(uri)
     if parts.scheme in {"http", "https"}:

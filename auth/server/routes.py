@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from auth.server import authorize, callback, introspect, metadata, token
 from auth.server.oauth import AuthorizationServer, Endpoint, OAuthError, error_answer
+from auth.server.pages import page
+from fhir_server.model.outcome import Throttled
 
 Methods = Mapping[str, Endpoint]
 
@@ -68,6 +70,22 @@ class _Endpoint:
             return await act(self._server, request)
         except OAuthError as error:
             return error_answer(error)
+        except Throttled as refusal:
+            return _throttled(request, refusal)
+
+
+def _throttled(request: Request, refusal: Throttled) -> Response:
+    """Answer who tries too often: a page to a browser, else OAuth's JSON (RFC 6585, 4)."""
+    issue = refusal.issues[0]
+    if "text/html" in request.headers.get("accept", ""):
+        response: Response = page(
+            "refused.html", status=refusal.status, vi=issue.text_vi, en=issue.text
+        )
+    else:
+        error = OAuthError("temporarily_unavailable", issue.text, status=refusal.status)
+        response = error_answer(error)
+    response.headers.update(refusal.headers)
+    return response
 
 
 def _preflight(methods: Sequence[str]) -> Response:

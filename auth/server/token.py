@@ -45,7 +45,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     act = _GRANT_TYPES.get(grant_type)
     if act is None:
         raise OAuthError("unsupported_grant_type", "This grant_type is not supported.")
-    client = await authenticate(server, form)
+    client = await authenticate(server, request, form)
     if client.internal:
         raise OAuthError("unauthorized_client", "This client belongs to the server itself.")
     return json_answer(await act(server, client, form), headers=NO_STORE)

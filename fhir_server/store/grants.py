@@ -13,7 +13,7 @@ from typing import Final, Literal
 from fhir_server.store.port import Batch, Put, RecordChanged, Store
 
 BUCKETS: Final = frozenset({
-    "client", "code", "family", "jti", "revoked", "session", "login", "vneid",
+    "client", "code", "family", "jti", "limit", "revoked", "session", "login", "vneid",
 })  # fmt: skip
 PAGE: Final = 500
 _MICROSECONDS: Final = 1_000_000

@@ -26,6 +26,7 @@ from adapters.vneid.stand_in.provider import RelyingParty, StandIn
 from adapters.vneid.stand_in.routes import stand_in_routes
 from auth.bearer import Access, BearerTokens
 from auth.grants import Grants
+from auth.limits import Limits
 from auth.policy import policy_for
 from auth.ports import Child, Claims, Settled
 from auth.server.assertion import ASSERTION_TYPE
@@ -111,6 +112,7 @@ class World:
             directory=self.citizens,
             provider=self.provider,
             now=self.clock,
+            limits=Limits(self.ledger, self.clock),
             remote_keys=self.jwks_cache,
         )
         self.idp = StandIn(
