@@ -139,7 +139,7 @@ class BookSessions:
         asked = {
             "response_type": "code",
             "client_id": CLIENT_ID,
-            "redirect_uri": self._callback_url,
+            "redirect_uri": self.server.book_url,
             "scope": " ".join(client.scopes if client else ()),
             "state": begun.state,
             "aud": self.server.fhir_base,
@@ -213,7 +213,7 @@ class BookSessions:
             return None
         form = {
             "code": code,
-            "redirect_uri": self._callback_url,
+            "redirect_uri": self.server.book_url,
             "code_verifier": begun.verifier,
         }
         try:
@@ -245,10 +245,6 @@ class BookSessions:
             return None
         # A browser's owner may write what they like into their own cookie.
         return begun if begun.state and _PAGE.fullmatch(begun.page) else None
-
-    @property
-    def _callback_url(self) -> str:
-        return f"{self.server.origin}/book/callback"
 
     def _name(self, name: str) -> str:
         # The prefix makes browsers refuse a cookie that another host of the domain has set.

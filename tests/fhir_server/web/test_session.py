@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from auth.server.demo import web_book
 from fhir_server.model.outcome import UnknownResource
 from tests.auth.world import MOTHER, STRANGER, World, query_of
 
@@ -61,6 +62,22 @@ async def test_a_login_opens_the_own_book(access: World, browser: httpx2.AsyncCl
     assert book["kept_apart"] == ["79999"]
     assert book["sees_links"] is True
     assert (await browser.get("/book")).json()["patient"] == "mother"
+
+
+async def test_a_server_of_another_origin_does_not_close_the_book(
+    access: World, browser: httpx2.AsyncClient
+) -> None:
+    """Its start registered the web book for itself: here the book opens still, and leads nowhere else."""
+    await access.grants.register(web_book("https://other.example"))
+
+    answer = await open_book(access, browser)
+    elsewhere = access.asked(
+        "v" * 43, client_id="web-book", redirect_uri="https://other.example/book/callback"
+    )
+    refused = await browser.get("/auth/authorize", params=elsewhere)
+
+    assert answer.json()["patient"] == "mother"
+    assert refused.status_code == 400
 
 
 async def test_a_guardian_opens_a_childs_book(access: World, browser: httpx2.AsyncClient) -> None:
