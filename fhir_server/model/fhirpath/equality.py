@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 from fhir_server.model.fhirpath import number, quantity, temporal
 from fhir_server.model.fhirpath.errors import FhirPathError
-from fhir_server.model.fhirpath.item import Item, Node, named_children, plain
+from fhir_server.model.fhirpath.item import QUANTITIES, Item, Node, named_children, plain
 from fhir_server.model.fhirpath.quantity import Quantity
 from fhir_server.model.fhirpath.temporal import Moment
 from fhir_server.model.fhirpath.work import Work
@@ -179,9 +179,31 @@ def compare(left: Item, right: Item, work: Work) -> int | None:
         first, second = _decimal(one), _decimal(other)
         return (first > second) - (first < second)
     quantities = _quantities(one, other)
-    if quantities is None:
-        raise FhirPathError("The expression compares values that have no order with one another.")
-    return quantity.compare(*quantities)
+    if quantities is not None:
+        return quantity.compare(*quantities)
+    if _is_quantity(one) and _is_quantity(other):
+        return _compare_loosely(one, other)
+    raise FhirPathError("The expression compares values that have no order with one another.")
+
+
+def _is_quantity(value: object) -> TypeGuard[Node | Quantity]:
+    return isinstance(value, Quantity) or (isinstance(value, Node) and value.type in QUANTITIES)
+
+
+def _compare_loosely(one: Node | Quantity, other: Node | Quantity) -> int | None:
+    """Return the order of two quantities of FHIR's that are not UCUM's, if they are of one unit."""
+    if isinstance(one, Quantity) or isinstance(other, Quantity):
+        return None
+    names = ("system", "code", "unit")
+    if "comparator" in one.value or "comparator" in other.value:
+        return None
+    if any(one.value.get(name) != other.value.get(name) for name in names):
+        return None
+    left, right = one.value.get("value"), other.value.get("value")
+    if not _is_number(left) or not _is_number(right):
+        return None
+    first, second = _decimal(left), _decimal(right)
+    return (first > second) - (first < second)
 
 
 def distinct(items: Sequence[Item], work: Work) -> list[Item]:

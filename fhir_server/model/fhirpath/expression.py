@@ -121,13 +121,27 @@ class Expression:
     def is_true(
         self, resource: dict[str, Any], environment: Environment = _NOTHING, *, at: Keys = ()
     ) -> bool:
-        """Tell whether it gives true, as a constraint or a filter asks: empty is not true.
+        """Tell whether it gives true, as a filter or a trigger asks: empty is not true.
 
         Raises:
             FhirPathError: It fails, takes more work than it may, or gives several items.
             KeyError: Nothing is at that place.
         """
         return operators.truth(self._items(resource, environment, at)) is True
+
+    def holds(
+        self, resource: dict[str, Any], environment: Environment = _NOTHING, *, at: Keys = ()
+    ) -> bool:
+        """Tell whether a constraint is kept: it gives anything but false.
+
+        HL7's own constraints give nothing where they have nothing to say: `ref-1` for a reference
+        that has only a display.
+
+        Raises:
+            FhirPathError: It fails, takes more work than it may, or gives several items.
+            KeyError: Nothing is at that place.
+        """
+        return operators.truth(self._items(resource, environment, at)) is not False
 
     def parent(self) -> tuple[Expression | None, str] | None:
         """Return what stands before the last name, and that name; None where none is last.

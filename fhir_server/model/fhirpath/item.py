@@ -209,20 +209,38 @@ def at(resource: dict[str, Any], keys: Keys) -> tuple[Node, ...]:
         KeyError: Nothing is there.
     """
     found = [root(resource)]
-    rest = keys
-    while rest:
-        # An element of a list is two keys from what holds it; a primitive's own are under `_name`.
-        here = found[-1]
-        size = 2 if len(rest) > 1 and isinstance(rest[1], int) else 1
-        step = (*(here.keys or ()), *rest[:size])
-        node = next((each for each in children(here) if each.keys == step), None)
+    end = 0
+    while end < len(keys):
+        # An element of a list is two keys from what holds it.
+        begin, end = end, end + 1
+        index = keys[end] if end < len(keys) and isinstance(keys[end], int) else None
+        end += index is not None
+        node = _step(found[-1], str(keys[begin]), index)
         if node is None:
-            node = next((each for each in children(here) if beside_keys(each.keys) == step), None)
-            if node is None:
-                raise KeyError(keys)
+            raise KeyError(keys)
         found.append(node)
-        rest = rest[size:]
     return tuple(found)
+
+
+def _step(node: Node, key: str, index: str | int | None) -> Node | None:
+    """Return the element under a key, of a list at an index; a primitive under `_name`, too."""
+    holder, keys = _holder(node)
+    name = key.removeprefix("_")
+    if holder is None or key not in holder:
+        return None
+    slot = _by_key(node.type).get(name) or _guessed(holder, name)
+    value, beside = _item(holder.get(name), index), _item(holder.get(f"_{name}"), index)
+    if value is None and beside is None:
+        return None
+    at_ = (*(keys or ()), name)
+    return _node(slot.type, value, beside, at_ if index is None else (*at_, index))
+
+
+def _item(value: Any, index: str | int | None) -> Any:
+    if index is None:
+        return None if isinstance(value, list) else value
+    is_there = isinstance(value, list) and isinstance(index, int) and 0 <= index < len(value)
+    return value[index] if is_there else None
 
 
 @cache

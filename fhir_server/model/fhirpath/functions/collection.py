@@ -199,7 +199,8 @@ def descendants(call: Invocation) -> list[Item]:
 def sort(call: Invocation) -> list[Item]:
     """`sort([key, ..])`: ascending; descending by what has a minus before it.
 
-    What has no key comes first either way, as HL7's case testSort10 has it."""
+    What has no key comes first either way, as HL7's case testSort10 has it.
+    """
     descending = []
     keys: list[list[list[Item]]] = [[] for _ in call.focus]
     for at, argument in enumerate(call.arguments):
