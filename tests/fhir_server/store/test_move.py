@@ -106,15 +106,16 @@ async def test_what_is_large_is_moved(way: tuple[Place, Place]) -> None:
     async with ours.opened() as store:
         await store.commit(Batch(writes=[made({**large, "language": text})]))
         await store.commit(Batch(writes=[made({**large, "language": text[:-1]}, 2)]))
+        await store.commit(Batch(writes=[made({**large, "id": "tagged", "language": text})]))
         for key in "abc":
-            await store.commit(
-                Batch(puts=[Put("submission-source", key, key.encode() * 20_000_000)])
-            )
+            value = key.encode() * 20_000_000
+            await store.commit(Batch(puts=[Put("submission-source", key, value)]))
     await moved(ours, theirs, live=True)
     async with ours.opened() as store:
         await store.commit(Batch(puts=[Put("submission-source", "a", b"A" * 20_000_000)]))
         await store.commit(Batch(puts=[Put("submission-source", "b", None)]))
         await store.commit(Batch(writes=[made({**large, "language": text[:-2]}, 3)]))
+        await store.commit(Batch(tags=[Tag("Basic", "tagged", frozenset({"since"}))]))
         before = await said(store)
 
     outcome = await moved(ours, theirs)
@@ -122,6 +123,23 @@ async def test_what_is_large_is_moved(way: tuple[Place, Place]) -> None:
     assert outcome.differences == []
     async with theirs.opened() as store:
         assert await said(store) == before
+    if theirs.engine == "mongodb":
+        assert await _nobodys(theirs) == set()
+
+
+async def _nobodys(place: Place) -> set[str]:
+    """Return the owners of pieces whose value is not there."""
+    opened = await open_database(pooled_url(place.folder))
+    to, there = opened.collections, {"B": {"$exists": True}}
+    owners = {
+        one["O"]
+        for collection in (to.resource, to.history, to.ledger)
+        async for one in collection.find(there, {"O": 1})
+    }
+    kept = {one["_id"].partition("#")[0] async for one in to.chunk.find({}, {"_id": 1})}
+    await opened.close()
+    assert len(owners) == 6
+    return kept - owners
 
 
 # --- a source that is served, and the last step ----------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from fhir_server.store.bulk import Size, Source, Target
 from fhir_server.store.chain import broken_at
 from fhir_server.store.mongo.bulk import MongoSource
 from fhir_server.store.mongo.importing import MongoTarget
-from fhir_server.store.port import AuditRecord, Batch, Put, Store, Tag, Write
+from fhir_server.store.port import AuditRecord, Batch, Name, Put, Store, Tag, Write
 from fhir_server.store.sqlite.bulk import SqliteSource
 from fhir_server.store.sqlite.importing import SqliteTarget
 from tests.contracts.conftest import STORES
@@ -26,6 +27,9 @@ SECOND: Final = 1_000_000
 FAR: Final = 9_000_000_000_000_000
 """An end that no test comes to (the year 2255)."""
 CCCD: Final = "http://fhir.hl7.org.vn/core/sid/cccd"
+
+TOGETHER: Final = 100
+"""Commits and questions that a large store is filled with, and asked, at once."""
 
 BUCKETS: Final = ("apart", "apart-of", "client", "dossier", "jti", "meta", "submission-source")
 SMALL: Final = Size(items=7, bytes=100_000)
@@ -82,37 +86,10 @@ async def moved(ours: Place, theirs: Place, *, live: bool = False, size: Size = 
 
 async def fill(store: Store, people: int = 12) -> None:
     """Write people with what is measured of them: versions, deletions, tags, records, audit."""
-    random = Random(people)
-    for number in range(people):
-        at = START + number * 10 * SECOND
-        name = f"p{number}"
-        person = patient(
-            name,
-            identifier=[{"system": CCCD, "value": f"{number:012d}"}],
-            name=[{"text": f"Nguyễn Văn {number}"}],
-            birthDate=f"19{number % 90 + 10}-03-07",
-        )
-        measured = [
-            observation(
-                f"o{number}-{line}", name, valueQuantity={"value": Decimal(f"{line}.{number}")}
-            )
-            for line in range(3)
-        ]
-        await store.commit(
-            Batch(
-                writes=[
-                    made(one, at=at, method="POST", tags=[f"facility/{number % 3:05d}"])
-                    for one in (person, *measured)
-                ],
-                puts=[
-                    Put("dossier", f"01999|{number}", b"x" * number),
-                    Put("submission-source", f"s{number}", random.randbytes(3_000)),
-                    Put("jti", f"j{number}", b"1", expires=FAR + number),
-                ],
-                audit=[AuditRecord(at + line, b"read", (name, "p0")) for line in range(2)],
-            )
-        )
-        await store.commit(Batch(writes=_later(number, at + SECOND)))
+    together = 1 if people < TOGETHER else TOGETHER
+    for first in range(0, people, together):
+        numbers = range(first, min(first + together, people))
+        await asyncio.gather(*(_one(store, number) for number in numbers))
     await store.commit(
         Batch(
             tags=[Tag("Patient", "p1", frozenset({"shared"}), frozenset({"facility/00001"}))],
@@ -120,6 +97,36 @@ async def fill(store: Store, people: int = 12) -> None:
             audit=[AuditRecord(START, "nobody — không ai".encode())],
         )
     )
+
+
+async def _one(store: Store, number: int) -> None:
+    at = START + number * 10 * SECOND
+    name = f"p{number}"
+    person = patient(
+        name,
+        identifier=[{"system": CCCD, "value": f"{number:012d}"}],
+        name=[{"text": f"Nguyễn Văn {number}"}],
+        birthDate=f"19{number % 90 + 10}-03-07",
+    )
+    measured = [
+        observation(f"o{number}-{line}", name, valueQuantity={"value": Decimal(f"{line}.{number}")})
+        for line in range(3)
+    ]
+    await store.commit(
+        Batch(
+            writes=[
+                made(one, at=at, method="POST", tags=[f"facility/{number % 3:05d}"])
+                for one in (person, *measured)
+            ],
+            puts=[
+                Put("dossier", f"01999|{number}", b"x" * (number % 1_000)),
+                Put("submission-source", f"s{number}", Random(number).randbytes(3_000)),
+                Put("jti", f"j{number}", b"1", expires=FAR + number),
+            ],
+            audit=[AuditRecord(at + line, b"read", (name, "p0")) for line in range(2)],
+        )
+    )
+    await store.commit(Batch(writes=_later(number, at + SECOND)))
 
 
 def _later(number: int, at: int) -> list[Write]:
@@ -139,19 +146,29 @@ async def said(store: Store, buckets: tuple[str, ...] = BUCKETS) -> dict[str, An
     """Return all that a store says that it holds, but for what searches find."""
     versions = [one async for page in _history(store) for one in page]
     names = sorted({(one.resource_type, one.resource_id) for one in versions})
+    some = names[:: max(1, len(names) // 1_000)]
     return {
         "versions": versions,
-        "current": await store.read_many(names),
-        "tags": [await store.tags(name) for name in names],
-        "referrers": [sorted(await store.referrers(name)) for name in names],
+        "current": await _each(names, store.read_many),
+        "tags": await _each(names, lambda part: asyncio.gather(*map(store.tags, part))),
+        "referrers": [sorted(await store.referrers(name)) for name in some],
         "holders": [await store.holder(f"{CCCD}|{number:012d}") for number in range(20)],
         "counts": [await store.count(kind) for kind in ("Patient", "Observation", "Basic")],
-        "ledger": [await store.scan(bucket, limit=10_000) for bucket in buckets],
+        "ledger": [await store.scan(bucket, limit=1_000_000) for bucket in buckets],
         "audit": [one async for one in store.audit_chain()],
-        "audit of p0": await store.audit(patient="p0", limit=10_000),
-        "audit since": await store.audit(since=START + 30 * SECOND, limit=10_000),
+        "audit of p0": await store.audit(patient="p0", limit=1_000_000),
+        "audit since": await store.audit(since=START + 30 * SECOND, limit=1_000_000),
         "chain": await broken_at(store.audit_chain()),
     }
+
+
+async def _each(
+    names: Sequence[Name], ask: Callable[[Sequence[Name]], Awaitable[Iterable[Any]]]
+) -> list[Any]:
+    found: list[Any] = []
+    for first in range(0, len(names), TOGETHER):
+        found += await ask(names[first : first + TOGETHER])
+    return found
 
 
 async def _history(store: Store) -> AsyncIterator[Any]:
