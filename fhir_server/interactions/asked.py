@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
+from fhir_server.interactions.patched import patch_of
 from fhir_server.model.outcome import FhirError, InvalidValue, Issue, Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fhir_server.interactions.context import FhirRequest, Resource
+    from fhir_server.model.patch.document import Patch
 
 Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 INTERACTION_OF: dict[Method, str] = {
@@ -27,6 +29,7 @@ class Ask:
     """One write asked for.
 
     Attributes:
+        resource: What it is to be; of a patch, once a plan has applied it to what is there.
         condition: The search that chooses what is written, or of a create If-None-Exist.
         new_id: The id it gets if it is created and brings none of its own.
         place: FHIRPath of the Bundle entry, such as `Bundle.entry[3]`; "" outside a Bundle.
@@ -44,6 +47,7 @@ class Ask:
     cascade: bool = False
     place: str = ""
     full_url: str = ""
+    patch: Patch | None = None
 
     @property
     def interaction(self) -> str:
@@ -59,20 +63,21 @@ def ask_of(
     place: str = "",
     full_url: str = "",
 ) -> Ask:
-    """Return the write that a create, update or delete asks for.
+    """Return the write that a create, update, patch or delete asks for.
 
     Args:
         request: The interaction, from HTTP or from a Bundle entry.
-        method: POST, PUT or DELETE.
+        method: POST, PUT, PATCH or DELETE.
         new_id: Makes the id of what has none yet.
         place: FHIRPath of the Bundle entry.
         full_url: The entry's fullUrl.
 
     Raises:
-        Malformed: The body is missing, or of another type or id than the URL.
-        InvalidValue: An update or delete names neither an id nor criteria.
+        Malformed: The body is missing, or of another type or id than the URL, or no patch.
+        UnsupportedMediaType: The body is of no media type of a patch.
+        InvalidValue: An update, patch or delete names neither an id nor criteria.
     """
-    if method != "DELETE":
+    if method in {"POST", "PUT"}:
         _require_body(request)
     condition, cascade = request.if_none_exist, False
     if method != "POST":
@@ -84,13 +89,14 @@ def ask_of(
         resource_type=request.resource_type or "",
         new_id=new_id() if request.resource_id is None and method != "DELETE" else "",
         resource_id=request.resource_id,
-        resource=request.resource,
+        resource=None if method == "PATCH" else request.resource,
         condition=condition,
         if_match=request.if_match,
         if_none_match=request.if_none_match,
         cascade=cascade,
         place=place,
         full_url=full_url,
+        patch=patch_of(request) if method == "PATCH" else None,
     )
 
 

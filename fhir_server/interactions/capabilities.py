@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fhir_server.interactions.audit import AUDIT_EVENT
 from fhir_server.interactions.table import INTERACTIONS
 from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.patch.document import FORMATS as PATCH_FORMATS
 from fhir_server.search.parameters import parameters
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Re
         },
         "fhirVersion": "4.0.1",
         "format": _FORMATS,
+        "patchFormat": list(PATCH_FORMATS),
         "rest": [_rest(base_url, operations)],
     }
 

@@ -32,7 +32,7 @@ def without_elsewhere(result: FhirResult, code: str) -> FhirResult:
         body = _shown(result.body, code)
         return result if body is result.body else replace(result, body=body)
     if result.resource is not None:
-        return replace(result, resource=_without(result.resource, code))
+        return replace(result, resource=as_seen(result.resource, code))
     if version is not None and version.body and version.resource_type == "Patient":
         body = _shown(version.body, code)
         if body is not version.body:
@@ -44,7 +44,7 @@ def _shown(body: bytes, code: str) -> bytes:
     """Return canonical JSON without what is hidden; the same bytes where nothing may be."""
     if _PATIENT not in body or not _another(code).search(body):
         return body
-    return codec.dumps(_without(codec.loads_stored(body), code))
+    return codec.dumps(as_seen(codec.loads_stored(body), code))
 
 
 @lru_cache(maxsize=1024)
@@ -56,11 +56,12 @@ def _another(code: str) -> re.Pattern[bytes]:
     return re.compile(numbers + b"|" + codes)
 
 
-def _without(resource: Resource, code: str) -> Resource:
+def as_seen(resource: Resource, code: str) -> Resource:
+    """Return a resource, or those in a Bundle, as the facility of this code may see it."""
     kind = resource.get("resourceType")
     if kind == "Bundle":
         entries = [
-            entry | {"resource": _without(entry["resource"], code)}
+            entry | {"resource": as_seen(entry["resource"], code)}
             if isinstance(entry.get("resource"), dict)
             else entry
             for entry in resource.get("entry", ())
@@ -89,7 +90,7 @@ def left_as_it_was(asked: Resource, before: bytes, code: str) -> Resource:
     if not _another(code).search(before):
         return asked
     stored: Resource = codec.loads_stored(before)
-    seen = _without(stored, code)
+    seen = as_seen(stored, code)
     made = dict(asked)
     for name in _LISTS:
         if name not in stored or len(seen.get(name, ())) == len(stored[name]):

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_WRITES: Final[dict[str, Method]] = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+_WRITES: Final[dict[str, Method]] = {
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
 # The order of http.html#trules; GET and HEAD come last.
 _ORDER: Final = {"delete": 0, "create": 1, "update": 2, "patch": 2}
 _LAST: Final = 3

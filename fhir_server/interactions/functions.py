@@ -9,6 +9,7 @@ from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history_instance, history_system, history_type
 from fhir_server.interactions.operation import operation
+from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read
 from fhir_server.interactions.search import search_type
 from fhir_server.interactions.update import update
@@ -28,6 +29,7 @@ FUNCTIONS: Final[Mapping[str, Interaction]] = MappingProxyType({
     "search-type": search_type,
     "create": create,
     "update": update,
+    "patch": patch,
     "delete": delete,
     "operation": operation,
 })

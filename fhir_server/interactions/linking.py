@@ -53,8 +53,7 @@ class Links:
         """Return the links of these writes."""
         links = cls(asks)
         for number, ask in enumerate(asks):
-            found = reference.walk(ask.resource) if ask.resource else ()
-            links.slots.append([Slot(element, str(element["reference"])) for element in found])
+            links.slots.append(_slots_of(ask))
             if ask.full_url:
                 links.full_urls[ask.full_url] = number
         return links
@@ -63,6 +62,11 @@ class Links:
     def settled(cls, asks: tuple[Ask, ...]) -> Links:
         """Return the links of writes whose references all say what they mean already."""
         return cls(asks, [[] for _ in asks])
+
+    def put(self, number: int, ask: Ask) -> None:
+        """Let a write be this one from now on, with the references of its resource."""
+        self.asks = (*self.asks[:number], ask, *self.asks[number + 1 :])
+        self.slots[number] = _slots_of(ask)
 
     async def resolve(self, ctx: Context, names: Mapping[int, Name]) -> None:
         """Make every reference say the name that its target has now.
@@ -128,6 +132,11 @@ class Links:
                 name = (resource_type, ask.new_id)
                 if matches(where, name, 0, index, frozenset(), _no_target):
                     yield number
+
+
+def _slots_of(ask: Ask) -> list[Slot]:
+    found = reference.walk(ask.resource) if ask.resource else ()
+    return [Slot(element, str(element["reference"])) for element in found]
 
 
 def _no_target(*_: object) -> None:

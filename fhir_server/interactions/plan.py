@@ -15,12 +15,19 @@ from fhir_server.interactions import refusals
 from fhir_server.interactions.asked import Ask, at
 from fhir_server.interactions.audit import is_chained
 from fhir_server.interactions.audit_event import is_recorded
+from fhir_server.interactions.changeable import (
+    check_if_match,
+    named,
+    require_there,
+    require_update,
+)
 from fhir_server.interactions.condition import Found, criteria_of, find
 from fhir_server.interactions.draft_systems import in_our_systems
 from fhir_server.interactions.elsewhere import left_as_it_was
 from fhir_server.interactions.label import labelled
 from fhir_server.interactions.let_go import moved
-from fhir_server.interactions.narrow import is_shown, matches_criteria, require_type, unknown
+from fhir_server.interactions.narrow import is_shown, require_type, unknown
+from fhir_server.interactions.patched import patched
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
 from fhir_server.interactions.written import check_written
@@ -28,7 +35,6 @@ from fhir_server.model.outcome import (
     Invalid,
     InvalidValue,
     Issue,
-    UnknownResource,
 )
 from fhir_server.search.extract import index_values
 from fhir_server.store.port import Condition, Name, Tag, Version, Write
@@ -97,6 +103,7 @@ class Plan:
                 await self._identify(number, step)
         await self._load()
         self._refuse_overlap()
+        await self._patch()
         await self.links.resolve(
             self.ctx, {n: s.name for n, s in enumerate(self.steps) if s.name is not None}
         )
@@ -199,6 +206,20 @@ class Plan:
                     raise InvalidValue("Two entries of the Bundle change the same resource.")
             seen.add(step.name)
 
+    async def _patch(self) -> None:
+        """Apply each patch to what is there, as far as it is shown and the caller's to change."""
+        for number, step in enumerate(self.steps):
+            patch = step.ask.patch
+            if patch is None:
+                continue
+            with at(step.ask.place):
+                current = await require_there(self.ctx, step)
+                await require_update(self.ctx, step, current)
+                step.ask = replace(step.ask, resource=patched(self.ctx, current, patch))
+            self.links.put(number, step.ask)
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+
     # What is made
 
     async def _draft(self, step: Step) -> None:
@@ -215,7 +236,7 @@ class Plan:
 
     async def _refuse_chained(self, step: Step) -> None:
         """Refuse to change the server's own AuditEvents, or to take their ids."""
-        name = _text(step.name)
+        name = named(step.name)
         if step.name and await is_recorded(self.ctx, step.name[1]):
             raise refusals.of_the_chain(name)
         if step.ask.method != "DELETE":
@@ -232,12 +253,9 @@ class Plan:
         if current is None or current.deleted:
             await self._revive(step)
             return
-        if not await is_shown(self.ctx, current):
-            self._refuse_absent(ask)
-        self._check_if_match(ask, current)
-        if ask.if_none_match == "*":
-            raise refusals.already_there(_text(step.name))
-        await self._require_changeable(step, current)
+        if ask.patch is None:
+            # Of a patch it was asked before the patch saw anything.
+            await require_update(self.ctx, step, current)
         if self.ctx.policy.facility and ask.resource_type == "Patient":
             seen = left_as_it_was(ask.resource or {}, current.body, self.ctx.policy.facility)
             step.ask = replace(ask, resource=seen)
@@ -247,21 +265,11 @@ class Plan:
         """Make a resource under an id that has none now: update as create."""
         ask = step.ask
         if ask.if_match is not None:
-            raise refusals.not_at_version(_text(step.name))
+            raise refusals.not_at_version(named(step.name))
         if ask.condition is None and not self.ctx.policy.chooses_ids:
             raise unknown(ask.resource_type, ask.resource_id or "")
         require_type(self.ctx, "create", ask.resource_type)
         self._write(step, ask.resource or {})
-
-    def _refuse_absent(self, ask: Ask) -> None:
-        if ask.if_match is not None:
-            raise refusals.not_at_version(f"{ask.resource_type}/{ask.resource_id}")
-        if ask.resource_id is None:
-            raise UnknownResource(
-                f"No {ask.resource_type} that may be changed matches.",
-                text_vi=f"Không có {ask.resource_type} nào khớp mà được phép sửa.",
-            )
-        raise unknown(ask.resource_type, ask.resource_id)
 
     async def _draft_deletion(self, step: Step) -> None:
         ask, current = step.ask, step.current
@@ -272,7 +280,7 @@ class Plan:
         if ask.if_match is not None and not there:
             raise refusals.not_at_version(f"{ask.resource_type}/{ask.resource_id}")
         if current is not None and there:
-            self._check_if_match(ask, current)
+            check_if_match(ask, current)
             await self.removals.add(self.ctx, current, ask)
 
     def _write(self, step: Step, resource: Resource) -> None:
@@ -299,28 +307,9 @@ class Plan:
     def _own_tags(self) -> frozenset[str]:
         return tags_of(self.ctx.principal) | self.tag_all
 
-    def _check_if_match(self, ask: Ask, current: Version) -> None:
-        # 0 is `If-Match: *`, which any version satisfies.
-        wanted = ask.if_match
-        named = wanted if isinstance(wanted, tuple) else (wanted,)
-        if wanted not in {None, 0} and current.version_id not in named:
-            raise refusals.not_at_version(f"{current.resource_type}/{current.resource_id}")
-
     def _check_if_none_match(self, step: Step) -> None:
         if step.ask.if_none_match == "*":
             raise refusals.match_there()
-
-    # Who may
-
-    async def _require_changeable(self, step: Step, current: Version) -> None:
-        ctx, ask = self.ctx, step.ask
-        criteria = ctx.policy.narrow(ask.interaction, ask.resource_type)
-        if criteria is None or not await matches_criteria(ctx, criteria, current):
-            raise refusals.not_changeable(_text(step.name))
-        if ctx.principal.kind != "system":
-            tags = await ctx.store.tags((current.resource_type, current.resource_id))
-            if not ctx.policy.may_change(ask.resource_type, tags):
-                raise refusals.not_changeable(_text(step.name))
 
     def _tag_found(self) -> None:
         if not self.tag_all:
@@ -372,7 +361,3 @@ def valid(resource: Resource) -> tuple[Issue, ...]:
 def tags_of(principal: Principal) -> frozenset[str]:
     """Return the tags that mark what a caller writes: whose it is, and who wrote it."""
     return frozenset(tag for tag in (principal.tag, principal.author) if tag)
-
-
-def _text(name: Name | None) -> str:
-    return "/".join(name) if name else "The resource"

@@ -42,25 +42,25 @@ _NO_PROPERTIES: Final[Mapping[str, Property]] = {}
 _MAX_EXPONENT_DIGITS: Final = 3
 
 
-def _parser() -> etree.XMLParser:
+def _parser(*, comments: bool) -> etree.XMLParser:
     return etree.XMLParser(
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
         huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
+        remove_comments=not comments,
+        remove_pis=not comments,
     )
 
 
-def parse(data: bytes) -> etree._Element:
-    """Return the root of an XML document, hardened.
+def parse(data: bytes, *, comments: bool = False) -> etree._Element:
+    """Return the root of an XML document, hardened, with or without comments and instructions.
 
     Raises:
         Malformed: It is not well-formed, has a DOCTYPE, or is nested more than 256 deep.
     """
     try:
-        root = etree.fromstring(data, _parser())
+        root = etree.fromstring(data, _parser(comments=comments))
     except (etree.XMLSyntaxError, ValueError) as error:
         place = f" at line {error.lineno}" if isinstance(error, etree.XMLSyntaxError) else ""
         raise Malformed(

@@ -29,7 +29,7 @@ Query = tuple[tuple[str, str], ...]
 
 _MOST_PARAMETERS: Final = 2000
 _BOM: Final = b"\xef\xbb\xbf"
-_WITH_RESOURCE: Final = frozenset({"create", "update", "transaction", "operation"})
+_WITH_BODY: Final = frozenset({"create", "update", "patch", "transaction", "operation"})
 _RETURNS: Final[dict[str, Literal["minimal", "representation", "OperationOutcome"]]] = {
     "minimal": "minimal",
     "representation": "representation",
@@ -209,7 +209,7 @@ def has_body(arrival: Arrival, interaction: str) -> bool:
     """Return whether the interaction reads a body."""
     if arrival.method == "POST":
         return True
-    return interaction in _WITH_RESOURCE and arrival.method not in {"GET", "HEAD"}
+    return interaction in _WITH_BODY and arrival.method not in {"GET", "HEAD"}
 
 
 async def with_body(
@@ -234,6 +234,9 @@ async def with_body(
         if request.interaction == "operation":
             return request
         raise MissingRequired("The request must have a body.")
+    if request.interaction == "patch":
+        # What it says depends on its media type alone: interactions.patched reads it.
+        return replace(request, raw=data, content_type=content_type)
     return replace(
         request, resource=parsed(data, content_type), raw=data, content_type=content_type
     )

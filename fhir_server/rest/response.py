@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 Header = tuple[bytes, bytes]
 
+_READ: Final = (
+    b"ETag", b"Location", b"Content-Location", b"Last-Modified", b"X-Request-Id",
+    b"WWW-Authenticate", b"Accept-Patch",
+)  # fmt: skip
 # Any origin, no cookies: contract section 4. What is personal is kept by no cache on the way.
 ALWAYS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
     (b"access-control-allow-origin", b"*"),
-    (
-        b"access-control-expose-headers",
-        b"ETag, Location, Content-Location, Last-Modified, X-Request-Id, WWW-Authenticate",
-    ),
+    (b"access-control-expose-headers", b", ".join(_READ)),
     (b"x-content-type-options", b"nosniff"),
     (b"vary", b"Accept, Accept-Encoding"),
 )

@@ -25,6 +25,7 @@ from fhir_server.model.outcome import (
     UnknownResource,
     UnsupportedMethod,
 )
+from fhir_server.model.patch.document import ACCEPT_PATCH
 from fhir_server.rest.authenticate import authenticated
 from fhir_server.rest.body import ClientGone
 from fhir_server.rest.errors import failure, refusal
@@ -206,6 +207,8 @@ def _options(arrival: Arrival) -> Response:
     headers = [header for header in PREFLIGHT if header[0] not in always]
     if place is not None:
         headers.append((b"allow", place.allow.encode()))
+        if "PATCH" in place.methods:
+            headers.append((b"accept-patch", ACCEPT_PATCH.encode()))
     return Response(204, b"", headers)
 
 

@@ -228,8 +228,11 @@ async def test_long_answers_are_gzipped_where_asked(client: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PATCH", "Patient", "DELETE, GET, HEAD, OPTIONS, POST, PUT"),
-        ("POST", "Patient/a", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("TRACE", "Patient", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
+        ("POST", "Patient/a", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+        ("PATCH", "", "OPTIONS, POST"),
+        ("PATCH", "Patient/_search", "OPTIONS, POST"),
+        ("PATCH", "Patient/a/_history/1", "GET, HEAD, OPTIONS"),
         ("DELETE", "Patient/a/_history", "GET, HEAD, OPTIONS"),
         ("POST", "metadata", "GET, HEAD, OPTIONS"),
         ("GET", "", "OPTIONS, POST"),
