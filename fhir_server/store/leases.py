@@ -267,15 +267,17 @@ class Lease:
         self._renewing = asyncio.get_running_loop().create_task(self._renewed())
 
     async def _renewed(self) -> None:
+        wait = RENEWED
         try:
             await self.renew()
         except Unavailable:
-            self._renew_in(_AGAIN)
+            wait = _AGAIN
+        if self._is_done:
+            return
+        if self.is_lost:
+            log.warning("lease.lost", bucket=self._bucket)
         else:
-            if self.is_lost:
-                log.warning("lease.lost", bucket=self._bucket)
-            else:
-                self._renew_in(RENEWED)
+            self._renew_in(wait)
 
     def _rest(self) -> None:
         """Renew it no more."""

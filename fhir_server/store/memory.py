@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,10 +15,12 @@ from fhir_server.search import order, paging
 from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, Expression, Search
 from fhir_server.search.match import Current, matches
 from fhir_server.search.values import IndexValues, ReferenceValue
+from fhir_server.store.feed import Tokens, Wakes
 from fhir_server.store.memory_ledger import MemoryLedger, Record
 from fhir_server.store.port import (
     BadCursor,
     Batch,
+    Change,
     ConditionChanged,
     KeyHeld,
     Matches,
@@ -70,6 +72,8 @@ class MemoryStore(MemoryLedger):
         self._rid = 0
         self._commits = 0
         self._secret = secrets.token_bytes(32)
+        self._tokens = Tokens(self._secret)
+        self._wakes = Wakes()
         self._closed = False
 
     # --- commit --------------------------------------------------------------------------
@@ -92,6 +96,7 @@ class MemoryStore(MemoryLedger):
                 self._check_unreferenced(condition, staged)
         self._apply(batch, staged)
         self._commits += bool(batch.writes or batch.tags or batch.puts)
+        self._wakes.wake()
 
     def _check_before(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
@@ -338,6 +343,26 @@ class MemoryStore(MemoryLedger):
         except paging.ForgedCursor:
             raise BadCursor from None
 
+    # --- changes -------------------------------------------------------------------------
+
+    async def changes(self, after: str | None = None) -> AsyncIterator[Change]:
+        """Return every version made, in the order of the commits, as it is made.
+
+        Raises:
+            BadCursor: The token is not one of this store's.
+        """
+        number = self._tokens.number(after, self._rid)
+        while not self._closed:
+            seen = self._wakes.count
+            for kept in self._log[number:]:  # the first is number 1
+                number = kept.rid
+                yield self._tokens.change(number, kept.version)
+            await self._wakes.wait(seen)
+
+    async def last_change(self) -> str:
+        """Return the token of the last version made."""
+        return self._tokens.token(self._rid)
+
     # --- life ----------------------------------------------------------------------------
 
     async def edition(self) -> object:
@@ -351,6 +376,7 @@ class MemoryStore(MemoryLedger):
     async def close(self) -> None:
         """Finish; nothing is kept."""
         self._closed = True
+        self._wakes.wake()
 
 
 def _rid(kept: _Kept) -> int:

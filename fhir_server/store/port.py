@@ -184,6 +184,24 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A version that was made, as the feed of changes gives it: a name, without its content.
+
+    Attributes:
+        token: Where a feed goes on that has taken this one in.
+        version_id: 1 of a resource that was made, a greater one of an update or a deletion.
+        last_updated: Microseconds since 1970 UTC.
+    """
+
+    token: str
+    resource_type: str
+    resource_id: str
+    version_id: int
+    last_updated: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page: versions in order, the cursor of the next (None: this is the last), the total."""
 
@@ -327,6 +345,23 @@ class Store(Protocol):
 
     def audit_chain(self) -> AsyncIterator[AuditEntry]:
         """Return all audit entries, oldest first."""
+
+    def changes(self, after: str | None = None) -> AsyncIterator[Change]:
+        """Return every version made, of any process, in the order of the commits, as it is made.
+
+        It does not end before the store is closed: where there is no more it waits. Each version
+        comes once, also one that was replaced or deleted since.
+
+        Args:
+            after: The token of the last one that was taken in; None: from the store's first on.
+
+        Raises:
+            BadCursor: The token is not one of this store's, or of more than it holds: it was
+                restored from a backup since.
+        """
+
+    async def last_change(self) -> str:
+        """Return the token of the last version made: from here on only what is new is given."""
 
     async def edition(self) -> object | None:
         """Return a value that is another one after every commit, of any process, or None.

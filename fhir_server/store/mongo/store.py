@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.store.mongo.audit import AuditReader
+from fhir_server.store.mongo.changes import Changes
 from fhir_server.store.mongo.chunks import Chunks, loosen
 from fhir_server.store.mongo.commit import Committer
 from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
@@ -29,7 +30,7 @@ from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.search import Searcher
 from fhir_server.store.mongo.serving import Serving
 from fhir_server.store.mongo.versions import key_of
-from fhir_server.store.port import AuditEntry, Batch, CommitRefused, Name, Page, Version
+from fhir_server.store.port import AuditEntry, Batch, Change, CommitRefused, Name, Page, Version
 
 _READY: Final = 1.0
 """Seconds for which an answer about readiness is good."""
@@ -57,6 +58,7 @@ class MongoStore:
         self.committer = Committer(opened.calls, opened.collections, self._searcher, self._chunks)
         self._gatherer = Gatherer(self.committer.make)
         self._edition = _Shared(self._read_edition)
+        self._changes = Changes(opened.collections, opened.calls)
         self._ready_until = 0.0
         self._closed = False
 
@@ -91,6 +93,8 @@ class MongoStore:
         prepared = Prepared(batch)
         if not prepared.has_large:
             await self._gatherer.ask(prepared)
+            if batch.writes:
+                self._changes.made()
             return
         task = asyncio.create_task(self._commit_large(prepared))
         self._large.add(task)
@@ -109,6 +113,7 @@ class MongoStore:
             await self._calls.read(lambda: loosen(self._collections, prepared.all_pieces))
             self._chunks.sweep_soon()
             raise
+        self._changes.made()
 
     # --- one resource --------------------------------------------------------------------
 
@@ -251,6 +256,21 @@ class MongoStore:
                 yield entry
             last = entries[-1].seq
 
+    # --- changes -------------------------------------------------------------------------
+
+    def changes(self, after: str | None = None) -> AsyncIterator[Change]:
+        """Return every version made, of any process, in the order of the commits, as it is made.
+
+        Raises:
+            BadCursor: The token is not one of this store's.
+            Unavailable: The database does not answer.
+        """
+        return self._changes.follow(after)
+
+    async def last_change(self) -> str:
+        """Return the token of the last version made."""
+        return await self._changes.last()
+
     # --- the whole store -----------------------------------------------------------------
 
     async def walk(
@@ -314,10 +334,12 @@ class MongoStore:
         if self._closed:
             return
         self._closed = True
+        self._changes.end()
         if self._large:
             await asyncio.wait(self._large)
         await self._gatherer.close()
         await self._chunks.settle()
+        await self._changes.settle()
         await self._opened.close()
 
 

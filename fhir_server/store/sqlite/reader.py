@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir_server.search.expression import And, Expression, InPatient, Or, Search, Tagged
+from fhir_server.store.feed import Tokens
 from fhir_server.store.port import AuditEntry, Name, Page, Version
 from fhir_server.store.sqlite.apply import METHODS
 from fhir_server.store.sqlite.connect import connect
@@ -107,12 +108,40 @@ class Reader:
         ).fetchall()
         return [(row[0], self._version(row[1:])) for row in rows]
 
+    # --- changes -------------------------------------------------------------------------
+
+    def tokens(self) -> Tokens:
+        """Return what makes the tokens of the feed of changes."""
+        key = self.db.execute("SELECT value FROM meta WHERE key = 'cursor_key'").get
+        return Tokens(bytes(key))
+
+    def last_number(self) -> int:
+        """Return the number of the last version made; 0 where there is none."""
+        return int(self.db.execute("SELECT coalesce(max(rid), 0) FROM version").get)
+
+    def changes(self, after: int, limit: int) -> list[tuple[int, Name, int, int, bool]]:
+        """Return versions after a number: number, name, version, last updated, whether deleted."""
+        rows: list[Any] = self.db.execute(
+            "SELECT v.rid, v.type, r.id, v.version_id, v.last_updated, length(v.body) = 0 "
+            "FROM version AS v CROSS JOIN resource AS r WHERE v.rid > ? AND r.nr = v.nr "
+            "ORDER BY v.rid LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        return [
+            (rid, (self._type(kind), key), version_id, last_updated, bool(deleted))
+            for rid, kind, key, version_id, last_updated, deleted in rows
+        ]
+
+    def _type(self, nr: int) -> str:
+        known = self._types.get(nr)
+        if known is None:
+            known = self._types[nr] = self.names.text(Kind.TYPE, nr)
+        return known
+
     def _version(self, row: tuple[Any, ...]) -> Version:
         _, version_id, last_updated, method, patients, packing, packed, type_nr, key = row
         body = self.packing.unpack(packing, packed)
-        known = self._types.get(type_nr)
-        if known is None:
-            known = self._types[type_nr] = self.names.text(Kind.TYPE, type_nr)
+        known = self._types.get(type_nr) or self._type(type_nr)
         if type(patients) is int:
             shown: tuple[str, ...] = (self._patient(patients),)
         else:

@@ -17,7 +17,16 @@ from typing import Final, TypeVar
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.search.values import IndexValues
 from fhir_server.store.fact import Fact
-from fhir_server.store.port import AuditEntry, Batch, Name, Page, Version, WorkBudgetExceeded
+from fhir_server.store.feed import Wakes
+from fhir_server.store.port import (
+    AuditEntry,
+    Batch,
+    Change,
+    Name,
+    Page,
+    Version,
+    WorkBudgetExceeded,
+)
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.backup import backup
 from fhir_server.store.sqlite.budget import FULL
@@ -33,6 +42,8 @@ ON_LOOP: Final = 60_000
 
 _THREADS: Final = 3
 _CHAIN: Final = 500
+_CHANGES: Final = 200
+_TICK: Final = 0.5
 
 _T = TypeVar("_T")
 
@@ -49,6 +60,7 @@ class SqliteStore:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         self._readers: list[Reader] = []
+        self._wakes = Wakes()
         self._closed = False
 
     @classmethod
@@ -76,6 +88,8 @@ class SqliteStore:
     async def commit(self, batch: Batch) -> None:
         """Make all of it durable, or raise a CommitRefused and make nothing of it."""
         await self.writer.commit(batch)
+        if batch.writes:
+            self._wakes.wake()
 
     # --- reads on the loop ---------------------------------------------------------------
 
@@ -222,6 +236,39 @@ class SqliteStore:
         finally:
             self._idle.put(reader)
 
+    # --- changes -------------------------------------------------------------------------
+
+    async def changes(self, after: str | None = None) -> AsyncIterator[Change]:
+        """Return every version made, of any process, in the order of the commits, as it is made.
+
+        This process's own commits wake it; those of others are found by the file's edition, which
+        is looked at every half second.
+
+        Raises:
+            BadCursor: The token is not one of this store's.
+        """
+        with refusals():
+            tokens, last = self._reader.tokens(), self._reader.last_number()
+        number = tokens.number(after, last)
+        while not self._closed:
+            with refusals():
+                seen, edition = self._wakes.count, self._reader.edition()
+                rows = self._reader.changes(number, _CHANGES)
+            for number, name, version_id, last_updated, deleted in rows:
+                yield Change(tokens.token(number), *name, version_id, last_updated, deleted)
+            if rows:
+                await asyncio.sleep(0)
+                continue
+            while not (self._closed or await self._wakes.wait(seen, most=_TICK)):
+                with refusals():
+                    if self._reader.edition() != edition:
+                        break
+
+    async def last_change(self) -> str:
+        """Return the token of the last version made."""
+        with refusals():
+            return self._reader.tokens().token(self._reader.last_number())
+
     # --- the whole store -----------------------------------------------------------------
 
     async def backup(self, target: Path | str) -> int:
@@ -290,6 +337,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._wakes.wake()
         await asyncio.to_thread(self._housekeeper.stop)
         await asyncio.to_thread(self.writer.close)
         await asyncio.to_thread(self._pool.shutdown)

@@ -67,7 +67,7 @@ async def test_a_login_opens_the_own_book(access: World, browser: httpx2.AsyncCl
 async def test_a_server_of_another_origin_does_not_close_the_book(
     access: World, browser: httpx2.AsyncClient
 ) -> None:
-    """Its start registered the web book for itself: here the book opens still, and leads nowhere else."""
+    """Its start has registered the web book for itself; here it opens, and leads nowhere else."""
     await access.grants.register(web_book("https://other.example"))
 
     answer = await open_book(access, browser)
