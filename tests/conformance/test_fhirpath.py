@@ -83,7 +83,7 @@ def resource(name: str | None) -> dict[str, Any]:
 def shown(result: Result) -> tuple[str, str]:
     """Return a result as the cases write one: the type's name and the value's text."""
     type_ = result.type.removeprefix("System.")
-    if type_ != result.type and type_ != "Quantity":
+    if type_ not in {result.type, "Quantity"}:
         type_ = type_[0].lower() + type_[1:]
     value = result.value
     if isinstance(value, bool):

@@ -23,7 +23,6 @@ from fhir_server.model.fhirpath.tree import (
     Binary,
     Call,
     Constant,
-    External,
     Indexer,
     Member,
     Polarity,
@@ -148,7 +147,7 @@ def _step(node: Tree, before: Kind, this: Kind) -> Kind:
             if operator == "|":
                 return _merged(before, other)
             return _TRUTH if operator in _LOGIC else UNKNOWN
-        case External() | Special():
+        case _:
             return UNKNOWN
 
 
@@ -171,7 +170,7 @@ def _root(node: Tree, name: str, this: Kind) -> Kind:
 
 def _member(node: Tree, name: str, before: Kind) -> Kind:
     if before.types is None or before.types & ANY_RESOURCE or not before.types:
-        return UNKNOWN
+        return replace(before, types=None)
     found: set[str] = set()
     is_known = False
     for type_ in before.types:
@@ -198,8 +197,8 @@ def _typed(node: Tree, names: tuple[str, ...], *, is_test: bool) -> Kind:
         raise _wrong(str(error), node) from None
     if is_test:
         return _TRUTH
-    is_own = type_name.is_fhir and not type_name.is_system
-    return Kind(frozenset({type_name.name})) if is_own else UNKNOWN
+    found = {type_name.name} if type_name.is_fhir else set()
+    return Kind(frozenset(found | ({f"System.{type_name.name}"} if type_name.is_system else set())))
 
 
 def _call(node: Call, focus: Kind, this: Kind) -> Kind:
@@ -230,13 +229,16 @@ def _call(node: Call, focus: Kind, this: Kind) -> Kind:
 
 
 def _repeated(projection: Tree, focus: Kind) -> Kind:
-    """Return what a projection gives for what it is called on, and for what it gives."""
+    """Return what a projection gives for what it is called on, and for what it gives itself.
+
+    Of that it need not be right: `Patient.repeat(extension | name)`.
+    """
     found = _of(projection, focus)
-    while True:
-        more = _merged(found, _of(projection, found))
-        if more == found:
-            return found
-        found = more
+    try:
+        again = _merged(found, _of(projection, found))
+    except FhirPathError:
+        return replace(found, types=None)
+    return found if again == found else replace(again, types=None)
 
 
 def _conditional(node: Call, _: Kind, given: list[Kind]) -> Kind:

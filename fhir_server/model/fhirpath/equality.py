@@ -124,7 +124,9 @@ def equivalent(one: Item, other: Item, work: Work) -> bool:
     if _is_number(left) and _is_number(right):
         return number.is_equivalent(_decimal(left), _decimal(right))
     quantities = _quantities(left, right)
-    return quantities is not None and quantity.is_equivalent(*quantities)
+    if quantities is not None:
+        return quantity.is_equivalent(*quantities)
+    return key(one, work) == key(other, work)
 
 
 def _nodes_equivalent(one: Node, other: Node, work: Work) -> bool:

@@ -21,7 +21,6 @@ from fhir_server.model.fhirpath.tree import (
     Binary,
     Call,
     Constant,
-    External,
     Indexer,
     Member,
     Polarity,
@@ -101,8 +100,8 @@ class Evaluation:
             case Polarity(sign, operand):
                 found = self.run(operand, scope)
                 return operators.negated(found) if sign == "-" else operators.signed(found)
-            case External(name):
-                return self.external(name)
+            case _:
+                return self.external(node.name)
 
     def member(self, focus: Sequence[Item], name: str, *, is_root: bool) -> list[Item]:
         """Return the elements of a name, or what is of the type of a name at the root of a path."""

@@ -112,11 +112,6 @@ def child_types(type_: str, name: str) -> tuple[str, ...]:
     return tuple(slot.type for slot in (_slots(type_) or {}).get(name, ()))
 
 
-def element_names(type_: str) -> tuple[str, ...]:
-    """Return the names of a type's elements."""
-    return tuple(_slots(type_) or ())
-
-
 def child(node: Node, name: str) -> Iterator[Node]:
     """Give the elements of a node that have this name (`value` for each `value[x]`)."""
     holder, keys = _holder(node)
@@ -267,7 +262,7 @@ def system_type(value: Value) -> str:
             return "String"
         case Moment():
             return value.kind
-        case Quantity():
+        case _:
             return "Quantity"
 
 

@@ -80,8 +80,6 @@ def tokens(text: str) -> list[Token]:
 def _refused(text: str, at: int) -> FhirPathError:
     what = {"'": "A string has no end", "`": "A quoted name has no end", "@": "A date is none"}
     reason = what.get(text[at], "A character stands where none of its kind may stand")
-    if text.startswith("/*", at):
-        reason = "A comment has no end"
     return syntax_error(reason, at)
 
 

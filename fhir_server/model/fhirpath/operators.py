@@ -231,9 +231,8 @@ def _decimals(operator: str, one: Decimal, other: Decimal) -> int | Decimal | No
             found = number.guarded(lambda: context.divide_int(one, other))
             is_whole = found is not None and number.is_integer(int(found))
             return int(found) if is_whole and found is not None else None
-        case "mod":
+        case _:
             return number.guarded(lambda: context.remainder(one, other))
-    raise _unfit(operator)
 
 
 def _quantities(operator: str, one: Quantity, other: Quantity) -> Quantity | None:

@@ -1,7 +1,8 @@
 """A regular expression engine whose work is bounded: anybody may send an expression.
 
 Backtracking over a program, each instruction at each place at most once: so a search takes at most
-(instructions x characters) steps, and finds what Perl would find. What it takes is counted.
+(instructions x characters) steps, which are counted. It finds what Perl would find; only where
+what may be empty is repeated, `(^|.)*`, it goes on where Perl stops, as RE2 does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from fhir_server.model.fhirpath.pattern_syntax import (
     CharSet,
     Choice,
     Group,
-    Look,
     One,
     Part,
     Repeat,
@@ -36,7 +36,12 @@ _BATCH: Final = 256
 _PRICE: Final = 64
 """Steps that a batch of instructions costs."""
 
-_SMALL: Final = 1_000_000
+_CELLS: Final = 4096
+"""Bytes of that table for the price of one step."""
+
+_MAX_CELLS: Final = 16_000_000
+"""Of the table; to fill a larger one would take more work than one evaluation may do."""
+
 _GROUP: Final = re.compile(r"\$(?:\{(\w+)\}|(\d))|\\(.)", re.DOTALL)
 
 
@@ -75,23 +80,35 @@ class Pattern:
         Raises:
             FhirPathError: It takes more work than is left.
         """
-        seen = _Seen(len(self.program), len(text))
+        return self._found(text, start, _Run(work, self._table(text, work), self.groups))
+
+    def _table(self, text: str, work: Work) -> _Seen:
+        work.spend(1 + len(self.program) * len(text) // _CELLS)
+        return _Seen(len(self.program), len(text))
+
+    def _found(self, text: str, start: int, run: _Run) -> Captures | None:
         last = start if self.is_anchored else len(text)
         for begin in range(start, last + 1):
-            found = _run(self.program, text, begin, _Run(work, seen, self.groups))
+            found = _run(self.program, text, begin, run)
             if found is not None:
                 return (begin, *found[1:])
         return None
 
     def all(self, text: str, work: Work) -> Iterator[Captures]:
-        """Give the matches that do not overlap, from left to right."""
+        """Give the matches that do not overlap, from left to right.
+
+        Raises:
+            FhirPathError: It takes more work than is left.
+        """
+        run = _Run(work, self._table(text, work), self.groups)
         at = 0
         while at <= len(text):
-            found = self.search(text, work, at)
-            if found is None or (self.is_anchored and found[0] != 0):
+            found = self._found(text, at, run)
+            if found is None:
                 return
             yield found
             at = found[1] + (found[1] == found[0])
+            run.seen.clear(at)
 
     def replace(self, text: str, put: str, work: Work) -> str:
         """Return a text with each match replaced; `$1`, `${1}` and `${name}` are groups.
@@ -168,9 +185,9 @@ def _emit(part: Part, steps: list[Step]) -> None:
             _add(steps, Step("save", to=2 * index + 1))
         case Assertion(kind):
             _add(steps, Step("assert", what=kind))
-        case Look(inner, is_negated):
-            what = "not" if is_negated else "is"
-            _add(steps, Step("look", what=what, program=_compiled(inner)))
+        case _:
+            what = "not" if part.is_negated else "is"
+            _add(steps, Step("look", what=what, program=_compiled(part.part)))
 
 
 def _emit_choice(parts: tuple[Part, ...], steps: list[Step]) -> None:
@@ -211,26 +228,34 @@ def _fork(inside: int, behind: int, *, is_greedy: bool) -> Step:
 class _Seen:
     """Which instruction was tried at which place: it cannot do better the second time."""
 
-    __slots__ = ("many", "marks", "width")
+    __slots__ = ("furthest", "marks", "size")
 
     def __init__(self, size: int, length: int) -> None:
-        self.width = length + 1
-        cells = size * self.width
-        self.marks = bytearray(cells) if cells <= _SMALL else None
-        self.many: set[int] = set()
+        cells = size * (length + 1)
+        if cells > _MAX_CELLS:
+            raise FhirPathError(
+                "The regular expression is too large for a string of this length.",
+                kind="too-costly",
+            )
+        self.size = size
+        self.marks = bytearray(cells)
+        self.furthest = 0
 
     def add(self, step: int, at: int) -> bool:
         """Mark a pair; False where it was marked before."""
-        cell = step * self.width + at
-        if self.marks is None:
-            if cell in self.many:
-                return False
-            self.many.add(cell)
-            return True
+        cell = at * self.size + step
         if self.marks[cell]:
             return False
         self.marks[cell] = 1
+        self.furthest = max(self.furthest, at)
         return True
+
+    def clear(self, start: int) -> None:
+        """Forget what was tried from a place on: a match was found, and the next is looked for."""
+        if start <= self.furthest:
+            begin, end = start * self.size, (self.furthest + 1) * self.size
+            self.marks[begin:end] = bytes(end - begin)
+        self.furthest = start
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +297,7 @@ def _run(program: tuple[Step, ...], text: str, begin: int, run: _Run) -> Capture
                     counted = 0
                     if _looks(step, text, place, run) is (step.what == "not"):
                         break
-                case "end":
+                case _:
                     run.work.spend(1)
                     return (begin, place, *groups[2:])
     run.work.spend(1 + counted % _BATCH // (_BATCH // _PRICE))

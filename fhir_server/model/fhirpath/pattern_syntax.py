@@ -136,6 +136,7 @@ _CLASSES: Final[dict[str, Test]] = {
     "c": lambda char: char in "_:-." or char.isalnum(),
 }
 _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "0": "\0", "e": "\x1b"}
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
 _CATEGORIES: Final = frozenset({
     "L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P", "Pc",
     "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "C",
@@ -330,10 +331,9 @@ class _Parser:
             size = 2 if char == "x" else 4
             digits = self.text[self.at : self.at + size]
             self.at += size
-            try:
-                return chr(int(digits, 16))
-            except ValueError:
-                raise refused("has a character number that is none") from None
+            if len(digits) < size or not set(digits) <= _HEX:
+                raise refused("has a character number that is none")
+            return chr(int(digits, 16))
         if not char or char.isalnum():
             raise refused("has a backslash before what it does not escape")
         return char

@@ -13,7 +13,6 @@ from fhir_server.model.fhirpath.tree import (
     POLARITY,
     PRECEDENCE,
     Binary,
-    Call,
     Constant,
     External,
     Indexer,
@@ -67,8 +66,8 @@ def _shown(node: Tree, first: str, binds: int) -> tuple[str, int]:
             return f"{before}${name}", _PATH
         case Member(_, name):
             return before + _name(name), _PATH
-        case Call(_, name, arguments):
-            return f"{before}{_name(name)}({', '.join(map(show, arguments))})", _PATH
+        case _:
+            return f"{before}{_name(node.name)}({', '.join(map(show, node.arguments))})", _PATH
 
 
 def _dotted(text: str, binds: int) -> str:

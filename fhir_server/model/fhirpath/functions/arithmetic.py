@@ -19,10 +19,15 @@ from fhir_server.model.fhirpath.tree import Value
 
 CONTEXT: Final = number.CONTEXT
 
+_SERIES: Final = 30
+"""Steps that a logarithm or a power costs, which is reckoned to 60 digits."""
+
 
 def _decimal(value: object, name: str) -> Decimal | None:
-    if value is None:
-        return None
+    return None if value is None else _number(value, name)
+
+
+def _number(value: object, name: str) -> Decimal:
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return Decimal(value)
     raise FhirPathError(f"“{name}” takes a number.", kind="semantic")
@@ -56,6 +61,7 @@ def _real(work: Callable[[Decimal], Decimal]) -> Function:
 
     def run(call: Invocation) -> list[Item]:
         value = _decimal(call.value(), call.name)
+        call.evaluation.work.spend(_SERIES)
         return _as_items(None if value is None else number.guarded(lambda: work(value)))
 
     return run
@@ -74,6 +80,7 @@ def log(call: Invocation) -> list[Item]:
     """`log(base) : Decimal`."""
     value = _decimal(call.value(), call.name)
     base = _decimal(operators.single(call.argument()), call.name)
+    call.evaluation.work.spend(_SERIES)
     if value is None or base is None:
         return []
     return _as_items(number.guarded(lambda: _logarithm(value, base)))
@@ -83,6 +90,7 @@ def power(call: Invocation) -> list[Item]:
     """`power(exponent) : Integer | Decimal`: nothing where the result is no real number."""
     value, exponent = call.value(), operators.single(call.argument())
     base, to = _decimal(value, call.name), _decimal(exponent, call.name)
+    call.evaluation.work.spend(_SERIES)
     if base is None or to is None:
         return []
     found = number.guarded(lambda: _exact(CONTEXT.power(base, to)))
@@ -111,10 +119,7 @@ def _boundary(*, high: bool) -> Function:
                 found = number.boundary(amount, digits, high=high)
                 return _as_items(None if found is None else Quantity(found, unit))
             case _:
-                decimal = _decimal(value, call.name)
-                if decimal is None:
-                    return []
-                return _as_items(number.boundary(decimal, digits, high=high))
+                return _as_items(number.boundary(_number(value, call.name), digits, high=high))
 
     return run
 
