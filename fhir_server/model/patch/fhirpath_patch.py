@@ -13,7 +13,6 @@ from fhir_server.model.fhirpath import expression as fhirpath
 from fhir_server.model.fhirpath.environment import Environment
 from fhir_server.model.fhirpath.errors import FhirPathError
 from fhir_server.model.fhirpath.expression import Expression, Place
-from fhir_server.model.fhirpath.work import STEPS
 from fhir_server.model.patch import elements
 from fhir_server.model.patch.elements import Items
 from fhir_server.model.patch.refusal import Unfit, malformed, require_few
@@ -22,7 +21,10 @@ from fhir_server.model.patch.values import Container, cleared
 Kind = Literal["add", "insert", "delete", "replace", "move"]
 
 MOST_OPERATIONS: Final = 1000
-"""Of one patch; they share the work that one evaluation may do, each has 500 steps at least."""
+"""Of one patch."""
+
+STEPS: Final = 250_000
+"""What all paths of one patch may cost (fhirpath.work), in equal parts: measured, half a second."""
 
 _NUMBERS: Final = {"insert": ("index",), "move": ("source", "destination")}
 _PARTS: Final = frozenset({"type", "path", "name", "value", "index", "source", "destination"})
