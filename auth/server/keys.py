@@ -24,6 +24,10 @@ _FOLDER_MODE: Final = 0o700
 _FOREIGN_BITS: Final = 0o077
 
 
+_COOLDOWN: Final = 1.0
+"""Seconds between two looks into the folder for a key that is not known."""
+
+
 class KeysUnusable(Exception):
     """The folder or a key in it cannot be used; the text says what to do."""
 
@@ -35,6 +39,7 @@ class FolderKeys:
         self._folder = folder
         self._now = now
         self._seen: int = -1
+        self._looked = float("-inf")
         self._keys: list[tuple[ECKey, int]] = []
         _make_folder(folder)
         if not self._files():
@@ -49,6 +54,17 @@ class FolderKeys:
     def verifying(self, kid: str) -> ECKey | None:
         """Return the key of this `kid` while it verifies."""
         self._refresh()
+        found = self._verifying(kid)
+        now = self._now().timestamp()
+        if found is None and not 0 <= now - self._looked < _COOLDOWN:
+            # The folder may be on another machine, whose changes are told here late: a token that
+            # a neighbour has signed with a new key is known before.
+            self._looked = now
+            self._reload()
+            found = self._verifying(kid)
+        return found
+
+    def _verifying(self, kid: str) -> ECKey | None:
         active = self._keys[-1][0]
         if active.kid == kid:
             return active
@@ -56,7 +72,10 @@ class FolderKeys:
 
     def edition(self) -> int:
         """Return a number that is another one after the keys have changed, in any process."""
-        return self._folder.stat().st_mtime_ns
+        try:
+            return self._folder.stat().st_mtime_ns
+        except OSError:  # the folder is away: what is known goes on
+            return self._seen
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify, as a JSON Web Key Set."""
@@ -87,11 +106,17 @@ class FolderKeys:
     def _refresh(self) -> None:
         # One stat a look: that is what notices `fhir-server keys rotate` in every process.
         if self.edition() != self._seen:
+            self._reload()
+
+    def _reload(self) -> None:
+        with suppress(OSError):  # the folder is away: what is known goes on
             self._load()
 
     def _load(self) -> None:
-        self._seen = self.edition()
-        self._keys = [_read(path) for path in self._files()]
+        seen = self._folder.stat().st_mtime_ns
+        keys = [_read(path) for path in self._files()]
+        if keys:
+            self._seen, self._keys = seen, keys
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("signing-[0-9][0-9][0-9][0-9][0-9][0-9].jwk.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -54,6 +55,52 @@ def test_a_rotated_key_verifies_until_its_tokens_have_ended(tmp_path: Path) -> N
     assert [key["kid"] for key in other.jwks()["keys"]] == [kid]
     with pytest.raises(InvalidToken):
         verifier.verify(old, clock().timestamp() - 100)
+
+
+def test_a_new_key_of_a_neighbour_is_known_before_its_folder_says_so(tmp_path: Path) -> None:
+    """A folder of another machine shows its new time late: the first token of the key is enough."""
+    clock = Clock()
+    keys, other = FolderKeys(tmp_path, clock), FolderKeys(tmp_path, clock)
+    before = tmp_path.stat().st_mtime_ns
+    kid = keys.rotate()
+    os.utime(tmp_path, ns=(before, before))
+    verifier = Verifier(other, issuer="i", audience="a")
+
+    verifier.verify(a_token(keys, clock), clock().timestamp())
+
+    assert other.active().kid == kid
+
+
+def test_unknown_keys_are_not_looked_for_all_the_time(tmp_path: Path) -> None:
+    """Whoever sends tokens of no key makes us look into the folder once a second."""
+    clock = Clock()
+    keys, other = FolderKeys(tmp_path, clock), FolderKeys(tmp_path, clock)
+    before = tmp_path.stat().st_mtime_ns
+    assert other.verifying("unknown") is None
+    kid = keys.rotate()
+    os.utime(tmp_path, ns=(before, before))
+
+    assert other.verifying(kid) is None
+    clock.pass_by(1)
+    assert other.verifying(kid) is not None
+
+
+def test_a_folder_that_is_away_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    """What is known goes on verifying and signing; afterwards a new key is noticed."""
+    clock = Clock()
+    folder, elsewhere = tmp_path / "keys", tmp_path / "elsewhere"
+    keys = FolderKeys(folder, clock)
+    verifier = Verifier(keys, issuer="i", audience="a")
+    kid = keys.active().kid
+
+    folder.rename(elsewhere)
+    verifier.verify(a_token(keys, clock), clock().timestamp())
+    assert keys.verifying("unknown") is None
+    assert keys.edition() == keys.edition()
+    elsewhere.rename(folder)
+    new = FolderKeys(folder, clock).rotate()
+
+    assert keys.active().kid == new != kid
 
 
 def test_several_rotations_keep_all_keys_in_use(tmp_path: Path) -> None:
