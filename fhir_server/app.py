@@ -65,12 +65,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How a server is started."""
+    """How a server is started.
+
+    Attributes:
+        shared: The folder in which several workers share their counts; "" where there is one.
+    """
 
     demo: bool = False
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
+    shared: str = ""
 
     def origin(self, settings: Settings) -> str:
         """The public origin."""

@@ -10,10 +10,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import httpx2
@@ -45,6 +47,7 @@ from fhir_server.rest.health import PATHS, health_app
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.middleware import Outermost
 from fhir_server.rest.routes import fhir_app
+from fhir_server.rest.together import counted
 from fhir_server.settings import Settings, WrongSettings, load_settings
 from fhir_server.store.grants import LedgerGrants
 from fhir_server.web.book import book_routes
@@ -98,8 +101,21 @@ class Server:
         store = await open_store(self._settings)
         try:
             composition = Composition(self._settings, store, self._serving.origin(self._settings))
-            async with at_work(store), new_http() as http, at_chores(composition):
-                app = await build_app(composition, self._serving, http, self._draining)
+            metrics = Metrics()
+            async with (
+                at_work(store),
+                new_http() as http,
+                at_chores(composition),
+                counted(metrics, self._serving.shared) as exposition,
+            ):
+                app = await build_app(
+                    composition,
+                    self._serving,
+                    http,
+                    draining=self._draining,
+                    metrics=metrics,
+                    exposition=exposition,
+                )
                 # Definitions and compiled tables live as long as the process: the collector need
                 # not walk them again (it took up to 35 ms of a request).
                 gc.collect()
@@ -148,9 +164,21 @@ async def build_app(
     composition: Composition,
     serving: Serving,
     http: httpx2.AsyncClient,
+    *,
     draining: Draining | None = None,
+    metrics: Metrics | None = None,
+    exposition: Callable[[], bytes] | None = None,
 ) -> ASGIApp:
-    """Return the whole server: FHIR's bare app, and FastAPI beside it for everything else."""
+    """Return the whole server: FHIR's bare app, and FastAPI beside it for everything else.
+
+    Args:
+        composition: Everything over the store.
+        serving: How the server is started.
+        http: What the provider is asked with.
+        draining: Whether this process is about to stop.
+        metrics: What it counts.
+        exposition: What /metrics tells, where it is more than its own.
+    """
     secret = await composition.store.get(META, "vneid-secret")
     our = _registration(composition, secret.decode() if secret else "")
     server = composition.authorization_server(http, our)
@@ -174,7 +202,7 @@ async def build_app(
     )
     beside.router.routes.extend(routes)
     beside.state.book_sessions = sessions
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     draining = draining or Draining()
     fhir = fhir_app(
         composition.context_of,
@@ -182,7 +210,7 @@ async def build_app(
         operations=OPERATIONS,
         max_body=composition.settings.max_body,
     )
-    health = health_app(composition.store.ready, metrics, draining)
+    health = health_app(composition.store.ready, exposition or metrics.exposition, draining)
     submissions = Router(
         submissions_routes(
             composition.context_of, base_url=composition.origin, verify=composition.verify
@@ -292,8 +320,11 @@ def serve(settings: Settings, serving: Serving) -> int:
     if serving.workers == 1:
         uvicorn.run(Server(settings, serving), **options)
     else:
-        os.environ[_SERVING] = msgspec.json.encode(serving).decode()
-        uvicorn.run("fhir_server.serve:worker", factory=True, workers=serving.workers, **options)
+        with TemporaryDirectory(prefix="fhir-server-") as folder:
+            serving = replace(serving, shared=folder)
+            os.environ[_SERVING] = msgspec.json.encode(serving).decode()
+            options |= {"factory": True, "workers": serving.workers}
+            uvicorn.run("fhir_server.serve:worker", **options)
     return 0
 
 

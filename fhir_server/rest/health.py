@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from fhir_server.rest.draining import Draining
-    from fhir_server.rest.metrics import Metrics
 
 PATHS: Final = ("/healthz", "/readyz", "/metrics")
 _PROXIED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"via"})
@@ -21,13 +20,13 @@ _PROBLEM: Final = b"application/problem+json"
 
 
 def health_app(
-    ready: Callable[[], Awaitable[bool]], metrics: Metrics, draining: Draining
+    ready: Callable[[], Awaitable[bool]], exposition: Callable[[], bytes], draining: Draining
 ) -> ASGIApp:
     """Return the ASGI app of these three paths.
 
     Args:
         ready: Whether the store can take a commit now.
-        metrics: What /metrics tells.
+        exposition: What /metrics tells.
         draining: Whether the server is about to stop; it is told who looks.
     """
 
@@ -42,7 +41,7 @@ def health_app(
             draining.looked((scope.get("client") or ("",))[0], ready=good)
             await _send(send, 200 if good else 503, _TEXT, b"ready\n" if good else b"not ready\n")
         elif path == "/metrics" and is_local(scope):
-            await _send(send, 200, _PROMETHEUS, metrics.exposition())
+            await _send(send, 200, _PROMETHEUS, exposition())
         else:
             await _send(send, 404, _PROBLEM, b'{"title":"Not Found","status":404}')
 

@@ -129,7 +129,7 @@ async def test_it_is_said_at_once_and_answers_go_on(draining: Draining) -> None:
     async def ready() -> bool:  # noqa: RUF029 - as a store is asked
         return True
 
-    app = Outermost(health_app(ready, Metrics(), draining), Metrics(), draining=draining)
+    app = Outermost(health_app(ready, Metrics().exposition, draining), Metrics(), draining=draining)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
         before = await http.get("/readyz")
         draining.begin()

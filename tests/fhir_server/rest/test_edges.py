@@ -97,7 +97,9 @@ def probe(
             raise OSError
         return True
 
-    transport = httpx.ASGITransport(health_app(ready, Metrics(), Draining()), client=client)
+    transport = httpx.ASGITransport(
+        health_app(ready, Metrics().exposition, Draining()), client=client
+    )
     return httpx.AsyncClient(transport=transport, base_url="http://x")
 
 
