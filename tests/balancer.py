@@ -74,7 +74,9 @@ class Balancer:
     async def _begin(self) -> None:
         for port in self.ports:
             self._spawn(self._look(port))
-        self._server = await asyncio.start_server(self._pass, LOOPBACK, self.port)
+        self._server = await asyncio.start_server(
+            lambda reader, writer: self._spawn(self._pass(reader, writer)), LOOPBACK, self.port
+        )
 
     async def _end(self) -> None:
         assert self._server is not None
@@ -99,10 +101,6 @@ class Balancer:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Give a connection to the next server that is ready."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         ready = [port for port in self.ports if self._ready.get(port)]
         try:
             if ready:

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,9 @@ import httpx2 as httpx
 import pytest
 
 from tests.balancer import Balancer
+from tests.journeys.conftest import log_in
 from tests.server import Server
+from tests.xml130 import dossier, envelope, visit
 
 CLIENTS = 4
 
@@ -31,10 +34,10 @@ class Cluster:
         """The origin that clients know."""
         return self.balancer.url
 
-    def client(self, token: str = "") -> httpx.Client:
+    def client(self, token: str = "", **options: object) -> httpx.Client:
         """Return a client of the balancer."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
 
 
 @pytest.fixture
@@ -133,3 +136,42 @@ def test_a_rolling_restart_is_seen_by_no_client(cluster: Cluster) -> None:
     with cluster.client(token) as http:
         found = http.get("/fhir/Observation?identifier=urn:rolling|&_summary=count").json()["total"]
         assert found == len(load.made) == len(set(load.made))
+
+
+class Hopping(Cluster):
+    """A cluster whose clients take a new connection, so another server, for each request."""
+
+    def client(self, token: str = "", **options: object) -> httpx.Client:
+        """Return a client that keeps no connection."""
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return Cluster.client(self, token, limits=limits, **options)
+
+
+def test_no_server_keeps_what_another_needs(cluster: Cluster) -> None:
+    """Log-ins, sessions, tokens, keys, clients and submissions are the same at every server."""
+    hopping = Hopping(cluster.servers, cluster.balancer)
+    one, _ = cluster.servers
+
+    with closing(log_in(hopping, "001195012345")) as browser:
+        pages = [browser.get("/book") for _ in range(6)]
+        assert {page.status_code for page in pages} == {200}
+        assert all("NGUYỄN THỊ MẪU" in page.text for page in pages)
+        assert browser.post("/book/logout").status_code == 200
+        assert all('name="cccd"' in browser.get("/book").text for _ in range(4))
+
+    old = one.token(client="clinic-01998")
+    one.run("keys", "rotate")
+    new = one.token(client="clinic-01998")
+    with hopping.client(old) as before, hopping.client(new) as after:
+        for http in (before, after):
+            assert [http.get("/fhir/Organization").status_code for _ in range(4)] == [200] * 4
+        body = envelope([dossier(visit(MA_CSKCB="01998", MA_LK="HOP-1"))], facility="01998")
+        sent = after.post(
+            "/submissions", content=body, headers={"Content-Type": "application/xml"}
+        ).json()
+        receipts = [after.get(f"/submissions/{sent['id']}") for _ in range(4)]
+        assert [receipt.json() for receipt in receipts] == [sent] * 4
+
+        one.run("client", "disable", "clinic-01998")
+        for http in (before, after):
+            assert [http.get("/fhir/Organization").status_code for _ in range(4)] == [401] * 4
