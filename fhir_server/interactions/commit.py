@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from fhir_server.interactions.asked import Ask, placed
 from fhir_server.interactions.linking import Links
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from fhir_server.interactions.context import Context
-    from fhir_server.store.port import Condition, Put, Tag
+    from fhir_server.store.port import Condition, Name, Put, Store, Tag
 
 ATTEMPTS: Final = 24
 _LONGEST_WAIT: Final = 0.2
@@ -64,17 +66,19 @@ async def write(
     """
     links = asks if isinstance(asks, Links) else Links.of(tuple(asks))
     held: KeyHeld | None = None
+    turn: asyncio.Lock | nullcontext[None] = nullcontext()
     for attempt in range(ATTEMPTS):
-        plan = await Plan(ctx, links, tag_all).make()
-        if check is not None:
-            await check(plan)
-        batch = _batch(plan, Extras(puts, conditions, tags, audit))
-        if batch is None:
-            return plan
         try:
-            await ctx.store.commit(batch)
-        except VersionConflict:
-            pass
+            async with turn:
+                plan = await Plan(ctx, links, tag_all).make()
+                if check is not None:
+                    await check(plan)
+                batch = _batch(plan, Extras(puts, conditions, tags, audit))
+                if batch is None:
+                    return plan
+                await ctx.store.commit(batch)
+        except VersionConflict as refusal:
+            turn = _turn_of(ctx.store, refusal.name)
         except ConditionChanged:
             if conditions:
                 raise
@@ -93,6 +97,15 @@ async def write(
         "Others changed the same resources at the same time; please try again.",
         text_vi="Người khác vừa thay đổi cùng dữ liệu này; hãy thử lại.",
     )
+
+
+_turns: WeakValueDictionary[tuple[int, Name], asyncio.Lock] = WeakValueDictionary()
+"""Who tries again to write a resource waits here for the others who do; other processes do not."""
+
+
+def _turn_of(store: Store, name: Name) -> asyncio.Lock:
+    """Return what one attempt at a resource holds; nobody holds two, so none waits for ever."""
+    return _turns.setdefault((id(store), name), asyncio.Lock())
 
 
 @dataclass(frozen=True, slots=True)
