@@ -12,7 +12,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fhir_server import app, copies, doctor, log
+from fhir_server import app, copies, doctor, log, stores
 from fhir_server.loader import Counts, files_of, write_refused
 from fhir_server.model import codec
 from fhir_server.model.outcome import FhirError
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings = load_settings()
         log.configure(settings.log)
         status = parsed.run(settings, parsed)
-    except (WrongSettings, app.Refused) as refusal:
+    except (WrongSettings, stores.Refused) as refusal:
         print(refusal, file=sys.stderr)
         status = 2 if isinstance(refusal, WrongSettings) else 1
     except FhirError as error:
@@ -141,7 +141,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
 def _load(settings: Settings, parsed: argparse.Namespace) -> int:
     for path in parsed.paths:
         if not path.exists():
-            raise app.Refused(f"{path}: there is no such file or folder.")
+            raise stores.Refused(f"{path}: there is no such file or folder.")
     return asyncio.run(_load_all(settings, parsed.paths, parsed.client))
 
 
@@ -204,7 +204,7 @@ class _Progress:
 
 def _token(settings: Settings, parsed: argparse.Namespace) -> int:
     if parsed.patient and not parsed.citizen:
-        raise app.Refused("--patient goes with --citizen.")
+        raise stores.Refused("--patient goes with --citizen.")
 
     async def run(composition: app.Composition) -> int:
         print(await composition.token(parsed.client, parsed.citizen, parsed.patient))
@@ -217,9 +217,9 @@ def _client_add(settings: Settings, parsed: argparse.Namespace) -> int:
     try:
         record = codec.loads(parsed.file.read_bytes())
     except OSError as error:
-        raise app.Refused(f"{parsed.file}: it cannot be read ({error.strerror}).") from None
+        raise stores.Refused(f"{parsed.file}: it cannot be read ({error.strerror}).") from None
     if not isinstance(record, dict):
-        raise app.Refused(f"{parsed.file}: it must hold one JSON object.")
+        raise stores.Refused(f"{parsed.file}: it must hold one JSON object.")
 
     async def run(composition: app.Composition) -> int:
         client_id, was_there = await composition.add_client(record)
@@ -249,22 +249,22 @@ def _client_disable(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
     with _Stages() as stages:
-        asyncio.run(copies.backup(app.Place(settings), parsed.file, stages.said))
+        asyncio.run(copies.backup(stores.Place(settings), parsed.file, stages.said))
     print(f"{parsed.file}: {parsed.file.stat().st_size:,} bytes")
     return 0
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     if not parsed.file.is_file():
-        raise app.Refused(f"{parsed.file}: there is no such file.")
+        raise stores.Refused(f"{parsed.file}: there is no such file.")
     with _Stages() as stages:
-        asyncio.run(copies.restore(app.Place(settings), parsed.file, stages.said))
+        asyncio.run(copies.restore(stores.Place(settings), parsed.file, stages.said))
     print(f"{settings.shown_store}: restored from {parsed.file}")
     return 0
 
 
 def _move(_settings: Settings, parsed: argparse.Namespace) -> int:
-    ours, theirs = app.Place.at("--from", parsed.source), app.Place.at("--to", parsed.target)
+    ours, theirs = stores.Place.at("--from", parsed.source), stores.Place.at("--to", parsed.target)
     with _Stages() as stages:
         outcome = asyncio.run(copies.move(ours, theirs, live=parsed.live, said=stages.said))
     for line in outcome.differences:

@@ -6,11 +6,12 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from fhir_server.app import META, Place, Refused, Serving, embedded, new_copy, open_copy, open_store
+from fhir_server.app import META, Serving
 from fhir_server.move import Outcome, Said
 from fhir_server.move import move as move_store
 from fhir_server.store.bulk import Source, Target
 from fhir_server.store.mark import NotMoved, first_mark
+from fhir_server.stores import Place, Refused, embedded, new_copy, open_copy, open_store
 
 
 async def move(ours: Place, theirs: Place, *, live: bool, said: Said) -> Outcome:

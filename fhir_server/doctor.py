@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from fhir_server import app
+from fhir_server import app, stores
 from fhir_server.model import definitions
 from fhir_server.model.outcome import FhirError
 from fhir_server.model.primitives import from_micros
@@ -62,7 +62,7 @@ async def examine(settings: Settings) -> list[Finding]:
             async with app.opened(settings) as composition:
                 for check in (_audit, _clock):
                     findings.append(await check(composition))
-        except (FhirError, app.Refused, OSError) as error:
+        except (FhirError, stores.Refused, OSError) as error:
             findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
             if settings.is_embedded:
                 return findings
@@ -73,8 +73,8 @@ async def examine(settings: Settings) -> list[Finding]:
 
 async def _facts(settings: Settings) -> list[Fact]:
     try:
-        return await app.facts_of(settings)
-    except (FhirError, app.Refused) as error:
+        return await stores.facts_of(settings)
+    except (FhirError, stores.Refused) as error:
         return [Fact("database", well=False, text=str(error))]
 
 

@@ -13,11 +13,12 @@ from auth.bearer import principal_of
 from auth.policy import policy_for
 from auth.server.demo import make_demo_clients, web_book
 from fhir_server import demo
-from fhir_server.app import META, Composition, Refused, Serving, now
+from fhir_server.app import META, Composition, Serving, now
 from fhir_server.interactions.context import AuditTrail, FhirRequest
 from fhir_server.interactions.perform import perform
 from fhir_server.store.bulk import BUCKET, MARK
 from fhir_server.store.leases import Leases
+from fhir_server.stores import Refused
 
 if TYPE_CHECKING:
     from auth.client import Client

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from fhir_server.app import Composition, Refused, now, walkable
+from fhir_server.app import Composition, now
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.search.extract import index_values
 from fhir_server.search.parameters import parameters
 from fhir_server.store.leases import Lease, Leases
 from fhir_server.store.port import Batch, Put
+from fhir_server.stores import Refused, walkable
 
 BUCKET: Final = "reindex"
 CHUNK: Final = 200

@@ -37,7 +37,7 @@ from auth.server.keys import FolderKeys
 from auth.server.oauth import OAuthError, error_answer
 from auth.server.routes import auth_routes
 from fhir_server import demo, log
-from fhir_server.app import META, Composition, Refused, Serving, at_work, now, open_store
+from fhir_server.app import META, Composition, Serving, now
 from fhir_server.chores import at_chores
 from fhir_server.model.outcome import UnknownResource
 from fhir_server.operations.table import OPERATIONS
@@ -50,6 +50,7 @@ from fhir_server.rest.routes import fhir_app
 from fhir_server.rest.together import counted
 from fhir_server.settings import Settings, WrongSettings, load_settings
 from fhir_server.store.grants import LedgerGrants
+from fhir_server.stores import Refused, at_work, open_store
 from fhir_server.web.book import book_routes
 from fhir_server.web.docs import docs_routes
 from fhir_server.web.pages import refused_page

@@ -28,7 +28,7 @@ from adapters.submissions import intake, keep
 from adapters.submissions import routes as submissions
 from adapters.vneid.client import new_http
 from fhir_server import log
-from fhir_server.app import Composition, Serving, open_store
+from fhir_server.app import Composition, Serving
 from fhir_server.interactions import audit, label, plan, transaction
 from fhir_server.interactions.linking import Links
 from fhir_server.model import codec
@@ -43,6 +43,7 @@ from fhir_server.settings import Settings
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.store import SqliteStore
 from fhir_server.store.sqlite.writer import Writer
+from fhir_server.stores import open_store
 from tests.bench.__main__ import dossier, ids
 from tests.bench.load import transaction as bundle_of_twenty
 

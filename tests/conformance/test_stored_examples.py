@@ -14,12 +14,13 @@ import httpx2 as httpx
 import pytest
 import pytest_asyncio
 
-from fhir_server.app import Composition, Serving, open_store
+from fhir_server.app import Composition, Serving
 from fhir_server.model import codec
 from fhir_server.prepare import prepare
 from fhir_server.search.extract import index_values
 from fhir_server.serve import build_app
 from fhir_server.settings import Settings
+from fhir_server.stores import open_store
 from tests.conformance.asking import criteria
 from tests.conformance.meaning import meaning, read
 from tests.conformance.official import not_found, not_valid, synthea

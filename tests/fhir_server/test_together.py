@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from fhir_server.app import META, Composition, Refused, Serving, now, open_store
+from fhir_server.app import META, Composition, Serving, now
 from fhir_server.prepare import prepare
 from fhir_server.reindex import reindex
 from fhir_server.settings import load_settings
 from fhir_server.store.leases import Leases
+from fhir_server.stores import Refused, open_store
 from tests.mongo.databases import pooled_url
 from tests.server import ENGINES
 

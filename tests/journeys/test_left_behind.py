@@ -7,9 +7,9 @@ import time
 from datetime import UTC, datetime
 
 from adapters.submissions import keep
-from fhir_server.app import open_store
 from fhir_server.settings import load_settings
 from fhir_server.store.leases import SECONDS, SKEW, Leases
+from fhir_server.stores import open_store
 from tests.server import Server
 from tests.xml130 import dossier, envelope, visit
 

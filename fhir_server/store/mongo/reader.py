@@ -8,8 +8,8 @@ from typing import Any, Final
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.expression import And, Expression, InPatient, Or, Tagged
+from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo.conditions import referrers
-from fhir_server.store.mongo.cursor import Cursors
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
 from fhir_server.store.port import Name, Page, Version

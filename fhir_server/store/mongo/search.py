@@ -24,9 +24,9 @@ from fhir_server.search.expression import (
     Search,
     Sort,
 )
+from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo import links
 from fhir_server.store.mongo.counting import SOON, count
-from fhir_server.store.mongo.cursor import Cursors
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged

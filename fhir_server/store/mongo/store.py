@@ -15,12 +15,12 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo.audit import AuditReader
 from fhir_server.store.mongo.changes import Changes
 from fhir_server.store.mongo.chunks import Chunks, loosen
 from fhir_server.store.mongo.commit import Committer
 from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
-from fhir_server.store.mongo.cursor import Cursors
 from fhir_server.store.mongo.gather import Gatherer
 from fhir_server.store.mongo.ledger import LedgerReader
 from fhir_server.store.mongo.prepared import Prepared

@@ -81,6 +81,11 @@ def connect(path: Path, *, writer: bool = False, vfs: str | None = None) -> apsw
         return db
 
 
+def cursor_key(db: apsw.Connection) -> bytes:
+    """Return the store's own key, which seals what goes out to come back."""
+    return bytes(db.execute("SELECT value FROM meta WHERE key = 'cursor_key'").get)
+
+
 class _Refusals:
     """Turns a failure of the file or the disk into what a client is told."""
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from fhir_server.search.expression import And, Expression, InPatient, Or, Search, Tagged
+from fhir_server.store.cursor import Cursors
 from fhir_server.store.feed import Tokens
 from fhir_server.store.port import AuditEntry, Name, Page, Version
 from fhir_server.store.sqlite.apply import METHODS
-from fhir_server.store.sqlite.connect import connect
-from fhir_server.store.sqlite.cursor import Cursors
+from fhir_server.store.sqlite.connect import connect, cursor_key
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.numbering import as_numbers
 from fhir_server.store.sqlite.packing import Packing
@@ -38,7 +38,7 @@ class Reader:
         self.names = Names(self.db)
         self.packing = Packing(self.db)
         self.searcher = Searcher(self.db, self.names, self.packing)
-        self._cursors = Cursors(self.db)
+        self._cursors = Cursors(cursor_key(self.db))
         self._patients: dict[int, str] = {}
         self._types: dict[int, str] = {}
 
@@ -112,7 +112,7 @@ class Reader:
 
     def tokens(self) -> Tokens:
         """Return what makes the tokens of the feed of changes."""
-        key = self.db.execute("SELECT value FROM meta WHERE key = 'cursor_key'").get
+        key = cursor_key(self.db)
         return Tokens(bytes(key))
 
     def last_number(self) -> int:

@@ -20,10 +20,11 @@ import apsw
 
 from fhir_server.search import paging
 from fhir_server.search.expression import MOST_COUNTED, And, Expression, Or, Search, Sort
+from fhir_server.store.cursor import Cursors
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
-from fhir_server.store.sqlite.cursor import Cursors
+from fhir_server.store.sqlite.connect import cursor_key
 from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
@@ -117,7 +118,7 @@ class Searcher:
 
     def _cursors(self) -> Cursors:
         if self.cursors is None:
-            self.cursors = Cursors(self.db)
+            self.cursors = Cursors(cursor_key(self.db))
         return self.cursors
 
     def _open(self, search: Search, parts: int) -> list[Any]:

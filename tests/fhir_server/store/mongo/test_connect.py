@@ -19,7 +19,7 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from fhir_server.app import Refused, Serving, open_store
+from fhir_server.app import Serving
 from fhir_server.model.outcome import Unavailable
 from fhir_server.serve import welcome
 from fhir_server.settings import Settings, WrongSettings, load_settings
@@ -28,6 +28,7 @@ from fhir_server.store.mongo.address import address_of
 from fhir_server.store.mongo.connect import Opened, client_of, open_database
 from fhir_server.store.mongo.deploy.certificates import SERVER, Authority
 from fhir_server.store.mongo.schema import HEAD, INDEXES, SHARD_KEYS, Document, compare
+from fhir_server.stores import Refused, open_store
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet, mongod
 from tests.mongo.shared import need_mongod

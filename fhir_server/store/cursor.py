@@ -16,7 +16,7 @@ _NONCE: Final = 12
 
 
 class Cursors:
-    """Seals and opens cursors with the store's own key (`head.cursor_key`)."""
+    """Seals and opens cursors with the store's own key, the same in every process over it."""
 
     def __init__(self, key: bytes) -> None:
         self._sealer = AESGCM(key)
