@@ -83,11 +83,13 @@ class Sources:
         count: Callable[[Sql, int], int],
         *,
         newest: bool = False,
+        enough: Callable[[int], bool] = lambda _: False,
     ) -> Best | None:
         """Return the source with the fewest rows, how many (MANY: or more), and what is left.
 
         `count(arm, most)` counts an arm's rows up to `most`. With `newest` a lone source that
-        comes newest first is not counted. None: nothing can drive.
+        comes newest first is not counted. Where `enough` says so of rows that every source has,
+        no more are counted. None: nothing can drive.
         """
         parts = flat(where)
         found: list[tuple[Source, int]] = []
@@ -106,6 +108,9 @@ class Sources:
             rows, n = _fewest([source for source, _ in found], count, most)
             source, at = found[n]
             if rows < most:
+                break
+            if enough(most):
+                rows = MANY
                 break
         else:
             rows = MANY

@@ -28,7 +28,7 @@ from fhir_server.store.sqlite.connect import cursor_key
 from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Best, Sources
+from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Best, Sources, flat
 from fhir_server.store.sqlite.search_sql import Predicates, Sql
 from fhir_server.store.sqlite.sorting import Sorting
 
@@ -38,6 +38,8 @@ WALK_STEPS: Final = 3_000_000
 
 _GATHERED: Final = LEVELS[0]
 """So many rids are gathered and sorted without trying a walk."""
+_ENTRY_ROWS: Final = 10
+"""Rows that are gathered while one resource is asked by its entry, about."""
 _STEPS_EACH: Final = 30
 """Steps that gathering takes for each rid, about: a walk is tried for as long."""
 
@@ -187,7 +189,15 @@ class Searcher:
         """Return the rids that match and are less than `before`, newest first."""
         if where == Or(()):
             return []
-        best = self._sources.best(where, resource_type, self._some, newest=True)
+        # What else is asked may leave few of many: then the walk must be worth its price.
+        is_all = len(flat(where)) == 1
+        best = self._sources.best(
+            where,
+            resource_type,
+            self._some,
+            newest=True,
+            enough=lambda rows: is_all and self._is_dense(resource_type, rows, limit),
+        )
         return self._newest_by(best, resource_type, where, before, limit)
 
     def _newest_by(
@@ -201,13 +211,20 @@ class Searcher:
             return []
         if source.mergeable:
             return self._stream(source, rest, resource_type, before, limit)
-        if rows >= (MANY if source.costly else _GATHERED):
+        if rows >= _GATHERED and (
+            not source.costly or rows >= MANY or self._is_dense(resource_type, rows, limit)
+        ):
             try:
                 with self.budget.of(_walk_steps(rows)):
                     return self._stream(walk, where, resource_type, before, limit)
             except WorkBudgetExceeded:
                 pass  # what matches lies far back: gather it
         return self._gather(source, rest, resource_type, before, limit)
+
+    def _is_dense(self, resource_type: str, rows: int, limit: int) -> bool:
+        """Return whether a page of these rows is sooner found among all than they are gathered."""
+        expected = limit * self.count(resource_type, And(())) // rows
+        return expected * _ENTRY_ROWS < rows
 
     def count(self, resource_type: str, where: Expression) -> int:
         """Return how many current resources of a type match."""

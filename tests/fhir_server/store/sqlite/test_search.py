@@ -26,7 +26,7 @@ from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
 from fhir_server.store.sqlite import arms, plan, search, sorting
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
-from tests.contracts.making import START, asked, made, patient, put, walk
+from tests.contracts.making import START, asked, ids, made, patient, put, walk
 from tests.contracts.test_store_agree import _batch, _committed, _found
 from tests.sizes import seeds
 
@@ -255,3 +255,25 @@ async def test_reindexing_writes_rows_anew(store: SqliteStore) -> None:
     assert _ids(page) == ["p4", "p3", "p2", "p0"]
     await store.commit(Batch(writes=[made(patient("p1"), 2)]))
     assert await store.holder("key|1") is None
+
+
+async def test_a_page_of_many_costs_no_more_than_its_part_of_them(path: Path) -> None:
+    """Of a text that thousands begin with, the newest are looked for, not all gathered."""
+    store = await SqliteStore.open(path)
+    many = 8_000
+    for first in range(0, many, 1_000):
+        people = (patient(f"p{n}", name=[{"family": "Trần"}]) for n in range(first, first + 1_000))
+        await store.commit(Batch(writes=[made(one) for one in people]))
+    asked_for = asked("Patient", "family=tr", count=5)
+
+    async def spent() -> int:
+        assert ids(await store.search(asked_for)) == [f"p{many - n}" for n in range(1, 6)]
+        return store._reader.searcher.budget.spent
+
+    looked_for = await spent()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search.Searcher, "_is_dense", lambda *_: False)
+        gathered = await spent()
+
+    await store.close()
+    assert looked_for * 2 < gathered, (looked_for, gathered)
