@@ -145,9 +145,15 @@ class Changes:
                 await asyncio.sleep(_AGAIN)
 
     async def _listen(self) -> None:
-        stream = await self._collections.meta.watch(_SIGN, max_await_time_ms=_SLEEPS)
+        # Left to itself a stream begins after what the primary wrote last, of which a majority may
+        # not have the last part yet: who looks then does not see it, and its sign would never come.
+        meta = self._collections.meta
+        async with meta.database.client.start_session() as session:
+            await meta.find_one({"_id": HEAD}, {"_id": 1}, session=session)
+            begin = session.operation_time
+        stream = await meta.watch(_SIGN, max_await_time_ms=_SLEEPS, start_at_operation_time=begin)
         async with stream:
-            # What was made before it was open has no sign: who follows looks once more.
+            # What a majority had before has no sign: who follows looks once more.
             self._wakes.wake()
             async for _ in stream:
                 self._wakes.wake()

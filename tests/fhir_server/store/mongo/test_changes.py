@@ -100,6 +100,33 @@ async def test_another_primary_is_no_change_missed(
     assert await told == [f"p{number}" for number in range(40)]
 
 
+async def test_what_a_majority_has_only_after_the_stream_began_is_told(
+    members: ReplicaSet, stores: list[MongoStore]
+) -> None:
+    """The primary has written it, both others are held back while the stream is opened."""
+    follower, writer = stores
+    others = [one for one in range(members.count) if one != members.primary()]
+    point = {"configureFailPoint": "stopReplProducer"}
+    try:
+        for other in others:
+            members.ask(other, {**point, "mode": "alwaysOn"})
+        commit = asyncio.create_task(writing(writer, range(1)))
+        await asyncio.sleep(0.5)
+        assert not commit.done(), "a majority has it already"
+        told = asyncio.create_task(following(follower, 1))
+        async with asyncio.timeout(WITHIN):
+            while follower._changes._wakes.count == 0:  # noqa: ASYNC110 - as the driver opens it
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        assert not told.done()
+    finally:
+        for other in others:
+            members.ask(other, {**point, "mode": "off"})
+    await commit
+
+    assert await told == ["p0"]
+
+
 async def test_all_who_follow_share_one_stream(
     stores: list[MongoStore], members: ReplicaSet
 ) -> None:
