@@ -1,6 +1,8 @@
 """A brake on guessing: how often something may fail, or be begun, in a minute; in all processes.
 
-What goes well costs nothing but a look into memory. What is counted is written to the ledger, a
+What goes well costs nothing, and is never refused: behind one address there may be many, and nobody
+who proves himself is to suffer for the failures of others. So a failure is counted once it is one.
+What is counted is written to the ledger, a
 hundredth of a limit at a time, where every process adds to the same record: so a process learns as
 it counts what happened at the others, and together they let through a few more than a limit says.
 Who asks is kept as a hash, and forgotten after the minute.
@@ -49,7 +51,7 @@ class Limit:
 
 
 CLIENT_FAILED: Final = Limit("client-failed", 300)
-"""Failed authentications of one client from one address: nobody locks it out from elsewhere."""
+"""Failed authentications in the name of one client from one address."""
 
 ADDRESS_FAILED: Final = Limit("address-failed", 3_000)
 """Failed authentications from one address, whatever client they name."""
@@ -82,6 +84,15 @@ class Limits:
     _window: int = 0
     _counts: dict[str, _Count] = field(default_factory=dict)
 
+    async def count(self, limit: Limit, *who: str) -> None:
+        """Count one more, or refuse it where it has been too often already.
+
+        Raises:
+            Throttled: It has been.
+        """
+        self.check(limit, *who)
+        await self._count(limit, who)
+
     def check(self, limit: Limit, *who: str) -> None:
         """Refuse what has been too often already, as far as this process knows.
 
@@ -100,8 +111,7 @@ class Limits:
             headers={"Retry-After": str(left)},
         )
 
-    async def count(self, limit: Limit, *who: str) -> None:
-        """Count one more."""
+    async def _count(self, limit: Limit, who: tuple[str, ...]) -> None:
         if self._left() is None or len(self._counts) >= _MOST_KNOWN:
             self._window = int(self.now().timestamp()) // WINDOW
             self._counts = {}

@@ -106,26 +106,24 @@ async def authenticate(
 
     Raises:
         OAuthError: `invalid_client`.
-        Throttled: It has failed too often of late.
+        Throttled: It has not proved itself, as too often of late.
     """
-    source = source_of(request)
-    server.limits.check(ADDRESS_FAILED, source)
     try:
-        return await _proved(server, source, form, audience)
+        return await _proved(server, form, audience)
     except _Unproved as refusal:
-        await server.limits.count(ADDRESS_FAILED, source)
+        # Only now: a hospital's client comes in whatever others do in its name, at its address.
+        source = source_of(request)
         if refusal.client_id:
             await server.limits.count(CLIENT_FAILED, refusal.client_id, source)
+        await server.limits.count(ADDRESS_FAILED, source)
         raise
 
 
-async def _proved(
-    server: AuthorizationServer, source: str, form: Mapping[str, str], audience: str
-) -> Client:
+async def _proved(server: AuthorizationServer, form: Mapping[str, str], audience: str) -> Client:
     if "client_assertion" in form or "client_assertion_type" in form:
         if form.get("client_assertion_type") != ASSERTION_TYPE or "client_secret" in form:
             raise OAuthError("invalid_request", "The client_assertion_type is not jwt-bearer.")
-        client = await _by_assertion(server, source, form.get("client_assertion", ""), audience)
+        client = await _by_assertion(server, form.get("client_assertion", ""), audience)
         # RFC 7521, 4.2: a client_id beside an assertion names the same client.
         if form.get("client_id", client.client_id) != client.client_id:
             raise _unknown(client)
@@ -136,15 +134,11 @@ async def _proved(
     return found
 
 
-async def _by_assertion(
-    server: AuthorizationServer, source: str, assertion: str, audience: str
-) -> Client:
+async def _by_assertion(server: AuthorizationServer, assertion: str, audience: str) -> Client:
     header, claims = _read(assertion)
     client = await server.grants.client(claims.iss)
     if client is None or client.public or client.disabled:
         raise _refused(_SIGNATURE, client)
-    # Before the costly part: a key of the client is not asked for, nor a signature looked at.
-    server.limits.check(CLIENT_FAILED, client.client_id, source)
     await _check_signature(server, client, assertion, header)
     audiences = frozenset({server.url("token"), audience} - {""})
     want = _Expected(client.client_id, audiences, server.now().timestamp())

@@ -57,7 +57,6 @@ async def authorize(server: AuthorizationServer, request: Request) -> Response:
         return answer(server, login, error=error.error, error_description=error.description)
     # Each leaves a record, for whoever asks: that is what is counted.
     source = source_of(request)
-    server.limits.check(LOGIN_BEGUN, source)
     await server.limits.count(LOGIN_BEGUN, source)
     return await _to_provider(server, login, scopes, browser)
 

@@ -30,7 +30,6 @@ _log = logging.getLogger(__name__)
 async def callback(server: AuthorizationServer, request: Request) -> Response:
     """Take the identity provider's answer, and answer the client or ask whose book."""
     source = source_of(request)
-    server.limits.check(LOGIN_FAILED, source)
     given = fields(request.url.query)
     login = await take(server, request, given.get("state", ""))
     if login is None:
@@ -61,7 +60,6 @@ async def callback(server: AuthorizationServer, request: Request) -> Response:
 async def choose_patient(server: AuthorizationServer, request: Request) -> Response:
     """Answer the client for the book that was chosen."""
     source = source_of(request)
-    server.limits.check(LOGIN_FAILED, source)
     form = await form_of(request)
     login = await take(server, request, form.get("login", ""))
     if login is None or not login.own_patient:
