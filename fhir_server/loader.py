@@ -185,9 +185,10 @@ class Loader:
                     task = asyncio.create_task(one(item))
                     running.add(task)
                     if len(running) >= AT_ONCE * 4:
-                        _, running = await asyncio.wait(
+                        done, running = await asyncio.wait(
                             running, return_when=asyncio.FIRST_COMPLETED
                         )
+                        await _all(done)
             except FhirError as error:
                 _refuse(counts, str(file), error.outcome(), None)
         await _all(running)
