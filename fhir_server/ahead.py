@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
-import threading
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -14,6 +12,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from typing import Any, Final
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.parent import when_parent_ends
 from fhir_server.store.bulk import Kept, MakeReady
 from fhir_server.store.pages import Pages
 
@@ -78,13 +77,4 @@ class Ahead:
 def _follow_the_parent() -> None:
     """End this process when that which it works for has ended, however it did, and only then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    sentinel = parent.sentinel
-
-    def wait() -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    when_parent_ends(lambda: os._exit(1))

@@ -41,6 +41,7 @@ from fhir_server.app import META, Composition, Serving, now
 from fhir_server.chores import at_chores
 from fhir_server.model.outcome import UnknownResource
 from fhir_server.operations.table import OPERATIONS
+from fhir_server.parent import when_parent_ends
 from fhir_server.prepare import prepare
 from fhir_server.rest.draining import Draining
 from fhir_server.rest.health import PATHS, health_app
@@ -69,7 +70,12 @@ _LOOK: Final = 0.05
 """Seconds between two looks whether the clients have gone elsewhere, at a stop."""
 
 _TOGETHER: Final = 45
-"""Seconds that a database has that is started together with us."""
+"""Seconds that a database has that is started together with us, or is away as a worker starts."""
+
+_SILENT: Final = 60
+"""Seconds after which a worker that says nothing is ended, and another one started. It is silent
+while it loads the program, which took more than uvicorn's 5 where the machine was busy: then each
+was killed before it had begun, again and again."""
 
 
 class Server:
@@ -99,7 +105,8 @@ class Server:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[ASGIApp]:
-        store = await open_store(self._settings)
+        # Where one of several workers cannot start, uvicorn ends them all.
+        store = await open_store(self._settings, patience=_TOGETHER)
         try:
             composition = Composition(self._settings, store, self._serving.origin(self._settings))
             metrics = Metrics()
@@ -325,12 +332,15 @@ def serve(settings: Settings, serving: Serving) -> int:
             serving = replace(serving, shared=folder)
             os.environ[_SERVING] = msgspec.json.encode(serving).decode()
             options |= {"factory": True, "workers": serving.workers}
+            options["timeout_worker_healthcheck"] = _SILENT
             uvicorn.run("fhir_server.serve:worker", **options)
     return 0
 
 
 def worker() -> ASGIApp:
     """Return the app of one worker process of several."""
+    # One whose parent was killed would go on alone, and nobody else could have its port.
+    when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     settings = load_settings()
     log.configure(settings.log)
     return Server(settings, msgspec.json.decode(os.environ[_SERVING], type=Serving))
