@@ -30,6 +30,7 @@ MAX_DEPTH: Final = 49
 
 _F: Final = f"{{{FHIR}}}"
 _DIV: Final = f"{{{XHTML}}}div"
+_XSI: Final = f"{{{XSI}}}"
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
 _INTEGERS: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
@@ -108,11 +109,11 @@ def _name(node: etree._Element, path: str) -> str:
 
 def _check_text(node: etree._Element, path: str) -> None:
     """Refuse text between elements: FHIR's values stand in attributes."""
-    texts = [node.text, *(child.tail for child in node)]
-    if any(text and not text.isspace() for text in texts) or any(
-        isinstance(child, etree._Entity)  # noqa: SLF001 - lxml gives the class no public name
-        for child in node
-    ):
+    is_wrong = _is_text(node.text)
+    for child in node:
+        # lxml gives the class of entities no public name.
+        is_wrong = is_wrong or _is_text(child.tail) or isinstance(child, etree._Entity)  # noqa: SLF001
+    if is_wrong:
         raise _invalid(
             "The XML has text where FHIR has only elements.",
             "XML có văn bản ở nơi FHIR chỉ cho phép phần tử.",
@@ -120,11 +121,15 @@ def _check_text(node: etree._Element, path: str) -> None:
         )
 
 
+def _is_text(text: str | None) -> bool:
+    return text is not None and text != "" and not text.isspace()
+
+
 def _attributes(node: etree._Element, allowed: frozenset[str], path: str) -> dict[str, str]:
     found = {}
-    for key, value in node.attrib.items():
+    for key, value in node.items():
         name = str(key)
-        if name.startswith(f"{{{XSI}}}"):
+        if name.startswith(_XSI):
             continue  # xsi:schemaLocation is a hint to the parser, and no content
         if name not in allowed:
             raise _invalid(
@@ -156,6 +161,8 @@ def _children(
     """Put the child elements of a node into an object, names in the order they came."""
     if path.count(".") > MAX_DEPTH:
         raise _refuse("The XML is nested too deeply.", "XML lồng nhau quá sâu.", "")
+    if node.text is None and len(node) == 0:
+        return  # most elements: a value, and nothing in them
     _check_text(node, path)
     groups: dict[str, list[etree._Element]] = {}
     for child in node:
