@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -73,17 +73,34 @@ class LedgerReader:
     def __init__(self, collections: Collections) -> None:
         self._collections = collections
 
+    async def documents(self, keys: Sequence[str]) -> dict[str, Document | None]:
+        """Return the documents of several records, given their `record_key`s."""
+        found: dict[str, Document | None] = dict.fromkeys(keys)
+        asked = keys[0] if len(keys) == 1 else {"$in": list(keys)}
+        cursor = self._collections.ledger.find({"_id": asked}, limit=len(keys))
+        for document in await cursor.to_list():
+            found[document["_id"]] = document
+        return found
+
     async def get(self, bucket: str, key: str, now: int | None) -> bytes | None:
         """Return a record, or None where it is absent or has ended."""
+        asked = record_key(bucket, key)
+        return await self.value(asked, (await self.documents([asked]))[asked], now)
+
+    async def value(self, key: str, document: Document | None, now: int | None) -> bytes | None:
+        """Return the value of a record's document; None where it is absent or has ended.
+
+        Where another took its place while it was read, that one is read.
+        """
         for _ in range(_TRIES):
-            found = await self._collections.ledger.find_one({"_id": record_key(bucket, key)})
-            if found is None:
+            if document is None:
                 return None
-            if now is not None and "x" in found and found["x"] <= now:
+            if now is not None and "x" in document and document["x"] <= now:
                 return None
-            value = await self._value(found)
+            value = await self._value(document)
             if value is not None:
                 return value
+            document = (await self.documents([key]))[key]
         return None
 
     async def _value(self, document: Document) -> bytes | None:

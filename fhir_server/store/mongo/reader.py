@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -13,6 +13,9 @@ from fhir_server.store.mongo.conditions import referrers
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
 from fhir_server.store.port import Name, Page, Version
+
+MARKS: Final = {"D": 1, "p": 1, "g": 1}
+"""Projection: whether it is deleted, in whose compartments, its access tags."""
 
 _NEWEST_FIRST: Final = -1
 
@@ -27,13 +30,23 @@ class Reader:
 
     # --- versions ------------------------------------------------------------------------
 
-    async def read(self, resource_type: str, resource_id: str) -> Version | None:
-        """Return the current version (a deletion too), or None where none ever was."""
-        document = await self.document(key_of(resource_type, resource_id), SHOWN)
-        return await self._one(document)
+    async def documents(
+        self, keys: Sequence[str], shown: Mapping[str, int]
+    ) -> dict[str, Document | None]:
+        """Return some fields of several resources' documents, given their `Type/id`s."""
+        found: dict[str, Document | None] = dict.fromkeys(keys)
+        if self._is_sharded:
+            for key in found:
+                found[key] = await self.document(key, shown)
+            return found
+        asked = keys[0] if len(keys) == 1 else {"$in": list(keys)}
+        cursor = self._collections.resource.find({"_id": asked}, shown, limit=len(keys))
+        for document in await cursor.to_list():
+            found[document["_id"]] = document
+        return found
 
     async def document(
-        self, key: str, shown: dict[str, int], session: AsyncClientSession | None = None
+        self, key: str, shown: Mapping[str, int], session: AsyncClientSession | None = None
     ) -> Document | None:
         """Return some fields of a resource's document, given its `Type/id`."""
         resource, place = self._collections.resource, self._collections.place
@@ -72,24 +85,13 @@ class Reader:
             document = await self._collections.history.find_one({"n": key, "v": version_id}, SHOWN)
         if document is None or document["v"] != version_id:
             return None
-        return await self._one(document)
+        return await self.version(document)
 
-    async def _one(self, document: Document | None) -> Version | None:
+    async def version(self, document: Document | None) -> Version | None:
+        """Return the version that a document holds."""
         return None if document is None else (await versions_of(self._collections, [document]))[0]
 
     # --- one resource --------------------------------------------------------------------
-
-    async def tags(self, name: Name) -> frozenset[str]:
-        """Return the access tags of a resource."""
-        document = await self.document(key_of(*name), {"g": 1})
-        return frozenset() if document is None else frozenset(document["g"])
-
-    async def seen(self, name: Name, where: Expression) -> bool | None:
-        """Return whether a resource matches what a policy asks most; None: only a search knows."""
-        document = await self.document(key_of(*name), {"D": 1, "p": 1, "g": 1})
-        if document is None or "D" in document:
-            return False
-        return _simple(where, document)
 
     async def holder(self, key: str) -> Name | None:
         """Return who holds a unique key."""
@@ -179,8 +181,19 @@ class Reader:
         return [(one["r"], version) for one, version in zip(documents, versions, strict=True)]
 
 
+def seen(where: Expression, document: Document | None) -> bool | None:
+    """Return whether a resource matches what a policy asks most; None: only a search knows.
+
+    Args:
+        where: What is asked.
+        document: The fields of MARKS.
+    """
+    if document is None or "D" in document:
+        return False
+    return _simple(where, document)
+
+
 def _simple(where: Expression, document: Document) -> bool | None:
-    """Return what a policy asks most, without a search; None where it asks for more."""
     match where:
         case And(operands) | Or(operands):
             found = [_simple(one, document) for one in operands]

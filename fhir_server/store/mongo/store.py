@@ -7,9 +7,9 @@ majority has, searches and histories of one snapshot.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -24,12 +24,14 @@ from fhir_server.store.mongo.connect import PATIENCE, Opened, open_database
 from fhir_server.store.mongo.gather import Gatherer
 from fhir_server.store.mongo.ledger import LedgerReader
 from fhir_server.store.mongo.prepared import Prepared
-from fhir_server.store.mongo.reader import Reader
+from fhir_server.store.mongo.reader import MARKS, Reader, seen
 from fhir_server.store.mongo.reindexing import Item, reindex
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.search import Searcher
 from fhir_server.store.mongo.serving import Serving
-from fhir_server.store.mongo.versions import key_of
+from fhir_server.store.mongo.staging import record_key
+from fhir_server.store.mongo.together import Together
+from fhir_server.store.mongo.versions import SHOWN, key_of
 from fhir_server.store.port import AuditEntry, Batch, Change, CommitRefused, Name, Page, Version
 
 _READY: Final = 1.0
@@ -38,7 +40,7 @@ _READY: Final = 1.0
 _JUDGED: Final = {"b": 0, "s": 0, "o": 0, "l": 0}
 """Projection: what a search needs to judge one resource."""
 
-_T = TypeVar("_T")
+_Documents = dict[str, Document | None]
 
 
 class MongoStore:
@@ -57,7 +59,10 @@ class MongoStore:
         self._large: set[asyncio.Task[None]] = set()
         self.committer = Committer(opened.calls, opened.collections, self._searcher, self._chunks)
         self._gatherer = Gatherer(self.committer.make)
-        self._edition = _Shared(self._read_edition)
+        self._edition = Together(self._read_edition)
+        self._documents = Together(self._asked(SHOWN))
+        self._marks = Together(self._asked(MARKS))
+        self._records = Together(self._read_records)
         self._changes = Changes(opened.collections, opened.calls)
         self._ready_until = 0.0
         self._closed = False
@@ -119,7 +124,14 @@ class MongoStore:
 
     async def read(self, resource_type: str, resource_id: str) -> Version | None:
         """Return the current version (a deletion too), or None where none ever was."""
-        return await self._calls.read(lambda: self._reader.read(resource_type, resource_id))
+        document = await self._documents.ask(key_of(resource_type, resource_id))
+        return await self._calls.read(lambda: self._reader.version(document))
+
+    def _asked(self, shown: Mapping[str, int]) -> Callable[[list[str]], Awaitable[_Documents]]:
+        def asked(keys: list[str]) -> Awaitable[_Documents]:
+            return self._calls.read(lambda: self._reader.documents(keys, shown))
+
+        return asked
 
     async def read_many(self, names: Sequence[Name]) -> list[Version | None]:
         """Return the current versions of several resources, in the order asked."""
@@ -133,9 +145,9 @@ class MongoStore:
 
     async def visible(self, name: Name, where: Expression) -> bool:
         """Return whether the current (not deleted) version of this resource matches."""
-        seen = await self._calls.read(lambda: self._reader.seen(name, where))
-        if seen is not None:
-            return seen
+        is_seen = seen(where, await self._marks.ask(key_of(*name)))
+        if is_seen is not None:
+            return is_seen
 
         async def judge(session: AsyncClientSession) -> bool:
             document = await self._reader.document(key_of(*name), _JUDGED, session)
@@ -147,7 +159,8 @@ class MongoStore:
 
     async def tags(self, name: Name) -> frozenset[str]:
         """Return the access tags of a resource."""
-        return await self._calls.read(lambda: self._reader.tags(name))
+        marks = await self._marks.ask(key_of(*name))
+        return frozenset() if marks is None else frozenset(marks["g"])
 
     async def holder(self, key: str) -> Name | None:
         """Return who holds a unique key `system|value`."""
@@ -211,7 +224,14 @@ class MongoStore:
 
     async def get(self, bucket: str, key: str, *, now: int | None = None) -> bytes | None:
         """Return a ledger record, or None where it is absent or (at `now`) has ended."""
-        return await self._calls.read(lambda: self._ledger.get(bucket, key, now))
+        asked = record_key(bucket, key)
+        document = await self._records.ask(asked)
+        if document is None:
+            return None
+        return await self._calls.read(lambda: self._ledger.value(asked, document, now))
+
+    async def _read_records(self, keys: list[str]) -> _Documents:
+        return await self._calls.read(lambda: self._ledger.documents(keys))
 
     async def scan(
         self,
@@ -308,14 +328,14 @@ class MongoStore:
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""
-        return await self._edition.ask()
+        return await self._edition.ask(HEAD)
 
-    async def _read_edition(self) -> int:
+    async def _read_edition(self, _: list[str]) -> dict[str, int]:
         asked = self._collections.meta
         found = await self._calls.read(lambda: asked.find_one({"_id": HEAD}, {"edition": 1}))
         if found is None:
             raise Unavailable("The database holds no store.")
-        return int(found["edition"])
+        return {HEAD: int(found["edition"])}
 
     async def ready(self) -> bool:
         """Return whether the store can take a commit now."""
@@ -348,25 +368,3 @@ async def _head(collections: Collections, session: AsyncClientSession | None = N
     if head is None:
         raise Unavailable("The database holds no store.")
     return head
-
-
-class _Shared(Generic[_T]):
-    """One question for all who ask at once: each gets an answer that began after it asked."""
-
-    def __init__(self, read: Callable[[], Awaitable[_T]]) -> None:
-        self._read = read
-        self._running: asyncio.Task[_T] | None = None
-        self._next: asyncio.Task[_T] | None = None
-
-    async def ask(self) -> _T:
-        """Return the answer."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._after(self._running))
-        # Whoever is cancelled does not cancel it for the others.
-        return await asyncio.shield(self._next)
-
-    async def _after(self, running: asyncio.Task[_T] | None) -> _T:
-        if running is not None:
-            await asyncio.wait((running,))
-        self._running, self._next = self._next, None
-        return await self._read()
