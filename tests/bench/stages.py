@@ -86,7 +86,7 @@ STAGES: dict[str, tuple[tuple[Any, str, str], ...]] = {
     "dossier (XML1-5)": (
         *COMMON,
         *WRITING,
-        (intake._Intake, "read", "parse: XML, base64, rows"),
+        (intake.Intake, "read", "parse: XML, base64, rows"),
         (intake, "check", "check the rules"),
         (intake, "receive", "intake: keep, receipt"),
         (keep, "_compress", "keep: compress"),
