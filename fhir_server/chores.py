@@ -13,6 +13,7 @@ import structlog
 from adapters.submissions.resume import resume_pending
 from fhir_server.app import Composition
 from fhir_server.model.outcome import Unavailable
+from fhir_server.store.stopping import stopped
 
 log = structlog.stdlib.get_logger("chores")
 
@@ -27,8 +28,7 @@ async def at_chores(composition: Composition) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait((task,))
+        await stopped(task)
 
 
 async def _chores(composition: Composition) -> None:

@@ -23,6 +23,7 @@ from fhir_server.store.mongo.calls import Calls
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.versions import name_of, number_of
 from fhir_server.store.port import Change
+from fhir_server.store.stopping import stopped
 
 log = structlog.stdlib.get_logger("store")
 
@@ -30,7 +31,6 @@ _PAGE: Final = 500
 _SHOWN: Final = dict.fromkeys(("_id", "n", "t", "v", "r", "u", "D"), 1)
 _AGAIN: Final = 1.0
 """Seconds until a stream that has failed is opened again."""
-_INSIST: Final = 0.1
 _SLEEPS: Final = 2_000
 """Milliseconds that the database waits for something to tell, each time that it is asked."""
 
@@ -67,11 +67,8 @@ class Changes:
 
     async def settle(self) -> None:
         """Wait until nothing of it runs any more."""
-        watching = self._watching
-        while watching is not None and not watching.done():
-            # The driver may take a cancellation for a lost connection, and go on with another.
-            watching.cancel()
-            await asyncio.wait((watching,), timeout=_INSIST)
+        if self._watching is not None:
+            await stopped(self._watching)
 
     async def last(self) -> str:
         """Return the token of the last version made."""

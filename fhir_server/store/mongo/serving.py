@@ -26,6 +26,7 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.store.leases import is_gone, this_process
 from fhir_server.store.mongo.calls import Calls
 from fhir_server.store.mongo.schema import Collections, Document
+from fhir_server.store.stopping import stopped
 
 log = structlog.stdlib.get_logger("store")
 
@@ -73,8 +74,7 @@ class _Lease:
         traceback: TracebackType | None,
     ) -> None:
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.wait((self._renewing,))
+            await stopped(self._renewing)
         await self._let_go()
 
     async def _begin(self) -> None:
