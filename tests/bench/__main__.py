@@ -38,6 +38,8 @@ from tests.people import MOTHER
 from tests.server import Server
 
 CLIENTS = 16
+MANY_CLIENTS = 64
+READ_BY_MANY = f"read by id, {MANY_CLIENTS} clients"
 
 
 class Table:
@@ -82,7 +84,7 @@ def session(base_url: str, token: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         base_url=base_url,
         headers={"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"},
-        connector=aiohttp.TCPConnector(limit=64),
+        connector=aiohttp.TCPConnector(limit=MANY_CLIENTS),
     )
 
 
@@ -131,6 +133,7 @@ async def plain(base_url: str, token: str, pid: int, table: Table, scale: float)
 
         some = get(lambda n: f"/fhir/{patients[n % len(patients)]}", check=lambda r: "id" in r)
         await line("read by id", some, 12000)
+        await line(READ_BY_MANY, some, 12000, MANY_CLIENTS)
         await line(
             "Patient by identifier",
             get(
@@ -298,8 +301,8 @@ async def bench(scale: float, workers: int) -> None:
         if server.engine == "mongodb":
             measured = await mongo_floor.measured(server.store)
             print()
-            rates = (table.rate("20-entry transaction"), table.rate("read by id"))
-            print("\n".join(mongo_floor.lines(measured, *rates)))
+            rows = ("20-entry transaction", "read by id", READ_BY_MANY)
+            print("\n".join(mongo_floor.lines(measured, *map(table.rate, rows))))
         print("\nFloor of this machine, measured in the same run:")
         for text in await asyncio.to_thread(lambda: list(floor.lines(folder))):
             print(f"- {text}")
