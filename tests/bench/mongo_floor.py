@@ -107,8 +107,8 @@ def lines(floor: Floor, transactions: float, reads: float, reads_by_many: float)
     written, read = transactions * ENTRIES, "read by id /s"
     entries = "20-entry transactions, resources/s"
     return [
-        "The whole server over HTTP, beside PyMongo's asyncio client alone, 16 at once where no other",
-        "number stands, with the same documents, indexes and concerns, over three members:",
+        "The whole server over HTTP, beside PyMongo's asyncio client alone, 16 at once where no",
+        "other number stands, with the same documents, indexes and concerns, over three members:",
         "",
         "| Work | server | driver alone | ratio |",
         "| --- | --- | --- | --- |",
