@@ -90,6 +90,7 @@ class ReplicaSet:
     Attributes:
         folder: For their data and logs; they are left there by `stop`.
         options: Further arguments of every `mongod`.
+        cache: Gigabytes that each keeps in memory.
         hosts: `host:port` of each, by which members and clients know it; empty: its own port.
     """
 
@@ -97,6 +98,7 @@ class ReplicaSet:
     count: int = 3
     name: str = "rs0"
     options: tuple[str, ...] = ()
+    cache: float = 0.25
     hosts: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -240,7 +242,7 @@ class ReplicaSet:
             sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()),
             program, "--replSet", self.name, "--dbpath", str(data),
             "--bind_ip", "127.0.0.1", "--port", str(self.ports[member]), "--nounixsocket",
-            "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", str(OPLOG),
+            "--wiredTigerCacheSizeGB", str(self.cache), "--oplogSize", str(OPLOG),
             "--setParameter", "diagnosticDataCollectionEnabled=false", *self.options,
         ]  # fmt: skip
         with (self.folder / f"member{member}.log").open("ab") as log:
