@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from fhir_server.model.patch.refusal import Allowance
+
 if TYPE_CHECKING:
     from auth.policy import AccessPolicy
     from auth.principal import Principal
@@ -116,6 +118,7 @@ class Context:
         base_url: The FHIR base, without a slash at its end.
         source: Where the request came from (an IP address), for the audit; "" if ours.
         operations: The rows of `operations.table`; app.py gives them.
+        patching: What the patches of this request may still cost, all entries of a batch together.
     """
 
     principal: Principal
@@ -128,6 +131,7 @@ class Context:
     request_id: str = ""
     trail: AuditTrail = field(default_factory=AuditTrail)
     operations: tuple[Operation, ...] = ()
+    patching: Allowance = field(default_factory=Allowance)
 
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResult]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions import refusals
 from fhir_server.interactions.elsewhere import as_seen
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, FhirRequest, Resource
     from fhir_server.model.patch.document import Patch
     from fhir_server.store.port import Version
+
+
+_WHOLE: Final = 5_000_000
+"""Bytes of a resource which take as long to be read and checked as the most that a patch may do."""
 
 
 def patch_of(request: FhirRequest) -> Patch:
@@ -76,13 +80,14 @@ def patched(ctx: Context, current: Version, patch: Patch) -> Resource:
 
     Raises:
         Forbidden: Something of it is masked: a patch of the rest would take it away.
-        Invalid: The patch cannot be applied.
+        Invalid: The patch cannot be applied, or those of the request take too much work.
     """
+    ctx.patching.take(len(current.body) / _WHOLE)
     before = _seen(ctx, current)
     masks = ctx.policy.masks
     if masks and mask(before, masks) != before:
         raise refusals.not_changeable(f"{current.resource_type}/{current.resource_id}")
-    return narrative.safe(before, document.applied(patch, _seen(ctx, current)))
+    return narrative.safe(before, document.applied(patch, _seen(ctx, current), ctx.patching))
 
 
 def _seen(ctx: Context, current: Version) -> Resource:

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from fhir_server.model.fhirpath.work import STEPS
+from fhir_server.model.fhirpath.work import STEPS, Work
 
 CONSTANTS: Final = MappingProxyType({
     "ucum": "http://unitsofmeasure.org",
@@ -41,6 +41,7 @@ class Environment:
         many_as: `as` takes several items, which N1 refuses and R4's own expressions do
             (`Observation.component.value as Quantity`).
         steps: The work that it may do (work.py).
+        work: What several evaluations may do together, in the place of `steps`.
     """
 
     now: datetime | None = None
@@ -53,3 +54,4 @@ class Environment:
     trace: Callable[[str, Sequence[Any]], None] | None = None
     many_as: bool = False
     steps: int = STEPS
+    work: Work | None = None

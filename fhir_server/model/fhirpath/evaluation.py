@@ -55,7 +55,7 @@ class Evaluation:
     def __init__(self, place: Place, environment: Environment) -> None:
         self.place = place
         self.environment = environment
-        self.work = Work(environment.steps)
+        self.work = Work(environment.steps) if environment.work is None else environment.work
 
     def run(self, tree: Tree, scope: Scope) -> list[Item]:
         """Return what a tree gives.

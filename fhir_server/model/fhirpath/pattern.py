@@ -42,6 +42,9 @@ _CELLS: Final = 4096
 _MAX_CELLS: Final = 16_000_000
 """Of the table; to fill a larger one would take more work than one evaluation may do."""
 
+_GROUPS_COPIED: Final = 64
+"""Places of groups that are copied for the price of one instruction more."""
+
 _GROUP: Final = re.compile(r"\$(?:\{(\w+)\}|(\d))|\\(.)", re.DOTALL)
 
 
@@ -273,8 +276,9 @@ def _run(program: tuple[Step, ...], text: str, begin: int, run: _Run) -> Capture
         at, place, groups = stack.pop()
         while run.seen.add(at, place):
             counted += 1
-            if counted % _BATCH == 0:
+            if counted >= _BATCH:
                 run.work.spend(_PRICE)
+                counted -= _BATCH
             step = program[at]
             at += 1
             match step.kind:
@@ -289,6 +293,7 @@ def _run(program: tuple[Step, ...], text: str, begin: int, run: _Run) -> Capture
                     at = step.to
                 case "save":
                     groups = (*groups[: step.to], place, *groups[step.to + 1 :])
+                    counted += len(groups) // _GROUPS_COPIED
                 case "assert":
                     if not _holds(step.what, text, place):
                         break
@@ -300,13 +305,14 @@ def _run(program: tuple[Step, ...], text: str, begin: int, run: _Run) -> Capture
                 case _:
                     run.work.spend(1)
                     return (begin, place, *groups[2:])
-    run.work.spend(1 + counted % _BATCH // (_BATCH // _PRICE))
+    run.work.spend(1 + counted // (_BATCH // _PRICE))
     return None
 
 
 def _looks(step: Step, text: str, place: int, run: _Run) -> bool:
+    # Each look has a table of its own, and to fill one takes time: as for the whole expression.
+    run.work.spend(1 + len(text) // _BATCH + len(step.program) * len(text) // _CELLS)
     seen = _Seen(len(step.program), len(text))
-    run.work.spend(1 + len(text) // _BATCH)
     return _run(step.program, text, place, _Run(run.work, seen, run.groups)) is not None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from fhir_server.model import codec
 from fhir_server.model.outcome import Invalid, Issue, Malformed, UnsupportedMediaType
 from fhir_server.model.patch import fhirpath_patch, json_patch, merge_patch, xml_patch
-from fhir_server.model.patch.refusal import malformed
+from fhir_server.model.patch.refusal import Allowance, malformed
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -40,8 +40,12 @@ _BOM: Final = b"\xef\xbb\xbf"
 class Patch(Protocol):
     """What is to be done with a resource."""
 
-    def apply(self, resource: Any, /) -> Any:
+    def apply(self, resource: Any, allowance: Allowance | None = None, /) -> Any:
         """Return the resource patched; the one that was given may be changed.
+
+        Args:
+            resource: The resource.
+            allowance: What it may cost together with others; None: it is alone.
 
         Raises:
             Invalid: It cannot be done.
@@ -93,8 +97,15 @@ def of_parameters(resource: dict[str, Any]) -> Patch:
     return fhirpath_patch.parse(resource)
 
 
-def applied(patch: Patch, resource: dict[str, Any]) -> dict[str, Any]:
+def applied(
+    patch: Patch, resource: dict[str, Any], allowance: Allowance | None = None
+) -> dict[str, Any]:
     """Return what a patch makes of a resource, read again as the body of an update would be.
+
+    Args:
+        patch: The patch.
+        resource: What it is applied to; it may be changed.
+        allowance: What the patches of one request may still cost together.
 
     Raises:
         Invalid: The patch cannot be applied, or what comes out is no resource of the same type
@@ -102,7 +113,7 @@ def applied(patch: Patch, resource: dict[str, Any]) -> dict[str, Any]:
     """
     kind, identity = resource.get("resourceType"), resource.get("id")
     try:
-        made = codec.as_resource(codec.loads(codec.dumps(patch.apply(resource))))
+        made = codec.as_resource(codec.loads(codec.dumps(patch.apply(resource, allowance))))
     except RecursionError:
         raise _deep() from None
     except Malformed as refusal:

@@ -6,15 +6,14 @@ beside it, under `_name`: https://hl7.org/fhir/R4/json.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, Final
 
 from fhir_server.model import definitions
 from fhir_server.model.fhirpath import item
 from fhir_server.model.fhirpath.item import Keys
-from fhir_server.model.patch.refusal import Unfit
+from fhir_server.model.patch.refusal import Budget, Unfit
 from fhir_server.model.patch.values import fresh
 
 Content = tuple[Any, Any]
@@ -54,39 +53,51 @@ class Slot:
 class Items:
     """The elements that stand in one slot of an object; they are written back at each change."""
 
-    def __init__(self, holder: dict[str, Any], slot: Slot) -> None:
+    def __init__(self, holder: dict[str, Any], slot: Slot, budget: Budget) -> None:
         self.holder, self.slot = holder, slot
         values = _listed(holder.get(slot.key))
         beside = _listed(holder.get(f"_{slot.key}")) if slot.is_primitive else []
-        self._all: list[Content] = list(zip_longest(values, beside))
+        many = max(len(values), len(beside))
+        budget.spend(1 + many)
+        # A list of each, not of pairs: these are copied and written back at each change.
+        self._values = values + [None] * (many - len(values))
+        self._beside = beside + [None] * (many - len(beside))
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._values)
 
     def insert(self, at: int, content: Content) -> None:
         """Put an element before another, or behind the last."""
-        self._all.insert(at, content)
+        self._values.insert(at, content[0])
+        self._beside.insert(at, content[1])
+        self._write()
+
+    def extend(self, contents: Iterable[Content]) -> None:
+        """Put elements behind the last."""
+        for value, beside in contents:
+            self._values.append(value)
+            self._beside.append(beside)
         self._write()
 
     def replace(self, at: int, content: Content) -> None:
         """Put an element in another's place."""
-        self._all[at] = content
+        self._values[at], self._beside[at] = content
         self._write()
 
     def delete(self, at: int) -> Content:
         """Take an element away, and return it."""
-        found = self._all.pop(at)
+        found = (self._values.pop(at), self._beside.pop(at))
         self._write()
         return found
 
     def _write(self) -> None:
         key = self.slot.key
-        self._put(key, [value for value, _ in self._all])
+        self._put(key, self._values)
         if self.slot.is_primitive:
-            self._put(f"_{key}", [beside for _, beside in self._all])
+            self._put(f"_{key}", self._beside)
 
     def _put(self, key: str, values: list[Any]) -> None:
-        if all(value is None for value in values):
+        if values.count(None) == len(values):
             self.holder.pop(key, None)
         else:
             self.holder[key] = values if self.slot.is_many else values[0]
@@ -121,7 +132,7 @@ def slots(owner: str, name: str) -> tuple[Slot, ...]:
     return found
 
 
-def holder(resource: dict[str, Any], keys: Keys) -> dict[str, Any]:
+def holder(resource: dict[str, Any], keys: Keys, budget: Budget) -> dict[str, Any]:
     """Return the object that has the elements of the one at a place, made if need be.
 
     Of a primitive it is what stands beside it.
@@ -129,14 +140,14 @@ def holder(resource: dict[str, Any], keys: Keys) -> dict[str, Any]:
     found = _at(resource, keys)
     if isinstance(found, dict):
         return found
-    items, at = items_at(resource, keys)
+    items, at = items_at(resource, keys, budget)
     value, beside = items.delete(at)
     beside = beside if isinstance(beside, dict) else {}
     items.insert(at, (value, beside))
     return beside
 
 
-def items_at(resource: dict[str, Any], keys: Keys) -> tuple[Items, int]:
+def items_at(resource: dict[str, Any], keys: Keys, budget: Budget) -> tuple[Items, int]:
     """Return the elements among which is the one at a place, and which of them it is.
 
     Raises:
@@ -150,7 +161,7 @@ def items_at(resource: dict[str, Any], keys: Keys) -> tuple[Items, int]:
     holder_keys = keys[: -2 if isinstance(last, int) else -1]
     for slot in slots(above.type, str(name)):
         if slot.key == name:
-            return Items(_at(resource, holder_keys), slot), at
+            return Items(_at(resource, holder_keys), slot, budget), at
     raise KeyError(keys)
 
 
@@ -217,17 +228,19 @@ def _capital(type_: str) -> str:
 
 
 def _of_parts(owner: str, parts: Any, depth: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[Slot, list[Content]] = {}
     for part in parts if isinstance(parts, list) else [parts]:
         name = part.get("name") if isinstance(part, dict) else None
         if not isinstance(name, str):
             raise Unfit("a part of its value has no name.", "một part của value không có name.")
         some = slots(owner, name)
         slot, content = made(some, part, depth + 1)
-        if not slot.is_many and any(Items(found, one) for one in some):
+        if not slot.is_many and any(one in found for one in some):
             raise Unfit(
                 "a part of its value stands twice.", "một part của value xuất hiện hai lần."
             )
-        items = Items(found, slot)
-        items.insert(len(items), content)
-    return found
+        found.setdefault(slot, []).append(content)
+    element: dict[str, Any] = {}
+    for slot, contents in found.items():
+        Items(element, slot, Budget(1)).extend(contents)
+    return element

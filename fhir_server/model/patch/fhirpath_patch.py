@@ -13,9 +13,10 @@ from fhir_server.model.fhirpath import expression as fhirpath
 from fhir_server.model.fhirpath.environment import Environment
 from fhir_server.model.fhirpath.errors import FhirPathError
 from fhir_server.model.fhirpath.expression import Expression, Place
+from fhir_server.model.fhirpath.work import Work
 from fhir_server.model.patch import elements
 from fhir_server.model.patch.elements import Items
-from fhir_server.model.patch.refusal import Unfit, malformed, require_few
+from fhir_server.model.patch.refusal import Allowance, Budget, Unfit, malformed, require_few
 from fhir_server.model.patch.values import Container, cleared
 
 Kind = Literal["add", "insert", "delete", "replace", "move"]
@@ -24,7 +25,13 @@ MOST_OPERATIONS: Final = 1000
 """Of one patch."""
 
 STEPS: Final = 250_000
-"""What all paths of one patch may cost (fhirpath.work), in equal parts: measured, half a second."""
+"""What all paths of one patch may cost together (fhirpath.work): measured, half a second."""
+
+MOST_MOVED: Final = 10_000_000
+"""Elements of the lists that the operations change, of each list at each of them: measured, half a
+second."""
+
+_STEP: Final = MOST_MOVED // STEPS
 
 _NUMBERS: Final = {"insert": ("index",), "move": ("source", "destination")}
 _PARTS: Final = frozenset({"type", "path", "name", "value", "index", "source", "destination"})
@@ -59,7 +66,7 @@ class FhirPathPatch:
 
     operations: tuple[Operation, ...]
 
-    def apply(self, resource: dict[str, Any]) -> dict[str, Any]:
+    def apply(self, resource: dict[str, Any], allowance: Allowance | None = None) -> dict[str, Any]:
         """Return the resource with the operations done in it; it is the one that was given.
 
         What a deletion leaves empty is taken away too.
@@ -68,14 +75,14 @@ class FhirPathPatch:
             Invalid: An operation cannot be done.
         """
         emptied: list[Container] = []
-        environment = Environment(steps=STEPS // max(len(self.operations), 1))
-        for number, operation in enumerate(self.operations, start=1):
-            try:
-                _do(operation, resource, environment, emptied)
-            except FhirPathError as error:
-                raise _failed(error).at(number) from None
-            except Unfit as unfit:
-                raise unfit.at(number) from None
+        with (allowance or Allowance()).budget(MOST_MOVED) as budget:
+            for number, operation in enumerate(self.operations, start=1):
+                try:
+                    _do(operation, resource, budget, emptied)
+                except FhirPathError as error:
+                    raise _failed(error).at(number) from None
+                except Unfit as unfit:
+                    raise unfit.at(number) from None
         made: dict[str, Any] = cleared(resource, emptied)
         return made
 
@@ -202,10 +209,10 @@ def _failed(error: FhirPathError) -> Unfit:
 def _do(
     operation: Operation,
     resource: dict[str, Any],
-    environment: Environment,
+    budget: Budget,
     emptied: list[Container],
 ) -> None:
-    places = _places(operation, resource, environment)
+    places = _places(operation, resource, budget)
     if operation.kind == "delete" and not places:
         # "Path of the element to delete (if found)"; of an element that may be.
         if operation.path is not None:
@@ -216,23 +223,26 @@ def _do(
     (place,) = places
     match operation.kind:
         case "add":
-            _add(operation, resource, place)
+            _add(operation, resource, place, budget)
         case "delete":
-            items, at = elements.items_at(resource, place.keys)
+            items, at = elements.items_at(resource, place.keys, budget)
             items.delete(at)
             emptied.append(items.holder)
         case "replace":
-            _replace(operation, resource, place)
+            _replace(operation, resource, place, budget)
         case _:
-            _rearrange(operation, resource, place)
+            _rearrange(operation, resource, place, budget)
 
 
-def _places(
-    operation: Operation, resource: dict[str, Any], environment: Environment
-) -> list[Place]:
+def _places(operation: Operation, resource: dict[str, Any], budget: Budget) -> list[Place]:
     if operation.path is None:
         return [Place((), str(resource.get("resourceType")))]
-    return operation.path.locate(resource, environment)
+    work = Work(budget.left // _STEP)
+    given = work.left
+    try:
+        return operation.path.locate(resource, Environment(work=work))
+    finally:
+        budget.left -= _STEP * (given - max(work.left, 0))
 
 
 def _not_one(places: list[Place]) -> Unfit:
@@ -243,18 +253,18 @@ def _not_one(places: list[Place]) -> Unfit:
     )
 
 
-def _add(operation: Operation, resource: dict[str, Any], place: Place) -> None:
+def _add(operation: Operation, resource: dict[str, Any], place: Place, budget: Budget) -> None:
     slots = elements.slots(place.type, operation.name)
     slot, content = elements.made(slots, operation.value or {})
-    holder = elements.holder(resource, place.keys)
-    if not slot.is_many and any(Items(holder, one) for one in slots):
+    holder = elements.holder(resource, place.keys, budget)
+    if not slot.is_many and any(Items(holder, one, budget) for one in slots):
         raise Unfit("the element is there already: replace it.", "phần tử đã có: hãy dùng replace.")
-    items = Items(holder, slot)
+    items = Items(holder, slot, budget)
     items.insert(len(items), content)
 
 
-def _replace(operation: Operation, resource: dict[str, Any], place: Place) -> None:
-    items, at = elements.items_at(resource, place.keys)
+def _replace(operation: Operation, resource: dict[str, Any], place: Place, budget: Budget) -> None:
+    items, at = elements.items_at(resource, place.keys, budget)
     slot, content = elements.made(
         elements.slots(items.slot.owner, items.slot.element), operation.value or {}
     )
@@ -263,14 +273,16 @@ def _replace(operation: Operation, resource: dict[str, Any], place: Place) -> No
     else:
         # A choice that is of another type now.
         items.delete(at)
-        Items(items.holder, slot).insert(0, content)
+        Items(items.holder, slot, budget).insert(0, content)
 
 
-def _rearrange(operation: Operation, resource: dict[str, Any], place: Place) -> None:
+def _rearrange(
+    operation: Operation, resource: dict[str, Any], place: Place, budget: Budget
+) -> None:
     slots = elements.slots(place.type, operation.name)
     if len(slots) != 1 or not slots[0].is_many:
         raise Unfit("its path names no list.", "path không chỉ đến một danh sách.")
-    items = Items(elements.holder(resource, place.keys), slots[0])
+    items = Items(elements.holder(resource, place.keys, budget), slots[0], budget)
     if operation.kind == "insert":
         _, content = elements.made(slots, operation.value or {})
         (index,) = operation.numbers

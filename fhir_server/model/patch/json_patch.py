@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fhir_server.model.patch.refusal import Budget, Unfit, malformed, require_few
+from fhir_server.model.patch.refusal import Allowance, Budget, Unfit, malformed, require_few
 from fhir_server.model.patch.values import Container, cleared, equal, fresh, size
 
 Pointer = tuple[str, ...]
@@ -14,6 +14,12 @@ Pointer = tuple[str, ...]
 MOST_COPIED: Final = 10_000_000
 """Values and characters that the `copy` operations of one patch may add: copying the whole into
 itself doubles it each time."""
+
+MOST_MOVED: Final = 1_000_000_000
+"""Items of arrays that may move up or down for those that are put in or taken away: measured, a
+second."""
+
+_COPY: Final = MOST_MOVED // MOST_COPIED
 
 _BAD_ESCAPE: Final = re.compile(r"~(?![01])").search
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
@@ -38,7 +44,7 @@ class JsonPatch:
 
     operations: tuple[Operation, ...]
 
-    def apply(self, document: Any) -> Any:
+    def apply(self, document: Any, allowance: Allowance | None = None) -> Any:
         """Return the document with the operations done; the one that was given is changed.
 
         What an operation leaves empty by taking away from it is taken away too.
@@ -46,12 +52,13 @@ class JsonPatch:
         Raises:
             Invalid: An operation cannot be applied.
         """
-        run = _Run(document)
-        for number, operation in enumerate(self.operations, start=1):
-            try:
-                run.do(operation)
-            except Unfit as unfit:
-                raise unfit.at(number) from None
+        with (allowance or Allowance()).budget(MOST_MOVED) as budget:
+            run = _Run(document, budget)
+            for number, operation in enumerate(self.operations, start=1):
+                try:
+                    run.do(operation)
+                except Unfit as unfit:
+                    raise unfit.at(number) from None
         return cleared(run.document, run.emptied)
 
 
@@ -113,10 +120,10 @@ def _nothing_there() -> Unfit:
 class _Run:
     """The document on its way; what was taken from stands in `emptied`."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, budget: Budget) -> None:
         self.document = document
         self.emptied: list[Container] = []
-        self.copied = Budget(MOST_COPIED)
+        self.budget = budget
 
     def do(self, operation: Operation) -> None:
         """Do one operation.
@@ -136,7 +143,7 @@ class _Run:
                 self.move(operation.source, path)
             case "copy":
                 found = self.at(operation.source)
-                self.copied.spend(size(found))
+                self.budget.spend(_COPY * size(found))
                 self.add(path, fresh(found))
             case _:
                 self.test(path, operation.value)
@@ -163,6 +170,7 @@ class _Run:
             holder[name] = value
         elif isinstance(holder, list):
             at = len(holder) if name == "-" else _index(name, len(holder))
+            self.budget.spend(len(holder) - at)
             holder.insert(at, value)
         else:
             raise _nothing_there()
@@ -177,6 +185,7 @@ class _Run:
         if isinstance(holder, dict):
             del holder[path[-1]]
         else:
+            self.budget.spend(len(holder) - int(path[-1]))
             del holder[int(path[-1])]
         return found
 

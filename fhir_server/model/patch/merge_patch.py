@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.model.patch.refusal import malformed
+from fhir_server.model.patch.refusal import Allowance, malformed
 from fhir_server.model.patch.values import Container, cleared, fresh
 
 
@@ -15,10 +15,10 @@ class MergePatch:
 
     change: dict[str, Any]
 
-    def apply(self, document: Any) -> Any:
+    def apply(self, document: Any, allowance: Allowance | None = None) -> Any:  # noqa: ARG002 - as all patches
         """Return the document with the change merged in; the one that was given is changed.
 
-        An object that the nulls leave empty is taken away too.
+        An object that the nulls leave empty is taken away too. It costs what its length is.
         """
         emptied: list[Container] = []
         return cleared(_merged(document, self.change, emptied), emptied)

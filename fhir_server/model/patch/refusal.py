@@ -5,6 +5,8 @@ RFC 5789, section 2.2. No text has anything of the resource or of the patch in i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
 from fhir_server.model.outcome import Invalid, Issue, Malformed
@@ -65,6 +67,10 @@ def require_few(count: int, most: int = MOST_OPERATIONS) -> None:
         ])
 
 
+WHOLE_PATCHES: Final = 20.0
+"""How many patches, each of as much work as one may be, the entries of one Bundle may be."""
+
+
 class Budget:
     """What one patch may still cost, in units of its own."""
 
@@ -86,3 +92,45 @@ class Budget:
                 "bản vá đòi hỏi nhiều công việc hơn mức cho phép.",
                 code="too-costly",
             )
+
+
+class Allowance:
+    """What all patches of one request may still cost: 1 is as much as one patch may.
+
+    A Bundle has thousands of entries, and each may be a patch that is just not too costly.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self, patches: float = WHOLE_PATCHES) -> None:
+        self.left = patches
+
+    @contextmanager
+    def budget(self, most: int) -> Iterator[Budget]:
+        """Give the budget of one patch; what it costs is taken away, refused or not.
+
+        Args:
+            most: The units that one patch may cost.
+        """
+        units = min(most, max(int(self.left * most), 0))
+        budget = Budget(units)
+        try:
+            yield budget
+        finally:
+            self.left -= (units - max(budget.left, 0)) / most
+
+    def take(self, part: float) -> None:
+        """Take away a part of what one patch may cost.
+
+        Raises:
+            Invalid: Nothing is left.
+        """
+        if self.left <= 0:
+            raise Invalid([
+                Issue(
+                    "too-costly",
+                    "The patches of the Bundle take more work than those of one request may.",
+                    text_vi="Các bản vá trong Bundle đòi hỏi nhiều công việc hơn mức cho phép.",
+                )
+            ])
+        self.left -= part

@@ -15,7 +15,7 @@ from lxml import etree
 from fhir_server.model import xml
 from fhir_server.model.outcome import Invalid, Issue, Malformed
 from fhir_server.model.patch import xml_selector
-from fhir_server.model.patch.refusal import Budget, Unfit, malformed, require_few
+from fhir_server.model.patch.refusal import Allowance, Budget, Unfit, malformed, require_few
 from fhir_server.model.patch.values import equal
 from fhir_server.model.patch.xml_selector import Attribute, Found, Prefixes, Selector, Text
 
@@ -67,9 +67,9 @@ class XmlPatch:
         Raises:
             Invalid: A change cannot be made.
         """
-        return self._run(root)[0]
+        return self._run(root, Allowance())[0]
 
-    def apply(self, resource: dict[str, Any]) -> dict[str, Any]:
+    def apply(self, resource: dict[str, Any], allowance: Allowance | None = None) -> dict[str, Any]:
         """Return the resource with the changes made in its XML form.
 
         Elements that the changes leave empty are taken away.
@@ -87,19 +87,21 @@ class XmlPatch:
                     text_vi="Tài nguyên có nội dung mà XML không thể hiện được: hãy vá bằng JSON.",
                 )
             ])
-        root, emptied = self._run(_read(before))
+        root, emptied = self._run(_read(before), allowance or Allowance())
         _clear(emptied)
         made = xml.from_xml(etree.tostring(root, encoding="UTF-8"))
         return _with_narratives_of(resource, made)
 
-    def _run(self, root: etree._Element) -> tuple[etree._Element, list[etree._Element]]:
-        budget = Budget(MOST_VISITED)
+    def _run(
+        self, root: etree._Element, allowance: Allowance
+    ) -> tuple[etree._Element, list[etree._Element]]:
         emptied: list[etree._Element] = []
-        for number, change in enumerate(self.changes, start=1):
-            try:
-                root = _make(change, root, emptied, budget)
-            except Unfit as unfit:
-                raise unfit.at(number) from None
+        with allowance.budget(MOST_VISITED) as budget:
+            for number, change in enumerate(self.changes, start=1):
+                try:
+                    root = _make(change, root, emptied, budget)
+                except Unfit as unfit:
+                    raise unfit.at(number) from None
         return root, emptied
 
 

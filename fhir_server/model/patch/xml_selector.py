@@ -41,6 +41,9 @@ _TOKEN: Final = re.compile(
 _MAX_DEPTH: Final = 4
 """Of conditions in one another."""
 
+_CHARACTERS: Final = 64
+"""Characters that are compared for the price of one node."""
+
 _STRING: Final = etree.XPath("string()")
 
 Kind = Literal["element", "attribute", "text", "comment", "processing-instruction", "namespace"]
@@ -335,15 +338,23 @@ def _holds(node: Found, condition: Condition, root: etree._Element, budget: Budg
         found = _walk(node, root, condition.path, budget)
     if condition.value is None:
         return bool(found)
-    return any(said(one) == condition.value for one in found)
+    return any(said(one, budget) == condition.value for one in found)
 
 
-def said(found: Found) -> str:
-    """Return the string value of a node, as XPath has it."""
+def said(found: Found, budget: Budget) -> str:
+    """Return the string value of a node, as XPath has it.
+
+    Raises:
+        Unfit: What it holds, looked at for each that holds it, is too much.
+    """
     match found:
         case Attribute(owner, name):
-            return str(owner.get(name))
+            text = str(owner.get(name))
         case Text(owner, behind):
-            return str((owner[behind - 1].tail if behind else owner.text) or "")
+            text = str((owner[behind - 1].tail if behind else owner.text) or "")
         case _:
-            return str(_STRING(found))
+            for _ in found.iter():
+                budget.spend(1)
+            text = str(_STRING(found))
+    budget.spend(len(text) // _CHARACTERS)
+    return text

@@ -30,6 +30,7 @@ from fhir_server.model.outcome import (
     UnknownResource,
     UnsupportedMediaType,
 )
+from fhir_server.model.patch.refusal import Allowance
 from fhir_server.model.sensitivity import LABEL
 from fhir_server.store.port import Store
 from tests.conftest import FACILITY, OTHER, World, citizen
@@ -541,11 +542,18 @@ async def test_only_who_reads_and_updates_patches(world: World) -> None:
 
 def binary(change: Any, content_type: str = JSON_PATCH) -> dict[str, Any]:
     """Return the Binary that holds a patch, its base64 broken into lines as some send it."""
-    text = base64.b64encode(codec.dumps(change)).decode()
+    return binary_of(codec.dumps(change), content_type)
+
+
+def binary_of(body: bytes, content_type: str) -> dict[str, Any]:
+    """Return the Binary that holds these bytes."""
+    text = base64.b64encode(body).decode()
     data = "\n".join(text[at : at + 20] for at in range(0, len(text), 20))
     return {"resourceType": "Binary", "contentType": content_type, "data": data}
 
 
+XML_PATCH = b"""<diff xmlns:f="http://hl7.org/fhir" xmlns="http://hl7.org/fhir">
+  <add sel="f:Patient/f:identifier" pos="after"><active value="true"/></add></diff>"""
 FHIRPATH = {
     "resourceType": "Parameters",
     "parameter": [operation("add", "Patient", {"valueBoolean": True}, name="active")],
@@ -558,10 +566,12 @@ FHIRPATH = {
     [
         binary(ACTIVE),
         binary({"active": True}, MERGE),
+        binary_of(XML_PATCH, "application/xml-patch+xml"),
         binary(FHIRPATH, "application/json"),
+        binary_of(codec.to_xml(FHIRPATH), "application/fhir+xml; charset=UTF-8"),
         FHIRPATH,
     ],
-    ids=["json", "merge", "fhirpath in a Binary", "fhirpath"],
+    ids=["json", "merge", "xml", "fhirpath in a Binary", "fhirpath as XML", "fhirpath"],
 )
 async def test_a_patch_in_a_bundle(world: World, kind: str, body: dict[str, Any]) -> None:
     """By id, by criteria, and with ifMatch; the answer has the version."""
@@ -619,6 +629,52 @@ async def test_a_transaction_with_a_bad_patch_does_nothing(
     answer = await world.transaction(bundle(other, asked, kind="batch"))
     statuses = [one["response"]["status"][:3] for one in answer["entry"]]
     assert statuses == ["201", str(refused.value.status)]
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+@pytest.mark.parametrize(
+    ("body", "allowed"),
+    [
+        (binary([op("add", "/name/0/given/0", "b")]), 0.01),
+        (
+            binary_of(
+                b'<diff xmlns="http://hl7.org/fhir"><remove sel="//f:given[@value=\'b\']"/></diff>',
+                "application/xml-patch+xml",
+            ),
+            0.03,
+        ),
+        (
+            {
+                "resourceType": "Parameters",
+                "parameter": [operation("delete", "Patient.name.given.where($this = 'b')")],
+            },
+            0.25,
+        ),
+    ],
+    ids=["json", "xml", "fhirpath"],
+)
+async def test_the_patches_of_a_bundle_share_their_work(
+    world: World, kind: str, body: dict[str, Any], allowed: float
+) -> None:
+    """Each is not too costly, all together are: thousands of entries cannot hang the server."""
+    names = "abcdef"
+    for name in names:
+        wide = patient(name=[{"given": ["x"] * 3000 + ["b"]}])
+        await world.put(wide | {"id": name})
+    asked = bundle(*(entry("PATCH", f"Patient/{name}", body) for name in names), kind=kind)
+    ctx = replace(world.context(SYSTEM), patching=Allowance(allowed))
+    request = FhirRequest("transaction", resource=asked, method="POST")
+
+    if kind == "transaction":
+        with pytest.raises(Invalid) as refusal:
+            await perform(ctx, request)
+        assert refusal.value.issues[0].code == "too-costly"
+        return
+    answer = codec.loads((await perform(ctx, request)).body or b"")
+    first, last = (answer["entry"][at]["response"] for at in (0, -1))
+    assert first["status"] == "200 OK"
+    assert last["status"] == "422 Unprocessable Entity"
+    assert last["outcome"]["issue"][0]["code"] == "too-costly"
 
 
 async def test_a_patch_and_what_else_the_bundle_does(world: World) -> None:

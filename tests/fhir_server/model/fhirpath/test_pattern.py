@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fhir_server.model.fhirpath.errors import FhirPathError
 from fhir_server.model.fhirpath.pattern import compiled
-from fhir_server.model.fhirpath.work import Work
+from fhir_server.model.fhirpath.work import STEPS, Work
 
 atoms = st.sampled_from([
     "a",
@@ -200,6 +201,29 @@ def test_what_hangs_others_ends(regex: str) -> None:
     except FhirPathError as error:
         assert error.kind == "too-costly"  # noqa: PT017 - either is right
     assert work.left < 100_000
+
+
+@pytest.mark.parametrize("look", ["?=", "?!"])
+def test_looking_ahead_everywhere_is_refused(look: str) -> None:
+    """Each look fills a table as large as program and text: 15,000 of 15 MB took 7 s."""
+    begun = time.process_time()
+
+    with pytest.raises(FhirPathError) as refusal:
+        compiled(f"(?:({look}b(?:x{{250}}){{4}})a)*c").search("a" * 15_000, Work())
+
+    assert refusal.value.kind == "too-costly"
+    assert time.process_time() - begun < 3
+
+
+def test_many_groups_cost_more() -> None:
+    """Each remembered place copies all of them."""
+    spent = []
+    for one in ("(a)", "(?:a)(?:)"):
+        work = Work()
+        compiled(f"(?:{one * 100})*c").search("a" * 1000, work)
+        spent.append(STEPS - work.left)
+
+    assert spent[0] > 2 * spent[1]
 
 
 @pytest.mark.parametrize(

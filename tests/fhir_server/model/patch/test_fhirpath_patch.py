@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -328,6 +329,36 @@ def test_expensive_paths_are_refused(times: int) -> None:
         patch_of(*[costly] * times).apply(wide)
 
     assert refusal.value.issues[0].code == "too-costly"
+
+
+def test_a_long_value_in_parts_takes_time_in_its_length() -> None:
+    """Each part is put behind the last once: 50,000 took minutes where each was put anew."""
+    part = {"name": "given", "valueString": "x"}
+    named = operation("add", "Patient", {"part": [part] * 50_000}, name="name")
+    begun = time.process_time()
+
+    made = patched(named)
+
+    assert len(made["name"][-1]["given"]) == 50_000
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("kind", ["add", "insert", "delete"])
+def test_a_long_list_is_not_gone_through_too_often(kind: str) -> None:
+    """A thousand changes of a list of 100,000 are refused, soon."""
+    wide = PATIENT | {"name": [{"given": ["x"] * 100_000}]}
+    change = {
+        "add": operation("add", "Patient.name", {"valueString": "y"}, name="given"),
+        "insert": operation("insert", "Patient.name.given", {"valueString": "y"}, index=0),
+        "delete": operation("delete", "Patient.name.given[0]"),
+    }[kind]
+    begun = time.process_time()
+
+    with pytest.raises(Invalid) as refusal:
+        patch_of(*[change] * MOST_OPERATIONS).apply(wide)
+
+    assert refusal.value.issues[0].code == "too-costly"
+    assert time.process_time() - begun < 5
 
 
 def test_a_patch_has_so_many_operations() -> None:

@@ -195,6 +195,18 @@ def test_copies_cannot_fill_the_memory() -> None:
     assert MOST_COPIED < 2**40
 
 
+@pytest.mark.parametrize(
+    "change",
+    [[op("add", "/a/0", value="y")], [op("remove", "/a/0")], [op("move", "/a/-", of="/a/0")]],
+)
+def test_a_long_array_is_not_moved_too_often(change: list[dict[str, Any]]) -> None:
+    """As many operations as may be, each at the front of a million items, are refused."""
+    with pytest.raises(Invalid) as refusal:
+        patched({"a": ["x"] * 1_000_000}, *change * MOST_OPERATIONS)
+
+    assert refusal.value.issues[0].code == "too-costly"
+
+
 def test_a_patch_has_so_many_operations() -> None:
     """One more than MOST_OPERATIONS is refused before anything is done."""
     many = [op("test", "/a", value=1)] * MOST_OPERATIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -234,6 +235,22 @@ def test_selectors_cost_little() -> None:
         patch_of(*[same] * 1000).apply(wide)
 
     assert refusal.value.issues[0].code == "too-costly"
+
+
+@pytest.mark.parametrize("text", ["a" * 400_000, "<br/>" * 20_000], ids=["text", "elements"])
+def test_what_an_element_says_is_not_read_too_often(text: str) -> None:
+    """Each of nested elements says all that is in it: to compare each is refused, soon."""
+    nested = "<div>" * 30 + text + "</div>" * 30
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml">{nested}</div>'
+    told = {"resourceType": "Patient", "text": {"status": "generated", "div": div}}
+    patch = patch_of("<remove sel=\"//h:*[h:div//h:div='x']\"/>")
+    begun = time.process_time()
+
+    with pytest.raises(Invalid) as refusal:
+        patch.apply(told)
+
+    assert refusal.value.issues[0].code == "too-costly"
+    assert time.process_time() - begun < 5
 
 
 def test_a_patch_has_so_many_operations() -> None:
