@@ -63,9 +63,29 @@ def _copy(source: apsw.Connection, part: Path) -> None:
 
 
 def put_in_place(part: Path, target: Path) -> None:
-    """Give a file that is whole its name; what is there by that name is on the disk."""
+    """Give a file that is whole its name; what is there by that name is on the disk.
+
+    Raises:
+        Unavailable: What had the name before is open as a store.
+    """
     _sync(part)
+    _take_away_wal(target)
     part.replace(target)
+    _sync(target.parent)
+
+
+def _take_away_wal(target: Path) -> None:
+    """See to it that no WAL is beside a file: SQLite would play it into whatever has the name.
+
+    It is there where a former copy was opened as a store, and whoever had it open was killed.
+    """
+    wal = target.with_name(target.name + "-wal")
+    if not wal.exists():
+        return
+    if target.exists():
+        with refusals():
+            _alone(target, "The file is open as a store: choose another one.").close()
+    wal.unlink(missing_ok=True)
     _sync(target.parent)
 
 
@@ -127,16 +147,8 @@ def _check(source: apsw.Connection) -> None:
 
 def _replace(source: apsw.Connection, target: Path) -> None:
     """Overwrite the target in one transaction of its own: killed half-way, it is as before."""
-    db = apsw.Connection(str(target))
+    db = _alone(target, "The store is being served: stop the server first.")
     try:
-        db.set_busy_timeout(1_000)
-        # Nobody else may have it open, not even idle: in WAL mode only the last one can leave it.
-        try:
-            db.pragma("locking_mode", "exclusive")
-            db.pragma("journal_mode", "delete")
-            db.execute("BEGIN EXCLUSIVE; COMMIT")
-        except apsw.BusyError as error:
-            raise Unavailable("The store is being served: stop the server first.") from error
         db.pragma("synchronous", "extra")
         with db.backup("main", source, "main") as steps:
             while not steps.done:
@@ -149,3 +161,25 @@ def _replace(source: apsw.Connection, target: Path) -> None:
         opened.execute("UPDATE meta SET value = randomblob(32) WHERE key = 'cursor_key'")
     finally:
         opened.close()
+
+
+def _alone(path: Path, refusal: str) -> apsw.Connection:
+    """Open a store that nobody else has open, without its WAL.
+
+    Raises:
+        Unavailable: Somebody has; with the text of `refusal`.
+    """
+    db = apsw.Connection(str(path))
+    try:
+        db.set_busy_timeout(1_000)
+        # Not even idle: in WAL mode only the last one can leave it.
+        db.pragma("locking_mode", "exclusive")
+        db.pragma("journal_mode", "delete")
+        db.execute("BEGIN EXCLUSIVE; COMMIT")
+    except apsw.BusyError as error:
+        db.close()
+        raise Unavailable(refusal) from error
+    except BaseException:
+        db.close()
+        raise
+    return db

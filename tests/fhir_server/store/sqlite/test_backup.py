@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,48 @@ async def test_a_backup_is_not_written_over_the_store(store: SqliteStore, path: 
         await store.backup(path)
 
     assert await store.count("Patient") == 1
+
+
+async def test_a_backup_takes_nothing_from_a_former_copy_that_was_served(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    """Whoever served it was killed, and left a WAL: SQLite would play it into the new copy."""
+    await put(store, patient("p1"))
+    await store.backup(tmp_path / "former.db")
+    former = await SqliteStore.open(tmp_path / "former.db")
+    for number in range(50):
+        await put(former, patient(f"former-{number}"))
+    copy = tmp_path / "copy.db"
+    for end in ("", "-wal"):
+        shutil.copy(f"{tmp_path}/former.db{end}", f"{copy}{end}")
+    await former.close()
+
+    await store.backup(copy)
+
+    opened = await SqliteStore.open(copy)
+    found = await opened.search(Search((("Patient", EVERYTHING),), count=100))
+    assert [version.resource_id for version in found.versions] == ["p1"]
+    assert all(fact.well for fact in await opened.doctor())
+    await opened.close()
+
+
+async def test_a_backup_is_not_written_over_a_copy_that_is_served(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    """What is written to it would be lost."""
+    copy = tmp_path / "copy.db"
+    await store.backup(copy)
+    served = await SqliteStore.open(copy)
+    await put(served, patient("p1"))
+
+    with pytest.raises(Unavailable, match="open as a store"):
+        await store.backup(copy)
+
+    await put(served, patient("p2"))
+    await served.close()
+    again = await SqliteStore.open(copy)
+    assert await again.count("Patient") == 2
+    await again.close()
 
 
 async def test_cursors_from_before_a_restore_are_refused(
