@@ -6,6 +6,7 @@ for all targets of a chain, one for all that refer to them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
@@ -23,9 +24,10 @@ from fhir_server.search.expression import (
     Or,
     RefersTo,
     Tagged,
+    TokenIs,
 )
 from fhir_server.search.match import in_time, value_matches
-from fhir_server.search.values import ReferenceValue, Value
+from fhir_server.search.values import ReferenceValue, TokenValue, Value
 from fhir_server.store.keys import NARROWER
 from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.entry import Entry
@@ -35,8 +37,10 @@ from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Document
 
 _CHUNK: Final = 1_000
+_TURN: Final = 100
+"""So many are judged before others have their turn."""
 _LISTED: Final = 8
-"""So many references in a list are looked up at once."""
+"""So many references or tokens in a list are looked up at once."""
 
 
 class Candidate:
@@ -110,7 +114,13 @@ async def judged(
     for link in dict.fromkeys(links_in(where)):
         await _follow(reads, kind, link, candidates)
     test = _test(reads, kind, where)
-    return [one for one in candidates if test(one)]
+    found: list[Candidate] = []
+    for at in range(0, len(candidates), _TURN):
+        if at:  # a long list of what is asked makes each of them slow
+            reads.spend(0)
+            await asyncio.sleep(0)
+        found += filter(test, candidates[at : at + _TURN])
+    return found
 
 
 def _test(reads: Reads, kind: str, where: Expression) -> Test:
@@ -150,21 +160,37 @@ def _test(reads: Reads, kind: str, where: Expression) -> Test:
 
 
 def _among(operands: tuple[Expression, ...]) -> Test | None:
-    """Return how a long list of references of one parameter is told, None for other operands."""
-    if len(operands) < _LISTED:
+    """Return how a long list of one parameter's references or tokens is told, else None."""
+    if len(operands) < _LISTED or len({getattr(one, "param", None) for one in operands}) != 1:
         return None
+    if all(isinstance(one, TokenIs) for one in operands):
+        return _among_tokens([one for one in operands if isinstance(one, TokenIs)])
     asked: set[tuple[str, str]] = set()
-    params: set[str] = set()
+    param = ""
     for one in operands:
         if not isinstance(one, RefersTo) or one.url or not one.resource_type:
             return None
         asked.add((one.resource_type, one.resource_id))
-        params.add(one.param)
-    if len(params) != 1:
-        return None
-    (param,) = params
+        param = one.param
     return lambda one: any(
         isinstance(value, ReferenceValue) and (value.resource_type, value.resource_id) in asked
+        for value in one.values(param)
+    )
+
+
+def _among_tokens(operands: Sequence[TokenIs]) -> Test:
+    """Return how a list of one parameter's tokens is told."""
+    param = operands[0].param
+    whole = {(one.system, one.code) for one in operands}
+    return lambda one: any(
+        isinstance(value, TokenValue)
+        and bool(value.system or value.code)
+        and not whole.isdisjoint((
+            (value.system, value.code),
+            (None, value.code),
+            (value.system, None),
+            (None, None),
+        ))
         for value in one.values(param)
     )
 

@@ -14,6 +14,10 @@ from fhir_server.store.mongo.schema import Document
 
 LEVELS: Final = (500, 2_000, 20_000)
 """What every index gives is counted up to the first of these that one of them stays below."""
+BRANCHES: Final = 300
+"""Parts of indexes that are counted at once, but that one clause alone may have more; the database
+takes no more than 1,000.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ async def driven(
     Raises:
         WorkBudgetExceeded: It takes too long.
     """
-    parts = tuple(flat(where))
+    parts = tuple(dict.fromkeys(flat(where)))
     clauses = tuple(clause(kind, part, reads.links) for part in parts)
     drivers = _drivers(parts, clauses)
     if not drivers:
@@ -167,7 +171,19 @@ def _drivers(
             weak = {at: one.arms}
         else:
             found[at] = _bounded(parts, clauses, at)
-    return found or weak
+    return _few(found) or weak
+
+
+def _few(drivers: dict[int, tuple[Arm, ...]]) -> dict[int, tuple[Arm, ...]]:
+    """Return as many drivers as are counted at once, those with the fewest arms first."""
+    found: dict[int, tuple[Arm, ...]] = {}
+    branches = 0
+    for at in sorted(drivers, key=lambda at: len(drivers[at])):
+        branches += len(drivers[at])
+        if found and branches > BRANCHES:
+            break
+        found[at] = drivers[at]
+    return found
 
 
 def _bounded(parts: Sequence[Expression], clauses: Sequence[Clause], at: int) -> tuple[Arm, ...]:

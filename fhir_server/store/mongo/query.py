@@ -8,9 +8,11 @@ no `sure` filter, or a narrower one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
+
+from bson import Regex
 
 from fhir_server.model import definitions
 from fhir_server.search.expression import (
@@ -54,7 +56,12 @@ from fhir_server.store.mongo.schema import Document
 
 MERGED: Final = 200
 """Keys that the database walks at once, newest first; of more it would sort all that they have."""
+APART: Final = 20
+"""So many texts are asked one by one; of more, as many in one question as there are keys."""
+MOST: Final = 100
+"""Alternatives that need more parts of indexes are not looked up; of more, each is told roughly."""
 
+_T = TypeVar("_T")
 
 _LONG_URI: Final = 2_000
 """Of a longer URI the beginnings are not asked one by one."""
@@ -125,7 +132,8 @@ def clause(kind: str, where: Expression, links: Links) -> Clause:
         case And(operands):
             return _every([clause(kind, one, links) for one in operands])
         case Or(operands):
-            return _either([clause(kind, one, links) for one in operands])
+            each = _coarse if len(operands) > MOST else clause
+            return _either([each(kind, one, links) for one in operands])
         case Not(operand):
             inner = clause(kind, operand, links)
             if inner.exact:
@@ -136,6 +144,18 @@ def clause(kind: str, where: Expression, links: Links) -> Clause:
             return _linked(kind, where, links)
         case _:
             return _leaf(kind, where)
+
+
+def _coarse(kind: str, where: Expression, links: Links) -> Clause:
+    """Return what one of very many alternatives becomes.
+
+    Of a range, or a reference to whatever type, that there is a value.
+    """
+    match where:
+        case DateIs(param) | NumberIs(param) | QuantityIs(param) | RefersTo(param, None, _, ""):
+            return _valued(kind, param)
+        case _:
+            return clause(kind, where, links)
 
 
 def _every(parts: list[Clause]) -> Clause:
@@ -160,25 +180,54 @@ def _either(parts: list[Clause]) -> Clause:
     if any(one.arms is None for one in parts):
         return Clause(may, sure)
     arms = merged(arm for one in parts for arm in one.arms or ())
+    if len(arms) > MOST:
+        return Clause(may, sure)
     whole, weak = all(one.whole for one in parts), any(one.weak for one in parts)
     return Clause(may, sure, arms, whole, weak)
 
 
 def merged(arms: Iterable[Arm]) -> tuple[Arm, ...]:
-    """Return arms of which those that are keys are walked together, so many at once."""
+    """Return arms of which those that are keys are walked together, so many at once.
+
+    Texts and their beginnings are, where they are many: then they do not come newest first.
+    """
     rest: list[Arm] = []
     asked: dict[int, None] = {}
+    texts: dict[str, Arm] = {}
     for arm in arms:
         found = keys_of(arm.where)
-        if found is None:
-            if arm not in rest:
-                rest.append(arm)
-        else:
+        if found is not None:
             asked.update(dict.fromkeys(found))
-    every_key = list(asked)
-    for at in range(0, len(every_key), MERGED):
-        rest.append(Arm({"x": {"$in": every_key[at : at + MERGED]}}, "keys", ordered=True))
-    return tuple(rest)
+        elif arm.hint == "texts":
+            texts.setdefault(str(arm.where), arm)
+        else:
+            rest.append(arm)
+    together = _texts(list(texts.values())) if len(texts) > APART else texts.values()
+    keyed_ = (
+        Arm({"x": {"$in": some}}, "keys", ordered=True) for some in _some(list(asked), MERGED)
+    )
+    return (*rest, *together, *keyed_)
+
+
+def _texts(arms: list[Arm]) -> list[Arm]:
+    """Return arms of the index of texts, of which those that it can be asked together are one."""
+    texts: list[str | Regex[str]] = []
+    rest: list[Arm] = []
+    for arm in arms:
+        asked = arm.where["s"]
+        if isinstance(asked, str):
+            texts.append(asked)
+        elif "$regex" in asked:
+            texts.append(Regex(asked["$regex"]))
+        else:
+            rest.append(arm)
+    return [*rest, *(Arm({"s": {"$in": some}}, "texts") for some in _some(texts, MERGED))]
+
+
+def _some(items: list[_T], most: int) -> Iterator[list[_T]]:
+    """Give items, at most so many at a time."""
+    for at in range(0, len(items), most):
+        yield items[at : at + most]
 
 
 def _keys(asked: Iterable[int]) -> Clause:
@@ -319,8 +368,10 @@ def _containing(kind: str, param: str, text: str) -> Clause:
     if "\0" in text:  # a pattern has no such letter
         return valued
     paths = "|".join(keys.path(kind, one) for one in _names(param))
-    sure: Document = {"s": {"$regex": f"^({paths}).*{re.escape(text)}", "$options": "s"}}
     cut: Document = {"s": {"$regex": f"^({paths}).{{{keys.LONGEST}}}", "$options": "s"}}
+    if len(text) > keys.LONGEST:  # which is also more than a pattern may have
+        return Clause(cut, NOTHING, valued.arms, whole=False, weak=True)
+    sure: Document = {"s": {"$regex": f"^({paths}).*{re.escape(text)}", "$options": "s"}}
     return Clause(either([sure, cut]), sure, valued.arms, whole=False, weak=True)
 
 
