@@ -31,6 +31,8 @@ from tests.sizes import TIMES
 pytestmark = [pytest.mark.data, pytest.mark.asyncio(loop_scope="module")]
 
 COUNTS = {"json": 720, "xml": 875}
+XML_ALONE = 174
+"""Examples in XML that are not among those in JSON, or differ from them in a value."""
 AT_ONCE = 8
 CHUNK = 100
 JSON = {"Accept": "application/fhir+json"}
@@ -148,12 +150,24 @@ async def written_and_read(
 
 @pytest.mark.parametrize("kind", ["json", "xml"])
 async def test_official_examples_are_stored(
-    system: httpx.AsyncClient, examples_of: ExamplesOf, kind: str
+    system: httpx.AsyncClient, examples_of: ExamplesOf, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """All but those listed as not valid are accepted, found and read back equal, JSON and XML."""
-    listed = not_valid(kind)
+    """All but those listed as not valid are accepted, found and read back equal, JSON and XML.
+
+    Over a second engine beside the first, `make test` leaves out the XML of what is there as JSON
+    too, for a store is given the same of both; `make test-long` takes all.
+    """
+    files = list(examples_of(kind))
+    assert len(files) == COUNTS[kind]
+    if TIMES == 1 and kind == "xml" and is_second(request):
+        in_json = defaultdict(list)
+        for _, body in examples_of("json"):
+            resource = read("json", body)
+            in_json[resource["resourceType"], resource.get("id")].append(bare(resource))
+        files = [file for file in files if not is_in(in_json, read("xml", file[1]))]
+        assert len(files) == XML_ALONE
     same_name = defaultdict(list)
-    for name, body in examples_of(kind):
+    for name, body in files:
         resource = read(kind, body)
         same_name[resource["resourceType"], resource.get("id")].append((name, body))
 
@@ -163,12 +177,34 @@ async def test_official_examples_are_stored(
 
     wrong = await each(map(in_turn, same_name.values()))
 
+    listed = not_valid(kind).keys() & dict(files).keys()
     lines = [line for text in wrong for line in text.splitlines()]
     refused = {name for name in listed if any(line.startswith(f"{name}: 422 ") for line in lines)}
     unexpected = [line for line in lines if line.partition(":")[0] not in refused]
     assert not unexpected, "\n".join(unexpected)
-    assert refused == set(listed)
-    assert sum(map(len, same_name.values())) == COUNTS[kind]
+    assert refused == listed
+    assert sum(map(len, same_name.values())) == len(files)
+
+
+def bare(value: Any) -> Any:
+    """Return a resource without meta and narratives: of the examples only the JSON has those."""
+    if isinstance(value, dict):
+        return {
+            key: bare(part)
+            for key, part in value.items()
+            if key != "meta" and not (key == "text" and isinstance(part, dict))
+        }
+    return [bare(part) for part in value] if isinstance(value, list) else str(value)
+
+
+def is_in(some: dict[tuple[str, str | None], list[Any]], resource: Resource) -> bool:
+    """Whether a resource is, but for meta and narratives, among those of its type and id."""
+    return bare(resource) in some[resource["resourceType"], resource.get("id")]
+
+
+def is_second(request: pytest.FixtureRequest) -> bool:
+    """Whether a test runs over a second engine, beside the first."""
+    return request.node.callspec.params["system"] != ENGINES[0]
 
 
 def linked(value: Any, names: dict[str, str]) -> Any:
@@ -250,7 +286,7 @@ async def test_synthea_bundles_are_stored(
     names: dict[str, str] = {}
     files = list(synthea(data))
     assert len(files) == 40
-    if TIMES == 1 and request.node.callspec.params["system"] != ENGINES[0]:
+    if TIMES == 1 and is_second(request):
         files = files[:12]
     first = [await bundle_and_back(system, file, names) for file in files[:2]]
 
