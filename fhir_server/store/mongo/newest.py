@@ -8,7 +8,7 @@ from fhir_server.store.mongo.filters import Filter, every
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.plan import LEVELS, Plan, asked, driven
 from fhir_server.store.mongo.query import Arm
-from fhir_server.store.mongo.reads import NEWEST, Reads
+from fhir_server.store.mongo.reads import JUDGED, NEWEST, WHOLE, Reads
 from fhir_server.store.mongo.schema import Document
 
 TRIED: Final = 2_000
@@ -24,6 +24,8 @@ LATEST: Final = 2**62
 _MOST: Final = 1_000
 _FIRST_WINDOW: Final = 500
 _GROWTH: Final = 4
+_LOOK: Final = 10
+"""So many times a page are looked at first: where one in five matches, a page is among them."""
 _SLACK: Final = 10
 """A walk is given up when it has gone so many times as far as it would if matches lay evenly."""
 
@@ -52,7 +54,7 @@ async def newest(
     """
     if planned.may is None or limit <= 0:
         return []
-    search = _Newest(reads, planned, {} if only is None else only, limit)
+    search = _Newest(reads, planned, {} if only is None else only, limit, whole=whole)
     if planned.many:
         if await search.tried(before):
             return search.first
@@ -61,14 +63,17 @@ async def newest(
     many = planned.rows is None or planned.rows >= GATHERED
     if many and not planned.ordered and await search.walked(before):
         return search.first
-    return await search.streamed(before, whole=whole and planned.exact)
+    return await search.streamed(before)
 
 
 class _Newest:
     """One search for the newest of a plan that pass one more filter, at most so many."""
 
-    def __init__(self, reads: Reads, planned: Plan, only: Document, limit: int) -> None:
+    def __init__(
+        self, reads: Reads, planned: Plan, only: Document, limit: int, *, whole: bool
+    ) -> None:
         self._only = only
+        self._whole = whole and planned.exact
         self._reads = reads
         self._plan = planned
         self._limit = limit
@@ -88,14 +93,14 @@ class _Newest:
         candidates = [Candidate(one) for one in documents]
         return await judged(self._reads, self._plan.kind, self._plan.where, candidates)
 
-    async def streamed(self, before: int, *, whole: bool) -> list[Candidate]:
+    async def streamed(self, before: int) -> list[Candidate]:
         """Return them as all arms give them, however long it takes."""
         rest = every([self._plan.rest, self._only])
         arms = [(arm, asked(arm, rest)) for arm in self._plan.arms]
         found: list[Candidate] = []
         size = self._limit
         while len(found) < self._limit:
-            documents, before = await self._batch(arms, before, size, whole=whole)
+            documents, before = await self._batch(arms, before, size)
             found += await self._judged(documents)
             if not before:
                 break
@@ -103,7 +108,7 @@ class _Newest:
         return found[: self._limit]
 
     async def _batch(
-        self, arms: list[tuple[Arm, Filter]], before: int, size: int, *, whole: bool
+        self, arms: list[tuple[Arm, Filter]], before: int, size: int
     ) -> tuple[list[Document], int]:
         """Return the next of all arms, and before which number there are more (0: no more)."""
         gathered: dict[str, Document] = {}
@@ -112,7 +117,7 @@ class _Newest:
             if where is None:
                 continue
             documents = await self._reads.newest(
-                {**where, "r": {"$lt": before}}, arm.hint, limit=size, whole=whole
+                {**where, "r": {"$lt": before}}, arm.hint, limit=size, whole=self._whole
             )
             if len(documents) >= size:
                 # Of this arm nothing is known below its last one.
@@ -141,17 +146,22 @@ class _Newest:
     async def _windows(self, arm: Arm, rest: Filter, before: int, left: int) -> bool:
         """Look among the first `left` of an arm; return whether that was enough.
 
-        It is walked in windows, so that the database looks at no more than was meant.
+        It is walked in windows, so that the database looks at no more than was meant. Where
+        matches are dense, one look at the first few of it is all.
         """
         where = asked(arm, every([rest, self._only]))
         if where is None:
+            return True
+        if self._begun is None and await self._at_once(arm, where, before, left):
             return True
         window = min(_FIRST_WINDOW, max(left, 1))
         while left > 0:
             end = await self._after(arm, before, window)
             while len(self._found) < self._limit:
                 within = {**where, "r": {"$lt": before, "$gte": end}}
-                documents = await self._reads.newest(within, arm.hint, limit=self._limit)
+                documents = await self._reads.newest(
+                    within, arm.hint, limit=self._limit, whole=self._whole
+                )
                 self._found += await self._judged(documents)
                 if len(documents) < self._limit:
                     break
@@ -163,6 +173,28 @@ class _Newest:
             window = min(window * _GROWTH, max(left, 1))
         return False
 
+    async def _at_once(self, arm: Arm, where: Document, before: int, left: int) -> bool:
+        """Look among the first few of an arm; return whether that was enough, else forget them.
+
+        The database reads all of these few, whatever matches: a page of them, and no more.
+        """
+        window = min(_LOOK * self._limit, left)
+        if not 0 < window <= _MOST:
+            return False
+        stages: list[Document] = [
+            *_next(arm, before, window),
+            {"$match": where},
+            {"$limit": self._limit},
+            {"$project": dict(WHOLE if self._whole else JUDGED)},
+        ]
+        documents = await self._reads.aggregate(stages, arm.hint)
+        self._reads.spend(len(documents))
+        found = await self._judged(documents)
+        if len(found) < self._limit:
+            return False
+        self._found = found
+        return True
+
     def _worth(self) -> int:
         """Return how many resources of the type are walked before what matches is gathered."""
         rows = WALKED if self._plan.rows is None else self._plan.rows
@@ -173,14 +205,21 @@ class _Newest:
 
     async def _after(self, arm: Arm, before: int, window: int) -> int:
         """Return the number of the version that stands so many after another, 0 at the end."""
-        # A deleted one is as good a bound, and the index alone tells it.
-        where = {name: value for name, value in arm.where.items() if name != "D"}
-        stages: list[Document] = [
-            {"$match": {**where, "r": {"$lt": before}}},
-            {"$sort": dict(NEWEST)},
+        stages = [
+            *_next(arm, before, window + 1),
             {"$skip": window},
-            {"$limit": 1},
             {"$project": {"_id": 0, "r": 1}},
         ]
         found = await self._reads.aggregate(stages, arm.hint)
         return int(found[0]["r"]) if found else 0
+
+
+def _next(arm: Arm, before: int, window: int) -> list[Document]:
+    """Return the stages that give the next so many of an arm, newest first."""
+    # A deleted one is as good a bound, and the index alone tells it.
+    where = {name: value for name, value in arm.where.items() if name != "D"}
+    return [
+        {"$match": {**where, "r": {"$lt": before}}},
+        {"$sort": dict(NEWEST)},
+        {"$limit": window},
+    ]

@@ -43,6 +43,8 @@ from fhir_server.store.mongo import along, keys, links, newest, plan, query, rea
 from fhir_server.store.mongo.entry import pack
 from fhir_server.store.mongo.filters import either, every, hide, keyed, neither
 from fhir_server.store.mongo.query import clause
+from fhir_server.store.mongo.reads import Reads
+from fhir_server.store.mongo.schema import Document
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceeded, Write
 from tests.contracts.drawing import SECOND, TYPES, Draw
@@ -69,6 +71,7 @@ def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newest, "GATHERED", 1)
     monkeypatch.setattr(newest, "_FIRST_WINDOW", 1)
     monkeypatch.setattr(newest, "_GROWTH", 2)
+    monkeypatch.setattr(newest, "_LOOK", 1)
     monkeypatch.setattr(search, "GATHERED", 1)
     monkeypatch.setattr(sorting, "_EQUAL", 1)
     monkeypatch.setattr(along, "_SIZE", 1)
@@ -219,6 +222,30 @@ async def test_a_page_of_many_costs_as_a_page_of_few(
 
     assert len(page.versions) == 10
     assert page.next is not None
+
+
+async def test_a_dense_match_is_asked_twice(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matches are counted, a few, and looked for among the newest: that is all."""
+    await _many(store, 3_000)
+    asked: list[list[Document]] = []
+    aggregate = Reads.aggregate
+
+    async def spied(self: Reads, stages: list[Document], hint: str) -> list[Document]:
+        asked.append(stages)
+        return await aggregate(self, stages, hint)
+
+    monkeypatch.setattr(Reads, "aggregate", spied)
+    monkeypatch.setattr(Reads, "find", None)
+
+    page = await _page(store, StringIs("note", "text"), count=10)
+
+    assert ids(page) == [f"o{n}" for n in range(2_999, 2_989, -1)]
+    assert [[stage for one in stages for stage in one] for stages in asked] == [
+        ["$match", "$limit", "$group"],
+        ["$match", "$sort", "$limit", "$match", "$limit", "$project"],
+    ]
 
 
 @pytest.mark.parametrize("code", ["common0", "rare"])
