@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -47,7 +48,7 @@ class _Lease:
     """A lease under a name; a context in which it is held.
 
     Attributes:
-        is_lost: It could not be renewed in time, and somebody else has taken it.
+        is_lost: It could not be renewed in time, and somebody else has the store.
     """
 
     def __init__(self, collections: Collections, calls: Calls, name: str) -> None:
@@ -96,11 +97,15 @@ class _Lease:
         )
         return lease is not None and lease["token"] == self._token
 
+    async def _longer(self) -> bool:
+        """Hold the lease longer, and return whether it is ours still."""
+        return await self._take()
+
     async def _renew(self) -> None:
         while not self.is_lost:
             await asyncio.sleep(RENEWED)
             with contextlib.suppress(Unavailable):  # while the database is away nobody takes it
-                self.is_lost = not await self._take()
+                self.is_lost = not await self._longer()
         log.error("store.lease_lost", lease=self._name)
 
     async def _let_go(self) -> None:
@@ -126,13 +131,41 @@ class _Lease:
 class Serving(_Lease):
     """The lease of a process that serves a store, beside others that do."""
 
-    def __init__(self, collections: Collections, calls: Calls) -> None:
+    def __init__(
+        self, collections: Collections, calls: Calls, lost: Callable[[], None] = lambda: None
+    ) -> None:
+        """Give the lease.
+
+        Args:
+            collections: Of the store.
+            calls: To the database.
+            lost: Is called where the process was cut off, or did not run, until somebody took the
+                store for served by nobody, and began to move it.
+        """
         super().__init__(collections, calls, _SERVING + secrets.token_hex(8))
+        self._lost = lost
+        self._had_ended = False
 
     async def _begin(self) -> None:
         await self._take()
         if await self._others(f"^{MOVING}$"):
             raise Unavailable("the store is being moved or restored: start when that has ended")
+
+    async def _longer(self) -> bool:
+        if not self._had_ended:
+            ours = {"_id": self._name, "token": self._token, **_ALIVE}
+            until = {"$set": {"until": {"$add": ["$$NOW", SECONDS * 1_000]}}}
+            done = await self._calls.read(lambda: self._meta.update_one(ours, [until]))
+            if done.matched_count:
+                return True
+            self._had_ended = True
+        # As at the start: the lease first, then the look for the other kind.
+        await self._take()
+        if await self._others(f"^{MOVING}$"):
+            self._lost()
+            return False
+        self._had_ended = False
+        return True
 
 
 class Alone(_Lease):

@@ -109,7 +109,7 @@ class MongoStore:
 
     async def _commit_large(self, prepared: Prepared) -> None:
         """Commit what has values that are kept in pieces: they are written first."""
-        if self._closed:
+        if self._closed or self._gatherer.closed:
             raise Unavailable("The store is closed.")
         await prepared.put(self._chunks)
         try:
@@ -324,7 +324,11 @@ class MongoStore:
 
     def serving(self) -> Serving:
         """Return the context of a process that serves this store, which nobody moves meanwhile."""
-        return Serving(self._collections, self._calls)
+        return Serving(self._collections, self._calls, self._lose)
+
+    def _lose(self) -> None:
+        """Write no more: somebody moves the store, or has moved it, as if nobody served it."""
+        self._gatherer.closed = True
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""
@@ -339,7 +343,7 @@ class MongoStore:
 
     async def ready(self) -> bool:
         """Return whether the store can take a commit now."""
-        if self._closed:
+        if self._closed or self._gatherer.closed:
             return False
         now = asyncio.get_running_loop().time()
         if now < self._ready_until:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -27,11 +28,13 @@ class Deaf:
 
     def __init__(self) -> None:
         self.has_heard = False
+        self.has_begun = asyncio.Event()
 
-    async def at_work(self, seconds: float) -> None:
-        """Do something that takes a while."""
+    async def at_work(self) -> None:
+        """Do something that takes longer than a test."""
+        self.has_begun.set()
         try:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(WITHIN * 10)
         except asyncio.CancelledError:
             if self.has_heard:
                 raise
@@ -44,10 +47,10 @@ async def test_a_task_is_told_until_it_ends() -> None:
 
     async def forever() -> None:
         while True:
-            await deaf.at_work(0.01)
+            await deaf.at_work()
 
     task = asyncio.create_task(forever())
-    await asyncio.sleep(0.05)
+    await deaf.has_begun.wait()
     async with asyncio.timeout(WITHIN):
         await stopped(task)
 
@@ -70,13 +73,13 @@ async def test_a_lease_is_let_go_of_as_it_is_renewed(
         async def read(self, work: Callable[[], Awaitable[Any]]) -> Any:
             if asyncio.current_task() is not lease._renewing:
                 return await calls.read(work)
-            await deaf.at_work(0.01)
-            return {"token": lease._token}
+            await deaf.at_work()
+            return SimpleNamespace(matched_count=1)
 
     lease = serving.Serving(store._collections, cast("Calls", DeafCalls()))
     async with asyncio.timeout(WITHIN):
         async with lease:
-            await asyncio.sleep(0.05)
+            await deaf.has_begun.wait()
     assert deaf.has_heard
     assert await store._collections.meta.find_one({"_id": lease._name}) is None
     await store.close()
@@ -89,12 +92,12 @@ async def test_chores_end_as_they_are_done(tmp_path: Path, monkeypatch: pytest.M
     deaf = Deaf()
 
     async def look(*_: object) -> int:
-        await deaf.at_work(0.01)
+        await deaf.at_work()
         return 0
 
     monkeypatch.setattr(chores, "resume_pending", look)
     composition = Composition(load_settings(), MemoryStore(), "http://127.0.0.1:8080")
     async with asyncio.timeout(WITHIN), chores.at_chores(composition):
-        await asyncio.sleep(0.05)
+        await deaf.has_begun.wait()
 
     assert deaf.has_heard
