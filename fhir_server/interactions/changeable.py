@@ -25,13 +25,16 @@ async def require_update(ctx: Context, step: Step, current: Version) -> None:
 
     Raises:
         UnknownResource: It is not shown.
-        PreconditionFailed: It is not at the version of If-Match, or If-None-Match is `*`.
+        PreconditionFailed: It is not at the version of If-Match, or If-None-Match is `*` or names
+            its version.
         Forbidden: It is shown, and not the caller's to change.
     """
     if not await is_shown(ctx, current):
         refuse_absent(step.ask)
     check_if_match(step.ask, current)
-    if step.ask.if_none_match == "*":
+    none_match = step.ask.if_none_match
+    # RFC 9110, 13.1.2: of another method than GET or HEAD, a condition that is false is 412.
+    if none_match == "*" or str(current.version_id) in (none_match or "").split(","):
         raise refusals.already_there(named(step.name))
     await require_changeable(ctx, step, current)
 

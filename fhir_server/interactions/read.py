@@ -28,7 +28,7 @@ async def read(ctx: Context, request: FhirRequest) -> FhirResult:
             return chained
     version = await visible_version(ctx, kind, identity)
     patients = frozenset(version.patients)
-    if _is_known(request, version):
+    if is_known(request, version):
         return FhirResult(304, version=version, patients=patients)
     return FhirResult(version=version, body=_part(request, version), patients=patients)
 
@@ -43,7 +43,8 @@ def _part(request: FhirRequest, version: Version) -> bytes | None:
     return subset(version, summary, elements)
 
 
-def _is_known(request: FhirRequest, version: Version) -> bool:
+def is_known(request: FhirRequest, version: Version) -> bool:
+    """Return whether the client has this version, by If-None-Match or else If-Modified-Since."""
     if request.if_none_match is not None:
         known = request.if_none_match
         return known == "*" or str(version.version_id) in known.split(",")

@@ -14,7 +14,7 @@ def not_at_version(name: str) -> PreconditionFailed:
 
 
 def already_there(name: str) -> PreconditionFailed:
-    """Return the refusal of `If-None-Match: *` on what is there."""
+    """Return the refusal of `If-None-Match` on what is there."""
     return PreconditionFailed(f"{name} is there already.", text_vi=f"{name} đã có sẵn.")
 
 

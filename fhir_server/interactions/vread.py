@@ -9,13 +9,14 @@ from typing import Final
 
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.narrow import gone, is_version_shown
+from fhir_server.interactions.read import is_known
 from fhir_server.model.outcome import UnknownResource
 
 _MOST_DIGITS: Final = 18
 
 
 async def vread(ctx: Context, request: FhirRequest) -> FhirResult:
-    """Return one version of a resource.
+    """Return one version of a resource, or 304 where the client has it.
 
     Raises:
         UnknownResource: There is no such version, or it is not shown to the caller.
@@ -31,4 +32,5 @@ async def vread(ctx: Context, request: FhirRequest) -> FhirResult:
         raise UnknownResource(f"{kind}/{identity} has no version {asked} that is known.")
     if version.deleted:
         raise gone(version)
-    return FhirResult(version=version, patients=frozenset(version.patients))
+    status = 304 if is_known(request, version) else 200
+    return FhirResult(status, version=version, patients=frozenset(version.patients))

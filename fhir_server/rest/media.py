@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#mime-type
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -43,9 +44,10 @@ def accepted(accept: str) -> Format:
     """
     best: Format | None = None
     most = 0.0
-    for part in accept.split(",") if accept.strip() else ["*/*"]:
-        media, quality = _ranged(part)
-        found = _format_of(media)
+    ranges = [_ranged(part) for part in (accept.split(",") if accept.strip() else ["*/*"])]
+    named = {_named(media) for media, _ in ranges}
+    for media, quality in ranges:
+        found = _named(media) or _any_of(media, named)
         if found is not None and quality > most:
             best, most = found, quality
     if best is None:
@@ -64,16 +66,23 @@ def _ranged(part: str) -> tuple[str, float]:
             except ValueError:
                 quality = 0.0
         elif name == "fhirversion" and value not in _VERSIONS:
-            return media, 0.0
+            # Another version of FHIR is another type, and none of ours.
+            return "", 0.0
     return media, quality
 
 
-def _format_of(media: str) -> Format | None:
-    if media in JSON_TYPES or media in {"*/*", "application/*"}:
-        return "json"
-    if media in XML_TYPES:
-        return "xml"
-    return "json" if media == "text/*" else None
+def _named(media: str) -> Format | None:
+    return next((name for name, types in _OURS.items() if media in types), None)
+
+
+def _any_of(media: str, named: AbstractSet[Format | None]) -> Format | None:
+    """Return the first format that a range with a star holds.
+
+    RFC 9110, 12.5.1: of a type that is named itself, the range says nothing.
+    """
+    if media not in {"*/*", "application/*", "text/*"}:
+        return None
+    return next((name for name in _OURS if name not in named), None)
 
 
 def by_parameter(value: str) -> Format:
@@ -131,8 +140,7 @@ def _require_readable(parameters: str) -> None:
 @lru_cache(maxsize=256)
 def takes_gzip(accept_encoding: bytes) -> bool:
     """Return whether an Accept-Encoding header takes gzip."""
-    for part in accept_encoding.decode("latin-1").split(","):
-        coding, quality = _ranged(part)
-        if coding in {"gzip", "x-gzip", "*"}:
-            return quality > 0
-    return False
+    qualities = dict(map(_ranged, accept_encoding.decode("latin-1").split(",")))
+    # RFC 9110, 12.5.3: `*` is any coding that is not listed.
+    found = (qualities[one] for one in ("gzip", "x-gzip", "*") if one in qualities)
+    return next(found, 0.0) > 0

@@ -247,6 +247,38 @@ async def test_an_entry_of_the_audit_chain_is_not_patched(world: World) -> None:
         await patch(world, "AuditEvent/audit-999999", [op("remove", "/outcome")])
 
 
+async def test_the_same_again_makes_no_version(each_store: Store) -> None:
+    """Over every engine: by update, conditional update, patch, and each in a transaction."""
+    world = World(store=each_store)
+    same = patient("1", active=True, multipleBirthInteger=2)
+    await world.put(same | {"id": "a"})
+    found = "identifier=http://example.org/mrn|1"
+    meta = {"meta": {"versionId": "9", "lastUpdated": "1999-01-01T00:00:00Z"}}
+
+    statuses = [
+        (await world.put(same | meta | {"id": "a"})).status,
+        (await patch(world, "Patient/a", ACTIVE)).status,
+        (await patch(world, f"Patient?{found}", {"active": True})).status,
+        (
+            await world.perform(
+                "update", resource_type="Patient", resource=same,
+                query=(("identifier", "http://example.org/mrn|1"),),
+            )
+        ).status,
+    ]  # fmt: skip
+    for url in ("Patient/a", f"Patient?{found}"):
+        for asked in (entry("PUT", url, same | {"id": "a"}), entry("PATCH", url, binary(ACTIVE))):
+            for kind in ("transaction", "batch"):
+                answer = await world.transaction(bundle(asked, kind=kind))
+                response = answer["entry"][0]["response"]
+                assert response["etag"] == 'W/"1"'
+                statuses.append(int(response["status"][:3]))
+
+    assert set(statuses) == {200}
+    history = await world.store.history("Patient", "a")
+    assert [version.version_id for version in history.versions] == [1]
+
+
 # Conditions
 
 

@@ -72,6 +72,10 @@ async def test_head_is_get_without_its_body(client: Client) -> None:
         ("", "application/fhir+xml", "xml"),
         ("", "application/xml;q=0.9, text/html", "xml"),
         ("", "application/fhir+xml;q=0.1, application/fhir+json;q=0.9", "json"),
+        ("", "application/json, text/plain, */*", "json"),
+        ("", "application/fhir+json;q=0, */*", "xml"),
+        ("", "application/fhir+json;fhirVersion=5.0, */*;q=0.1", "json"),
+        ("", "application/fhir+xml;q=0.5, application/*", "json"),
         ("?_format=xml", "application/fhir+json", "xml"),
         ("?_format=application/fhir%2Bxml", "text/html", "xml"),
         ("?_format=application/fhir+xml", "text/html", "xml"),
@@ -97,6 +101,7 @@ async def test_the_format_that_is_asked_is_answered(
         ("", "text/turtle"),
         ("?_format=ttl", "*/*"),
         ("", "application/fhir+json;q=0"),
+        ("", "application/fhir+json;q=0, application/fhir+xml;q=0, */*"),
         ("", "application/fhir+json; fhirVersion=5.0"),
     ],
 )
@@ -217,10 +222,13 @@ async def test_long_answers_are_gzipped_where_asked(client: Client) -> None:
     """Accept-Encoding gzip compresses what is long, and only then."""
     plain = await client.get("metadata", headers={"Accept-Encoding": "identity"})
     zipped = await client.get("metadata", headers={"Accept-Encoding": "gzip"})
-    refused = await client.get("metadata", headers={"Accept-Encoding": "gzip;q=0"})
+    anything = await client.get("metadata", headers={"Accept-Encoding": "br, *;q=0.5"})
+    for refusal in ("gzip;q=0", "*, gzip;q=0", "*;q=0", ""):
+        refused = await client.get("metadata", headers={"Accept-Encoding": refusal})
+        assert "Content-Encoding" not in refused.headers
 
-    assert "Content-Encoding" not in refused.headers
     assert "Content-Encoding" not in plain.headers
+    assert anything.headers["Content-Encoding"] == "gzip"
     assert zipped.headers["Content-Encoding"] == "gzip"
     assert plain.content == zipped.content
 
@@ -315,24 +323,74 @@ async def test_any_origin_may_ask(new_client: ClientOf) -> None:
     assert "Access-Control-Allow-Credentials" not in refused.headers
 
 
+@pytest.mark.parametrize("path", ["Patient/a", "Patient/a/_history/1"])
 @pytest.mark.parametrize(
     "headers",
     [
         {"If-None-Match": 'W/"1"'},
         {"If-None-Match": '"1"'},
         {"If-None-Match": 'W/"7", W/"1"'},
+        {"If-None-Match": "*"},
         {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"},
     ],
 )
-async def test_what_the_client_has_is_not_sent(client: Client, headers: dict[str, str]) -> None:
-    """A conditional read of an unchanged resource is 304 without a body."""
+async def test_what_the_client_has_is_not_sent(
+    client: Client, path: str, headers: dict[str, str]
+) -> None:
+    """A conditional read or vread of an unchanged resource is 304 without a body; HEAD too."""
     await put(client)
 
-    response = await client.get("Patient/a", headers=headers)
+    for method in ("GET", "HEAD"):
+        response = await client.request(method, path, headers=headers)
 
-    assert response.status_code == 304
-    assert response.content == b""
-    assert response.headers["ETag"] == 'W/"1"'
+        assert response.status_code == 304
+        assert response.content == b""
+        assert response.headers["ETag"] == 'W/"1"'
+
+
+@pytest.mark.parametrize("path", ["Patient/a", "Patient/a/_history/1"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"If-None-Match": 'W/"2"'},
+        {"If-None-Match": "x"},
+        {"If-Modified-Since": "Sun, 31 Dec 2023 23:59:59 GMT"},
+        {"If-Modified-Since": "soon"},
+        # RFC 9110, 13.1.3: with If-None-Match, If-Modified-Since is ignored.
+        {"If-None-Match": 'W/"2"', "If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"},
+    ],
+)
+async def test_what_the_client_has_not_is_sent(
+    client: Client, path: str, headers: dict[str, str]
+) -> None:
+    """Another version, or a time before the last change, is 200 with the resource."""
+    await put(client)
+
+    response = await client.get(path, headers=headers)
+
+    assert response.status_code == 200
+    assert codec.loads(response.content)["id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("none_match", "status"), [("*", 412), ('W/"1"', 412), ('"7", "1"', 412), ('W/"2"', 200)]
+)
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_if_none_match_guards_a_write(
+    client: Client, method: str, none_match: str, status: int
+) -> None:
+    """RFC 9110, 13.1.2: 412 where the current version is one that it names."""
+    await put(client)
+    body = PATIENT if method == "PUT" else {}
+
+    response = await client.request(
+        method,
+        "Patient/a",
+        content=codec.dumps(body | {"active": False}),
+        headers={"If-None-Match": none_match, "Content-Type": "application/json"},
+    )
+
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -580,3 +638,40 @@ async def test_a_meta_of_a_wrong_shape_is_invalid(client: Client, method: str, m
 
     assert response.status_code == 422
     assert response.json()["issue"][0]["expression"][0].startswith("Patient.meta")
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("?_type=Patient,Basic&_id=a", None),
+        ("_search", {"_type": "Patient,Basic", "_id": "a"}),
+        ("Patient/a/Patient", None),
+        ("Patient/a/Patient/_search", {"_id": "a"}),
+        ("Patient/a/*?_id=a", None),
+        ("Patient/a/*/_search?_type=Patient", {"_id": "a"}),
+    ],
+)
+async def test_several_types_and_compartments_are_searched(
+    client: Client, path: str, form: dict[str, str] | None
+) -> None:
+    """By GET, and by POST with a form, whose answer's self link is one of GET."""
+    await put(client)
+
+    response = await (client.get(path) if form is None else client.post(path, data=form))
+
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert [one["resource"]["id"] for one in found["entry"]] == ["a"]
+    (own,) = (one["url"] for one in found["link"] if one["relation"] == "self")
+    assert (await client.get(own)).json()["entry"] == found["entry"]
+    head = await client.head(own)
+    assert head.status_code == 200
+    assert head.content == b""
+
+
+async def test_a_compartment_takes_no_writes(client: Client) -> None:
+    """405, and what it takes."""
+    response = await client.put("Patient/a/Observation", json=PATIENT)
+
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
