@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from itertools import count
 from secrets import token_hex
@@ -24,6 +25,7 @@ _SECURITY: Final = (
     (b"x-frame-options", b"DENY"),
 )
 _LAST: Final = (b"connection", b"close")
+_STOPPED: Final = (_LAST, (b"retry-after", b"1"), (b"content-length", b"0"))
 _FAILED: Final = 500
 
 
@@ -61,20 +63,27 @@ class Outermost:
         request_id = sent_id(scope) or b"%s-%x" % (self._prefix, next(self._numbers))
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         own = (b"x-request-id", request_id)
-        status = _FAILED
+        status, has_begun = _FAILED, False
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
                 message["headers"] = _with(message.get("headers", ()), own)
-                if draining.is_begun:
+                if draining.is_begun and _LAST not in message["headers"]:
                     message["headers"].append(_LAST)
             await send(message)
 
         self.metrics.in_flight += 1
         try:
             await self.app(scope, receive, send_on)
+        except asyncio.CancelledError:
+            # The server has waited for it at its stop as long as it could: whether something was
+            # stored is not known here.
+            if has_begun:
+                raise
+            await send_on({"type": "http.response.start", "status": 503, "headers": [*_STOPPED]})
+            await send_on({"type": "http.response.body"})
         except Exception:
             self.metrics.failures += 1
             raise

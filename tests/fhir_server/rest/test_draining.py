@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx2 as httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from fhir_server.rest.draining import IDLE, MOST, TOLD, Draining
 from fhir_server.rest.health import health_app
@@ -139,3 +142,38 @@ async def test_it_is_said_at_once_and_answers_go_on(draining: Draining) -> None:
     assert [answer.status_code for answer in after] == [503, 200, 404]
     assert [answer.headers["connection"] for answer in after] == ["close"] * 3
     assert draining.asked_at > 0
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["before", "within"])
+async def test_what_is_ended_at_a_stop_is_answered(*, has_begun: bool) -> None:
+    """As when the database is away: 503 where the answer had not begun, no 500 of uvicorn's."""
+    waiting = asyncio.Event()
+    sent: list[Message] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        if has_begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:  # noqa: RUF029 - ASGI's form
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:  # noqa: RUF029 - ASGI's form
+        sent.append(message)
+
+    metrics = Metrics()
+    scope = {"type": "http", "method": "POST", "path": "/fhir/Patient", "headers": []}
+    task = asyncio.create_task(Outermost(app, metrics)(scope, receive, send))
+    await waiting.wait()
+    task.cancel()
+    await asyncio.wait((task,))
+
+    assert task.cancelled() == has_begun
+    assert sent[0]["status"] == (200 if has_begun else 503)
+    assert metrics.in_flight == 0
+    if not has_begun:
+        headers = dict(sent[0]["headers"])
+        assert (headers[b"retry-after"], headers[b"connection"]) == (b"1", b"close")
+        assert sent[1]["type"] == "http.response.body"
+        assert metrics.requests["POST", 503] == 1
