@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from auth.ports import GrantStore
@@ -160,11 +160,26 @@ def address_of(peer: str, forwarded: str | None) -> str:
             this machine or a private network alone, since any client may write the header.
     """
     try:
-        near = ip_address(peer)
+        near = _parsed(peer)
         if forwarded and (near.is_loopback or near.is_private):
-            near = ip_address(forwarded.rpartition(",")[2].strip())
+            near = _parsed(forwarded.rpartition(",")[2].strip())
     except ValueError:
         return peer
     if isinstance(near, IPv6Address):
         return str(ip_network((near, _SUBSCRIBER), strict=False).network_address)
     return str(near)
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address:
+    """Return an address, which some proxies give with a port.
+
+    One of IPv4 at a socket of both kinds (`::ffff:192.0.2.7`) is told by its own 32 bits: all of
+    them together are one subscriber's network of IPv6.
+    """
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    address = ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

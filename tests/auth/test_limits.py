@@ -166,6 +166,13 @@ async def test_a_store_that_is_away_does_not_stop_the_count(processes: Processes
         ("127.0.0.1", "unknown", "127.0.0.1"),
         ("127.0.0.1", "", "127.0.0.1"),
         ("", None, ""),
+        # Whoever comes by IPv4 to a socket of both kinds is not one with all the others.
+        ("::ffff:8.8.4.7", None, "8.8.4.7"),
+        ("::ffff:10.0.0.3", "8.8.4.7", "8.8.4.7"),
+        ("::ffff:127.0.0.1", "::ffff:8.8.4.7", "8.8.4.7"),
+        # Some proxies write the port, too.
+        ("127.0.0.1", "1.2.3.4, 8.8.4.7:51334", "8.8.4.7"),
+        ("127.0.0.1", "[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::"),
         # An owner of a network of IPv6 has 2**64 addresses.
         ("2001:db8:1:2:3:4:5:6", None, "2001:db8:1:2::"),
     ],
