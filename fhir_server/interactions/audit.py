@@ -163,6 +163,8 @@ def named_by_path(request: FhirRequest) -> tuple[str, ...]:
     """Return the Patients that a refused request names in its path, or in those of its entries."""
     if request.resource_type == PATIENT and request.resource_id:
         return (request.resource_id,)
+    if request.compartment is not None and request.compartment[0] == PATIENT:
+        return (request.compartment[1],)
     if request.interaction not in {"transaction", "batch"}:
         return ()
     entries = (request.resource or {}).get("entry")

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.audit import AUDIT_EVENT
 from fhir_server.interactions.table import INTERACTIONS
-from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.definitions import COMPARTMENTS, RESOURCE_TYPES
 from fhir_server.model.patch.document import FORMATS as PATCH_FORMATS
 from fhir_server.search.parameters import parameters
+from fhir_server.search.several import WHOLE
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Operation, Resource
 
+_COMPARTMENT: Final = "http://hl7.org/fhir/CompartmentDefinition/"
 _SMART: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SYSTEM: Final = frozenset({"transaction", "batch", "search-system", "history-system"})
 _TYPE: Final = (
@@ -62,6 +64,8 @@ def _rest(base_url: str, operations: tuple[Operation, ...]) -> dict[str, Any]:
         "security": _security(base_url),
         "resource": [_resource(kind, known, operations) for kind in sorted(RESOURCE_TYPES)],
         "interaction": [{"code": code} for code in whole],
+        "searchParam": _searched(WHOLE),
+        "compartment": [f"{_COMPARTMENT}{kind.lower()}" for kind in COMPARTMENTS],
     }
     named = [_operation(row) for row in operations if "system" in row.levels]
     return rest | {"operation": named} if named else rest
@@ -111,9 +115,7 @@ def _resource(kind: str, known: set[str], operations: tuple[Operation, ...]) -> 
         "conditionalDelete": "multiple",
         "referencePolicy": ["literal", "local"],
         "searchInclude": ["*", *(f"{kind}:{p.code}" for p in searched if p.type == "reference")],
-        "searchParam": [
-            {"name": one.code, "definition": one.url, "type": one.type} for one in searched
-        ],
+        "searchParam": _searched(kind),
     }
     if kind == AUDIT_EVENT:
         resource["documentation"] = _OWN_AUDIT
@@ -121,6 +123,13 @@ def _resource(kind: str, known: set[str], operations: tuple[Operation, ...]) -> 
         resource["searchRevInclude"] = reverse
     named = [_operation(row) for row in operations if _is_at(row, kind)]
     return resource | {"operation": named} if named else resource
+
+
+def _searched(kind: str) -> list[dict[str, str]]:
+    return [
+        {"name": one.code, "definition": one.url, "type": one.type}
+        for one in sorted(parameters(kind).values(), key=lambda one: one.code)
+    ]
 
 
 @cache

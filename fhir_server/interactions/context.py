@@ -26,8 +26,8 @@ class FhirRequest:
 
     Attributes:
         interaction: The code in `interactions.table`: `read`, `vread`, `create`, `update`,
-            `delete`, `search-type`, `history-instance`, `transaction`, `capabilities`,
-            `operation`, and so on.
+            `delete`, `search-type`, `search-system`, `history-instance`, `transaction`,
+            `capabilities`, `operation`, and so on.
         operation: With its `$`, where the interaction is `operation`.
         query: Every parameter of the URL (and of a POST _search body), in order, repeats kept.
         resource: The parsed body.
@@ -39,7 +39,8 @@ class FhirRequest:
         if_none_exist: The query of a conditional create.
         handling: `Prefer: handling=`.
         prefer: `Prefer: return=`; "" where the client says nothing.
-        compartment: The type sought in a compartment search, `Patient/1/Observation`.
+        compartment: The type and id of the resource in whose compartment is searched:
+            `Patient` and `1` of `Patient/1/Observation`, where `resource_type` is what is sought.
         method: HTTP's method; with `url` (path and query below the base) for audit and history.
         purpose: `X-Break-Glass` or another purpose of use, for the audit.
     """
@@ -59,7 +60,7 @@ class FhirRequest:
     if_none_exist: str | None = None
     handling: Literal["strict", "lenient"] = "lenient"
     prefer: Literal["", "minimal", "representation", "OperationOutcome"] = ""
-    compartment: str | None = None
+    compartment: tuple[str, str] | None = None
     method: str = "GET"
     url: str = ""
     purpose: str = ""

@@ -146,6 +146,7 @@ def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
         resource_id=place.resource_id,
         version_id=place.version_id,
         operation=place.operation,
+        compartment=place.compartment,
         query=tuple(parse_qsl(query, keep_blank_values=True)),
         resource=resource,
         if_match=_if_match(asked),

@@ -11,7 +11,7 @@ from fhir_server.interactions.history import history_instance, history_system, h
 from fhir_server.interactions.operation import operation
 from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read
-from fhir_server.interactions.search import search_type
+from fhir_server.interactions.search import search_system, search_type
 from fhir_server.interactions.update import update
 from fhir_server.interactions.vread import vread
 
@@ -27,6 +27,7 @@ FUNCTIONS: Final[Mapping[str, Interaction]] = MappingProxyType({
     "history-type": history_type,
     "history-system": history_system,
     "search-type": search_type,
+    "search-system": search_system,
     "create": create,
     "update": update,
     "patch": patch,

@@ -13,6 +13,7 @@ from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Match
 from fhir_server.interactions.elsewhere import is_hidden_system
 from fhir_server.interactions.redact import askable
 from fhir_server.model import codec
+from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import Forbidden, Gone, UnknownResource
 from fhir_server.search import expression as ex
 from fhir_server.search.extract import index_values
@@ -65,6 +66,10 @@ def require_granted(ctx: Context, request: FhirRequest) -> None:
     Raises:
         Forbidden: The policy does not grant the interaction on this type.
     """
+    if request.interaction == "search-system" and any(
+        ctx.policy.narrow("search-system", kind) for kind in RESOURCE_TYPES
+    ):
+        return  # it is asked of type by type, as the entries of a Bundle are
     code = request.operation if request.interaction == "operation" else request.interaction
     require_type(ctx, code or "", request.resource_type)
 

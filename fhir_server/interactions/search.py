@@ -1,25 +1,32 @@
-"""Search a type.
+"""Search a type, several, or the whole system; everywhere or within a compartment.
 
 https://hl7.org/fhir/R4/http.html#search
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fhir_server.interactions.answer import dumps, links, match_entry
-from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT
 from fhir_server.interactions.audit_search import search_audit_events
+from fhir_server.interactions.compartments import may_hold, within
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.include import Inclusion
 from fhir_server.interactions.narrow import both, narrowed, require_type, where_shown
 from fhir_server.interactions.subset import subset
 from fhir_server.model import bundle
-from fhir_server.model.outcome import UnsupportedParameter
+from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
 from fhir_server.search.expression import NOTHING, Search
 from fhir_server.search.query import Query, parse
+from fhir_server.search.several import parse_types
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fhir_server.search.expression import Expression
     from fhir_server.store.port import Page, Version
 
 
@@ -31,35 +38,117 @@ async def search_type(ctx: Context, request: FhirRequest) -> FhirResult:
         UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
     """
     kind = request.resource_type or ""
+    if kind == AUDIT_EVENT:
+        return await _audit_events(ctx, request)
     query = query_of(ctx, request)
     require_type(ctx, "search-type", kind)
+    return await _page(ctx, request, query, [(kind, query.where)])
+
+
+async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return one page of all types, or those of `_type`, that match and are shown to the caller.
+
+    https://hl7.org/fhir/R4/http.html#vsearch. Without `_type` types that the caller is never
+    shown are left out, and the server's own AuditEvents, which are searched alone.
+
+    Raises:
+        Forbidden: The caller is never shown a type that is named.
+        InvalidValue: A parameter's value cannot be parsed.
+        UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
+    """
+    query, by_type = parse_types(
+        request.query,
+        base_url=ctx.base_url,
+        strict=request.handling == "strict",
+        now=ctx.now(),
+        among=_searched(ctx, request),
+    )
+    if query.types == (AUDIT_EVENT,):
+        pairs = tuple(pair for pair in request.query if pair[0] != "_type")
+        return await _audit_events(ctx, replace(request, query=pairs))
+    for kind in query.types:
+        require_type(ctx, "search-system", kind)
+    if AUDIT_EVENT in query.types:
+        raise InvalidValue(
+            "AuditEvents are searched alone: name no other type beside them.",
+            text_vi="AuditEvent phải được tìm riêng, không kèm loại khác.",
+        )
+    return await _page(ctx, request, query, by_type)
+
+
+def _searched(ctx: Context, request: FhirRequest) -> list[str]:
+    """Return the types of a search that names none."""
+    kinds: Iterable[str] = sorted(RESOURCE_TYPES - {AUDIT_EVENT})
+    if request.compartment is not None:
+        kinds = may_hold(request.compartment[0], kinds)
+    return [kind for kind in kinds if ctx.policy.narrow("search-system", kind) is not None]
+
+
+async def _audit_events(ctx: Context, request: FhirRequest) -> FhirResult:
+    if request.compartment is not None:
+        kind, identity = request.compartment
+        if kind != PATIENT:
+            raise InvalidValue(
+                f"AuditEvents are not searched in the compartment of a {kind}.",
+                text_vi=f"Không tìm AuditEvent trong phạm vi (compartment) của {kind}.",
+            )
+        patient = (("patient", f"{kind}/{identity}"),)
+        request = replace(request, compartment=None, query=request.query + patient)
+    query = query_of(ctx, replace(request, resource_type=AUDIT_EVENT))
+    require_type(ctx, "search-type", AUDIT_EVENT)
+    _require_sort(ctx, query)
+    return await search_audit_events(ctx, query)
+
+
+def _require_sort(ctx: Context, query: Query) -> None:
     if ctx.policy.masks and any(key.kind in {"token", "string"} for key in query.sort):
         # The order of masked codes would say what they are.
         raise UnsupportedParameter(
             "This client may sort by dates and ids alone.",
             text_vi="Ứng dụng này chỉ được sắp xếp theo ngày và id.",
         )
-    if kind == AUDIT_EVENT:
-        return await search_audit_events(ctx, query)
-    shown = where_shown(ctx, "search-type", kind) or NOTHING
-    where = both(narrowed(ctx, query.where, kind), shown)
+
+
+async def _page(
+    ctx: Context,
+    request: FhirRequest,
+    query: Query,
+    asked: Sequence[tuple[str, Expression]],
+) -> FhirResult:
+    """Return one page of what is asked of each type, as far as it is shown to the caller."""
+    _require_sort(ctx, query)
+    by_type: list[tuple[str, Expression]] = []
+    for kind, where in asked:
+        shown = where_shown(ctx, request.interaction, kind) or NOTHING
+        narrow = both(narrowed(ctx, where, kind), shown)
+        if request.compartment is not None:
+            narrow = both(within(request.compartment, kind, ctx.base_url), narrow)
+        by_type.append((kind, narrow))
+    path = _path(request)
     page = await ctx.store.search(
         Search(
-            ((kind, where),),
+            tuple(by_type),
             query.sort,
             query.count,
             query.total,
             query.cursor,
-            asked=query.asked,
+            asked=query.asked if request.compartment is None else path.encode() + query.asked,
             base_url=ctx.base_url,
         )
     )
     growing = Inclusion(ctx, {(v.resource_type, v.resource_id) for v in page.versions})
     await growing.grow(page.versions, query.includes)
-    body = dumps(_searchset(ctx, kind, query, page, growing.included))
+    body = dumps(_searchset(ctx, path, query, page, growing.included))
     shown_versions = (*page.versions, *growing.included)
     patients = frozenset(patient for v in shown_versions for patient in v.patients)
     return FhirResult(body=body, patients=patients)
+
+
+def _path(request: FhirRequest) -> str:
+    """Return the path below the base that a search by GET has."""
+    if request.compartment is None:
+        return request.resource_type or ""
+    return f"{'/'.join(request.compartment)}/{request.resource_type or '*'}"
 
 
 def query_of(ctx: Context, request: FhirRequest) -> Query:

@@ -11,14 +11,16 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.definitions import COMPARTMENTS, RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INTERACTIONS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("", "GET", "search-system"),
     ("", "POST", "transaction"),
+    ("_search", "POST", "search-system"),
     ("metadata", "GET", "capabilities"),
     ("_history", "GET", "history-system"),
     ("{operation}", "GET", "operation"),
@@ -36,6 +38,10 @@ INTERACTIONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("{type}/{id}", "PUT", "update"),
     ("{type}/{id}", "PATCH", "patch"),
     ("{type}/{id}", "DELETE", "delete"),
+    ("{compartment}/{id}/*", "GET", "search-system"),
+    ("{compartment}/{id}/*/_search", "POST", "search-system"),
+    ("{compartment}/{id}/{type}", "GET", "search-type"),
+    ("{compartment}/{id}/{type}/_search", "POST", "search-type"),
     ("{type}/{id}/_history", "GET", "history-instance"),
     ("{type}/{id}/_history/{version}", "GET", "vread"),
     ("{type}/{id}/{operation}", "GET", "operation"),
@@ -46,6 +52,7 @@ INTERACTIONS: Final[tuple[tuple[str, str, str], ...]] = (
 # No two forms that may stand in one place share a string, so the order of rows is free.
 _FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "type": re.compile(r"[A-Z][A-Za-z]{1,63}"),
+    "compartment": re.compile("|".join(COMPARTMENTS)),
     "id": re.compile(r"[A-Za-z0-9\-.]{1,64}"),
     "version": re.compile(r"[A-Za-z0-9\-.]{1,64}"),
     "operation": re.compile(r"\$[a-z][a-z\-]{0,63}"),
@@ -54,7 +61,12 @@ _FORMS: Final[Mapping[str, re.Pattern[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path below the base, read: its row, and what its parts name."""
+    """A path below the base, read: its row, and what its parts name.
+
+    Attributes:
+        compartment: The type and id of the resource in whose compartment is searched; they are
+            not `resource_type` and `resource_id` then, which say what is sought.
+    """
 
     path: str
     methods: Mapping[str, str]
@@ -62,6 +74,7 @@ class Place:
     resource_id: str | None = None
     version_id: str | None = None
     operation: str | None = None
+    compartment: tuple[str, str] | None = None
 
     @property
     def allow(self) -> str:
@@ -96,8 +109,11 @@ def _located(path: str) -> Place | None:
     for row, shape in _SHAPES:
         if len(shape) == len(parts):
             named = _match(shape, parts)
-            if named is not None:
-                return Place(row, PATHS[row], **named)
+            if named is None:
+                continue
+            inside = named.pop("compartment", None)
+            compartment = None if inside is None else (inside, named.pop("resource_id"))
+            return Place(row, PATHS[row], **named, compartment=compartment)
     return None
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Query = tuple[tuple[str, str], ...]
 
+SEARCHES: Final = frozenset({"search-type", "search-system"})
+"""Interactions whose body is a form."""
+
 _MOST_PARAMETERS: Final = 2000
 _BOM: Final = b"\xef\xbb\xbf"
 _WITH_BODY: Final = frozenset({"create", "update", "patch", "transaction", "operation"})
@@ -86,6 +89,7 @@ class Arrival:
             place.resource_id,
             place.version_id,
             place.operation,
+            compartment=place.compartment,
             method=self.method,
             url=self.url,
         )
@@ -225,7 +229,7 @@ async def with_body(
     """
     data = await read_body(receive, arrival.headers, limit)
     content_type = arrival.header(b"content-type") or ""
-    if request.interaction == "search-type":
+    if request.interaction in SEARCHES:
         if not data:
             return request
         require_form(content_type)

@@ -30,7 +30,15 @@ from fhir_server.rest.authenticate import authenticated
 from fhir_server.rest.body import ClientGone
 from fhir_server.rest.errors import failure, refusal
 from fhir_server.rest.media import CONTENT_TYPES, Wanted, takes_gzip
-from fhir_server.rest.request import Arrival, has_body, query_of, wanted, with_body, with_headers
+from fhir_server.rest.request import (
+    SEARCHES,
+    Arrival,
+    has_body,
+    query_of,
+    wanted,
+    with_body,
+    with_headers,
+)
 from fhir_server.rest.response import PREFLIGHT, Response, rendered, written
 
 if TYPE_CHECKING:
@@ -144,7 +152,7 @@ class FhirApp:
                     operation_of(ctx, request)
                 require_granted(ctx, request)
                 request = await with_body(arrival, request, receive, self.max_body)
-                if request.interaction == "search-type":
+                if request.interaction in SEARCHES:
                     # `_format` may stand in the form of a _search, as any parameter may.
                     asked.wanted = wanted(arrival, request.query)
         except FhirError as error:

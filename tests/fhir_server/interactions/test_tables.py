@@ -52,8 +52,27 @@ def test_a_path_is_read(path: str, row: str, named: tuple[str | None, ...]) -> N
 
 
 @pytest.mark.parametrize(
+    ("path", "row", "sought"),
+    [
+        ("Patient/a/Observation", "{compartment}/{id}/{type}", "Observation"),
+        ("Encounter/a/Observation/_search", "{compartment}/{id}/{type}/_search", "Observation"),
+        ("Device/a/*", "{compartment}/{id}/*", None),
+        ("Patient/a/*/_search", "{compartment}/{id}/*/_search", None),
+    ],
+)
+def test_a_path_within_a_compartment_is_read(path: str, row: str, sought: str | None) -> None:
+    """What it is of is apart from what is sought."""
+    place = locate(path)
+
+    assert place is not None
+    assert (place.path, place.resource_type, place.resource_id) == (row, sought, None)
+    assert place.compartment == (path.partition("/")[0], "a")
+
+
+@pytest.mark.parametrize(
     "path",
-    ["Nothing", "patient", "Patient/" + "a" * 65, "Patient/a_b", "Patient//a", "a/b/c/d/e", "$X",
+    ["Observation/a/Patient", "Patient/a/Nothing", "Patient/*", "Patient/a_b/*",
+     "Nothing", "patient", "Patient/" + "a" * 65, "Patient/a_b", "Patient//a", "a/b/c/d/e", "$X",
      "Patient/a/_history/3/4", "Patient/a\n"],
 )  # fmt: skip
 def test_another_path_is_none(path: str) -> None:
@@ -80,6 +99,9 @@ def test_the_capability_statement_is_valid_and_computed() -> None:
     ]
     assert rest["security"]["extension"][0]["url"].endswith("oauth-uris")
     assert "Observation:patient" in by_type["Patient"]["searchRevInclude"]
+    assert "search-system" in {one["code"] for one in rest["interaction"]}
+    assert "_lastUpdated" in {one["name"] for one in rest["searchParam"]}
+    assert "http://hl7.org/fhir/CompartmentDefinition/encounter" in rest["compartment"]
 
 
 def test_the_statement_names_the_version_of_the_project() -> None:

@@ -238,12 +238,12 @@ async def test_long_answers_are_gzipped_where_asked(client: Client) -> None:
     [
         ("TRACE", "Patient", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
         ("POST", "Patient/a", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
-        ("PATCH", "", "OPTIONS, POST"),
+        ("PATCH", "", "GET, HEAD, OPTIONS, POST"),
         ("PATCH", "Patient/_search", "OPTIONS, POST"),
         ("PATCH", "Patient/a/_history/1", "GET, HEAD, OPTIONS"),
         ("DELETE", "Patient/a/_history", "GET, HEAD, OPTIONS"),
         ("POST", "metadata", "GET, HEAD, OPTIONS"),
-        ("GET", "", "OPTIONS, POST"),
+        ("GET", "_search", "OPTIONS, POST"),
         ("PUT", "Patient/_search", "OPTIONS, POST"),
     ],
 )
