@@ -51,8 +51,9 @@ mongod-libraries: $(VENV)/test.stamp ## what the tests' mongod needs of Debian, 
 	    else echo "The tests' mongod does not start; install libcurl4, libssl3 and liblzma5 (or name a server by TEST_MONGODB)"; fi; }; \
 	done
 
+# The journeys start some hundred processes, each of which would compile the whole code: bytecode is kept.
 test: $(VENV)/test.stamp system-packages mongod-libraries ## every test, in at most 15 minutes
-	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m pytest
+	@env -u PYTHONDONTWRITEBYTECODE -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m pytest
 
 test-long: $(VENV)/test.stamp system-packages mongod-libraries ## the same at the sizes that the issues name
 	@env -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m tests.long

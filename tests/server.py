@@ -23,6 +23,8 @@ ENGINE = "mongodb" if os.environ.get("STORE") == "mongodb" else "sqlite"
 """Over what a server of the tests runs where nothing else is said: the variable STORE."""
 ENGINES = tuple(dict.fromkeys((ENGINE, "mongodb")))
 """Over what the journeys run: MongoDB always, and SQLite unless STORE says otherwise."""
+MOMENT = 300.0
+"""Seconds that a token is given again for, of the 900 that it lives."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Server:
 
     Attributes:
         engine: `sqlite`, a file in the folder, or `mongodb`, a database of the folder's own.
+        tokens: Those that `token` gave, with when, to be given again; None: always a new one.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class Server:
     extra: dict[str, str] = field(default_factory=dict)
     clients: list[httpx.Client] = field(default_factory=list)
     engine: str = ENGINE
+    tokens: dict[tuple[str, ...], tuple[float, str]] | None = None
 
     @property
     def url(self) -> str:
@@ -130,6 +134,8 @@ class Server:
         self, *arguments: str, check: bool = True, within: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of `fhir-server` over the same store."""
+        if self.tokens and arguments[0] in {"client", "keys"}:
+            self.tokens.clear()
         done = subprocess.run(
             [*COMMAND, *arguments],
             env=self.environment,
@@ -144,11 +150,16 @@ class Server:
         return done
 
     def token(self, *, client: str = "", citizen: str = "", patient: str = "") -> str:
-        """Return an access token, by `fhir-server token`."""
+        """Return an access token, by `fhir-server token`, or what that gave a moment ago."""
         arguments = ["token"]
         for name, value in (("--client", client), ("--citizen", citizen), ("--patient", patient)):
             arguments += [name, value] if value else []
-        return self.run(*arguments).stdout.strip()
+        kept = {} if self.tokens is None else self.tokens
+        given, token = kept.get(tuple(arguments), (0.0, ""))
+        if not token or time.monotonic() - given > MOMENT:
+            token = self.run(*arguments).stdout.strip()
+            kept[tuple(arguments)] = time.monotonic(), token
+        return token
 
     def client(self, token: str = "", **options: object) -> httpx.Client:
         """Return an HTTP client that calls with this token."""

@@ -22,8 +22,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A demo server that the journeys over one engine share."""
-    server = Server(tmp_path_factory.mktemp("journey"), engine=engine)
+    """A demo server that the journeys over one engine share, and their tokens."""
+    server = Server(tmp_path_factory.mktemp("journey"), engine=engine, tokens={})
     server.start()
     yield server
     server.stop()
