@@ -2,6 +2,7 @@
 
 pytest_plugins = (
     "tests.data",
+    "tests.folders",
     "tests.mongo.shared",
     "tests.mongo.databases",
     "tests.skips",

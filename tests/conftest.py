@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from fhir_server.model.outcome import LoginRequired
 from fhir_server.rest.routes import fhir_app
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Store
+from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.conftest import STORES
 
 BASE = "http://testserver/fhir"
@@ -135,18 +137,35 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a new SQLite store, once it was made: to be copied, which is quicker."""
+    return tmp_path_factory.mktemp("new") / "fhir.db"
+
+
+async def _empty(kind: str, folder: Path, new_file: Path) -> Store:
+    """Open an empty store of a kind."""
+    if kind == "sqlite":
+        if not new_file.exists():  # noqa: ASYNC240 - once a run
+            await (await SqliteStore.open(new_file)).close()
+        shutil.copyfile(new_file, folder / "fhir.db")
+    return await STORES[kind](folder)
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(tmp_path: Path, new_file: Path) -> AsyncIterator[Store]:
     """The store in memory, or the one that the variable STORE names."""
-    engine = await STORES[os.environ.get("STORE", "memory")](tmp_path)
+    engine = await _empty(os.environ.get("STORE", "memory"), tmp_path, new_file)
     yield engine
     await engine.close()
 
 
 @pytest.fixture(params=STORES)
-async def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+async def each_store(
+    request: pytest.FixtureRequest, tmp_path: Path, new_file: Path
+) -> AsyncIterator[Store]:
     """An empty store, once of each kind."""
-    opened = await STORES[request.param](tmp_path)
+    opened = await _empty(request.param, tmp_path, new_file)
     yield opened
     await opened.close()
 
