@@ -82,6 +82,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     "history": (
         Index("versions", (("n", 1), ("v", -1))),
         Index("types", (("t", 1), ("_id", -1))),
+        Index("updated", (("t", 1), ("u", 1), ("_id", -1))),
     ),
     "unique": (),
     "ledger": (Index("ended", (("z", 1),), (("expireAfterSeconds", 0),)),),
