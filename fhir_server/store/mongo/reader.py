@@ -93,10 +93,14 @@ class Reader:
 
     # --- one resource --------------------------------------------------------------------
 
-    async def holder(self, key: str) -> Name | None:
-        """Return who holds a unique key."""
-        found = await self._collections.unique.find_one({"_id": key})
-        return None if found is None else name_of(found["n"])
+    async def holders(self, keys: Sequence[str]) -> dict[str, Name | None]:
+        """Return who holds each of several unique keys."""
+        found: dict[str, Name | None] = dict.fromkeys(keys)
+        asked = keys[0] if len(keys) == 1 else {"$in": list(keys)}
+        cursor = self._collections.unique.find({"_id": asked}, limit=len(keys))
+        for document in await cursor.to_list():
+            found[document["_id"]] = name_of(document["n"])
+        return found
 
     async def referrers(self, name: Name, limit: int) -> list[Name]:
         """Return current resources that refer to this one, but for itself."""

@@ -63,6 +63,7 @@ class MongoStore:
         self._documents = Together(self._asked(SHOWN))
         self._marks = Together(self._asked(MARKS))
         self._records = Together(self._read_records)
+        self._holders = Together(self._read_holders)
         self._changes = Changes(opened.collections, opened.calls)
         self._ready_until = 0.0
         self._closed = False
@@ -164,7 +165,10 @@ class MongoStore:
 
     async def holder(self, key: str) -> Name | None:
         """Return who holds a unique key `system|value`."""
-        return await self._calls.read(lambda: self._reader.holder(key))
+        return await self._holders.ask(key)
+
+    async def _read_holders(self, keys: list[str]) -> dict[str, Name | None]:
+        return await self._calls.read(lambda: self._reader.holders(keys))
 
     async def referrers(self, name: Name, *, limit: int = 1000) -> list[Name]:
         """Return current resources, at most so many, that refer to this one."""
