@@ -45,6 +45,9 @@ _SECOND: Final = 1_000_000
 _KEPT: Final = 24 * 3600
 """Seconds that an ended lease is kept: its token is to grow."""
 _MOST_DOUBLED: Final = 4
+_DEATHS: Final = 3
+"""Deaths from which on even what a dead process held is waited for: work that kills whoever does
+it must not kill all processes in turn."""
 _LOOK: Final = 0.2
 _AGAIN: Final = 1.0
 
@@ -57,12 +60,19 @@ class Hold(msgspec.Struct, frozen=True, omit_defaults=True):
         until: Microseconds since 1970.
         token: Grows each time it is taken.
         failed: How often in a row the work was given up.
+        died: How often in a row who was at it has died.
     """
 
     by: str = ""
     until: int = 0
     token: int = 0
     failed: int = 0
+    died: int = 0
+
+
+def _wait(failed: int) -> int:
+    """Return for how many microseconds work is left alone that has failed so often before."""
+    return SECONDS * 2 ** min(failed, _MOST_DOUBLED) * _SECOND
 
 
 def hold_of(raw: bytes | None) -> Hold:
@@ -121,6 +131,8 @@ class Leases:
         now = micros(self.now())
         if not hold.by:
             return hold.until <= now
+        if hold.died >= _DEATHS:
+            return hold.until + _wait(hold.died) <= now
         return hold.until + SKEW * _SECOND <= now or is_gone(hold.by)
 
     @asynccontextmanager
@@ -159,6 +171,8 @@ class Lease:
         self._bucket, self._key = bucket, key
         self._before = before
         self._failed = was.failed
+        # Who took it and did not give it back has died of something: perhaps of the work.
+        self._died = was.died + (was.by != "")
         # By the clock, so that it grows also where the record of the last one is gone.
         self.token = max(was.token + 1, micros(leases.now()))
         self._value = self._longer()
@@ -194,7 +208,9 @@ class Lease:
 
     def _longer(self) -> bytes:
         until = micros(self._leases.now()) + SECONDS * _SECOND
-        return msgspec.json.encode(Hold(self._leases.by, until, self.token, self._failed))
+        return msgspec.json.encode(
+            Hold(self._leases.by, until, self.token, self._failed, self._died)
+        )
 
     # --- while it is held ----------------------------------------------------------------
 
@@ -226,8 +242,7 @@ class Lease:
         now = micros(self._leases.now())
         hold = Hold("", now, self.token)
         if failed:
-            wait = SECONDS * 2 ** min(self._failed, _MOST_DOUBLED)
-            hold = Hold("", now + wait * _SECOND, self.token, self._failed + 1)
+            hold = Hold("", now + _wait(self._failed), self.token, self._failed + 1)
         with contextlib.suppress(Unavailable):  # it ends by itself
             await self._change(msgspec.json.encode(hold))
 

@@ -188,6 +188,27 @@ async def test_work_that_cannot_be_done_waits_longer_each_time(two: Two) -> None
     assert waits == [30, 60, 120, 240, 480, 480, 480]
 
 
+async def test_work_that_kills_who_does_it_does_not_kill_all_in_turn(two: Two) -> None:
+    """The fourth in a row that has died is not followed at once, also where it is known dead."""
+    many = [Leases(two.store, two.clock, by=f"p{number}") for number in range(6)]
+    for dying in many[:4]:
+        assert await dying.take("k") is not None
+        two.pass_by(SECONDS + SKEW)
+
+    assert await many[4].take("k") is None
+    two.pass_by(SECONDS * 8 - SKEW - 1)
+    assert await many[4].take("k") is None
+    two.pass_by(1)
+    last = await many[4].take("k")
+    assert last is not None
+    await last.give_back()
+
+    # Who has done it ends the row.
+    assert await many[5].take("k") is not None
+    two.pass_by(SECONDS + SKEW)
+    assert await many[0].take("k") is not None
+
+
 async def test_a_renewal_whose_end_was_not_known_is_looked_after(two: Two) -> None:
     """It was made, the holder was told that nobody knows: it still holds the lease."""
 
