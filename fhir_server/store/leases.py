@@ -72,7 +72,7 @@ class Hold(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def _wait(failed: int) -> int:
     """Return for how many microseconds work is left alone that has failed so often before."""
-    return SECONDS * 2 ** min(failed, _MOST_DOUBLED) * _SECOND
+    return (SECONDS << min(failed, _MOST_DOUBLED)) * _SECOND
 
 
 def hold_of(raw: bytes | None) -> Hold:
