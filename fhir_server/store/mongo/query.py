@@ -117,7 +117,6 @@ class Clause:
         return self.arms is not None and all(arm.ordered for arm in self.arms)
 
 
-_ALL: Final = Clause(EVERYTHING, EVERYTHING)
 _NONE: Final = Clause(NOTHING, NOTHING, ())
 _MAYBE: Final = Clause(EVERYTHING, NOTHING)
 
