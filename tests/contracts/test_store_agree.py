@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.sizes import seeds
 
 COMMITS = 14
 SEARCHES = 120
+AT_ONCE = 4
 SEEDS = (*seeds(12), 1003, 1013, 1016, 1027)
 
 
@@ -103,8 +105,15 @@ async def test_all_stores_agree(seed: int, tmp_path: Path) -> None:
                 assert await _committed(store, batch) == expected, name
         for name, store in others.items():
             assert await _kept(store) == await _kept(measure), name
-        for number in range(SEARCHES):
-            search = draw.search(number % 4)
-            answer = await _found(measure, search)
-            for name, store in others.items():
-                assert await _found(store, search) == answer, (name, search)
+        few = asyncio.Semaphore(AT_ONCE)
+
+        async def is_agreed_on(search: Search) -> None:
+            async with few:
+                answer = await _found(measure, search)
+                for name, store in others.items():
+                    assert await _found(store, search) == answer, (name, search)
+
+        # Some at once: one waits for its database while another is judged.
+        async with asyncio.TaskGroup() as searching:
+            for number in range(SEARCHES):
+                searching.create_task(is_agreed_on(draw.search(number % 4)))
