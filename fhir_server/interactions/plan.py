@@ -148,6 +148,9 @@ class Plan:
     async def _identify_by_condition(self, step: Step, condition: str) -> None:
         ask = step.ask
         found = await find(self.ctx, ask.resource_type, condition, anywhere=True)
+        if ask.method == "PATCH" and not await self._is_one_shown(found):
+            # It makes nothing, so what is hidden need not be known: several of it are as none.
+            found = await find(self.ctx, ask.resource_type, condition, anywhere=False)
         match = found.only()
         self.conditions.append(found.held())
         if match is None or (match.resource_type, match.resource_id) in self._doomed():
@@ -162,6 +165,9 @@ class Plan:
             step.version, step.hidden = match, not await is_shown(self.ctx, match)
         elif (ask.resource or {}).get("id", match.resource_id) != match.resource_id:
             raise InvalidValue("The body's id is not that of the resource that matches.")
+
+    async def _is_one_shown(self, found: Found) -> bool:
+        return len(found.versions) == 1 and await is_shown(self.ctx, found.versions[0])
 
     async def _choose(self, step: Step) -> None:
         """Let a conditional update that matches nothing make a resource under the body's id."""
@@ -212,13 +218,13 @@ class Plan:
             patch = step.ask.patch
             if patch is None:
                 continue
+            # One may take as long as a whole request may: the others have their turn in between.
+            await asyncio.sleep(0)
             with at(step.ask.place):
                 current = await require_there(self.ctx, step)
                 await require_update(self.ctx, step, current)
                 step.ask = replace(step.ask, resource=patched(self.ctx, current, patch))
             self.links.put(number, step.ask)
-            if number % _BREATH == _BREATH - 1:
-                await asyncio.sleep(0)
 
     # What is made
 

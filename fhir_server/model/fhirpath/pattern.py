@@ -33,7 +33,7 @@ Captures = tuple[int, ...]
 """Begin and end of each group, the whole match first; -1 where it took no part."""
 
 _BATCH: Final = 256
-_PRICE: Final = 64
+_PRICE: Final = 128
 """Steps that a batch of instructions costs."""
 
 _CELLS: Final = 4096

@@ -16,7 +16,7 @@ from fhir_server.interactions.audit_event import is_recorded
 from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
-from fhir_server.model.identifiers import CCCD, MA_BN, extension
+from fhir_server.model.identifiers import BHYT, CCCD, MA_BN, extension
 from fhir_server.model.outcome import (
     Duplicate,
     FhirError,
@@ -371,6 +371,22 @@ async def test_a_hidden_match_is_as_none(world: World) -> None:
 
     assert said[0] == said[1]
     assert len((await world.store.history("Patient", identity)).versions) == 1
+
+
+async def test_several_hidden_matches_are_as_none(world: World) -> None:
+    """Where several Patients of others have a number, it is 404 as where none has."""
+    for identity in ("x", "y"):
+        await world.put(patient(identifier=[{"system": BHYT, "value": "DN1"}]) | {"id": identity})
+    asked = f"Patient?identifier={BHYT}|DN1"
+
+    with pytest.raises(UnknownResource):
+        await patch(world, asked, ACTIVE, OTHER)
+    with pytest.raises(MultipleMatches):
+        await patch(world, asked, ACTIVE)
+    await patch(world, "Patient/y", [op("remove", "/identifier")])
+    with pytest.raises(UnknownResource):
+        await patch(world, asked, ACTIVE, OTHER)
+    assert (await patch(world, asked, ACTIVE)).location == "Patient/x/_history/2"
 
 
 async def test_what_is_shown_and_not_ones_own_is_forbidden(world: World) -> None:
