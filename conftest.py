@@ -3,6 +3,7 @@
 pytest_plugins = (
     "tests.data",
     "tests.folders",
+    "tests.garbage",
     "tests.mongo.shared",
     "tests.mongo.databases",
     "tests.skips",
