@@ -38,7 +38,7 @@ class JwksCache:
         self._now = now
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._tried: dict[str, float] = {}
-        self._lock = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def keys(self, url: str, kid: str) -> dict[str, Any]:
         """Return the key set at the URL, fetched again where it lacks this `kid`.
@@ -48,7 +48,8 @@ class JwksCache:
         """
         kept = self._kept.get(url)
         if kept is None or self._is_old(kept) or not _has(kept.keys, kid):
-            async with self._lock:
+            # Of one URL one at a time; whose URL is slow keeps nobody else waiting.
+            async with self._locks.setdefault(url, asyncio.Lock()):
                 kept = await self._refreshed(url, kid)
         return kept.keys
 
@@ -69,6 +70,7 @@ class JwksCache:
         if len(self._kept) > MAX_SETS:
             gone, _ = self._kept.popitem(last=False)
             self._tried.pop(gone, None)
+            self._locks.pop(gone, None)
         return found
 
     async def _fetch(self, url: str) -> dict[str, Any]:

@@ -82,3 +82,23 @@ async def test_no_more_sets_are_kept_than_a_bound(monkeypatch: pytest.MonkeyPatc
     await cache.keys("https://x/0", "1")
 
     assert publisher.asked == 4
+
+
+async def test_whose_url_is_slow_keeps_nobody_else_waiting() -> None:
+    """Each URL has its own turn."""
+    go_on = asyncio.Event()
+
+    async def publish(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "slow":
+            await go_on.wait()
+        return httpx2.Response(200, json={"keys": [{"kid": "1"}]})
+
+    cache = JwksCache(httpx2.AsyncClient(transport=httpx2.MockTransport(publish)), Clock())
+    slow = asyncio.create_task(cache.keys("https://slow/", "1"))
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(5):
+        assert (await cache.keys("https://quick/", "1"))["keys"] == [{"kid": "1"}]
+    assert not slow.done()
+    go_on.set()
+    assert (await slow)["keys"] == [{"kid": "1"}]
