@@ -86,6 +86,21 @@ async def _found(store: Store, search: Search) -> list[Any]:
     return [versions, [page.total for page in pages], counts, seen]
 
 
+async def _agree(measure: Store, others: dict[str, Store], searches: list[Search]) -> None:
+    """Assert that all find the same, some searches at once: one waits, another is judged."""
+    few = asyncio.Semaphore(AT_ONCE)
+
+    async def is_agreed_on(search: Search) -> None:
+        async with few:
+            answer = await _found(measure, search)
+            for name, store in others.items():
+                assert await _found(store, search) == answer, (name, search)
+
+    async with asyncio.TaskGroup() as searching:
+        for search in searches:
+            searching.create_task(is_agreed_on(search))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_all_stores_agree(seed: int, tmp_path: Path) -> None:
     """After any commits every store refuses, keeps, finds, counts and orders the same."""
@@ -105,15 +120,4 @@ async def test_all_stores_agree(seed: int, tmp_path: Path) -> None:
                 assert await _committed(store, batch) == expected, name
         for name, store in others.items():
             assert await _kept(store) == await _kept(measure), name
-        few = asyncio.Semaphore(AT_ONCE)
-
-        async def is_agreed_on(search: Search) -> None:
-            async with few:
-                answer = await _found(measure, search)
-                for name, store in others.items():
-                    assert await _found(store, search) == answer, (name, search)
-
-        # Some at once: one waits for its database while another is judged.
-        async with asyncio.TaskGroup() as searching:
-            for number in range(SEARCHES):
-                searching.create_task(is_agreed_on(draw.search(number % 4)))
+        await _agree(measure, others, [draw.search(number % 4) for number in range(SEARCHES)])

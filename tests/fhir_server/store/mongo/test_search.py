@@ -49,8 +49,8 @@ from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceeded, Write
 from tests.contracts.drawing import SECOND, TYPES, Draw
 from tests.contracts.making import START, asked, ids, made, patient, put, walk
-from tests.contracts.test_store_agree import _batch, _committed, _found
-from tests.mongo.databases import open_mongo
+from tests.contracts.test_store_agree import _agree, _batch, _committed
+from tests.mongo.databases import give_back, open_mongo
 from tests.sizes import seeds
 
 Way = Callable[[pytest.MonkeyPatch], None]
@@ -113,9 +113,7 @@ async def test_every_way_finds_the_same(
     for number in range(14):
         batch = await _batch(draw, measure, START + number * SECOND)
         assert await _committed(store, batch) == await _committed(measure, batch)
-    for number in range(80):
-        search_ = draw.search(number % 4)
-        assert await _found(store, search_) == await _found(measure, search_), search_
+    await _agree(measure, {"mongodb": store}, [draw.search(number % 4) for number in range(80)])
 
 
 @pytest.mark.parametrize("seed", seeds(3, 200))
@@ -175,12 +173,23 @@ async def _page(store: Store, where: Expression, *sort: Sort, count: int = 20) -
     return await store.search(Search((("Observation", where),), sort, count))
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def six_thousand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MongoStore]:
+    """A store of 6,000 Observations; read only."""
+    folder = tmp_path_factory.mktemp("many")
+    opened = await open_mongo(folder)
+    await _many(opened, 6_000)
+    yield opened
+    await opened.close()
+    give_back(folder)
+
+
 RARE = [f"o{n}" for n in range(5500, 0, -1000)]
 
 
-async def test_the_fewest_drive(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_fewest_drive(six_thousand: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget far below a scan, a rare value is found wherever it stands in the question."""
-    await _many(store, 6_000)
     monkeypatch.setattr(reads, "DOCUMENTS", 30)
     rare, common = TokenIs("code", "c", "rare"), TokenIs("status", "s", "final")
     late = DateIs("date", Prefix.GE, START, START)
@@ -192,9 +201,9 @@ async def test_the_fewest_drive(store: MongoStore, monkeypatch: pytest.MonkeyPat
         And((Or((rare, TokenIs("code", "c", "none"))), common)),
         And((StringIs("note", "text"), rare)),
     ):
-        assert ids(await _page(store, where)) == RARE
-        assert ids(await _page(store, where, Sort("date", "date", descending=True))) == RARE
-        assert ids(await _page(store, where, Sort("date", "date"))) == RARE[::-1]
+        assert ids(await _page(six_thousand, where)) == RARE
+        assert ids(await _page(six_thousand, where, Sort("date", "date", descending=True))) == RARE
+        assert ids(await _page(six_thousand, where, Sort("date", "date"))) == RARE[::-1]
 
 
 @pytest.mark.parametrize(
@@ -211,14 +220,14 @@ async def test_the_fewest_drive(store: MongoStore, monkeypatch: pytest.MonkeyPat
         And((TokenIs("code", "c", "common0"), DateIs("date", Prefix.GE, START, START))),
     ],
 )
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_page_of_many_costs_as_a_page_of_few(
-    where: Expression, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    where: Expression, six_thousand: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What matches often is walked newest first, and no more is brought here than the page."""
-    await _many(store, 6_000)
     monkeypatch.setattr(reads, "DOCUMENTS", 30)
 
-    page = await _page(store, where, count=10)
+    page = await _page(six_thousand, where, count=10)
 
     assert len(page.versions) == 10
     assert page.next is not None
@@ -250,11 +259,11 @@ async def test_a_dense_match_is_asked_twice(
 
 @pytest.mark.parametrize("code", ["common0", "rare"])
 @pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.asyncio(loop_scope="module")
 async def test_pages_along_an_order_bring_little(
-    code: str, *, descending: bool, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+    code: str, *, descending: bool, six_thousand: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sort by a date within a range of it begins at the range, from either end."""
-    await _many(store, 6_000)
     monkeypatch.setattr(reads, "DOCUMENTS", 120)
     monkeypatch.setattr(reads, "SECONDS", 60.0)
     low, high = START + 1_000 * SECOND, START + 4_000 * SECOND
@@ -264,7 +273,7 @@ async def test_pages_along_an_order_bring_little(
         DateIs("date", Prefix.LT, high, high),
     ))  # fmt: skip
 
-    page = await _page(store, where, Sort("date", "date", descending=descending), count=3)
+    page = await _page(six_thousand, where, Sort("date", "date", descending=descending), count=3)
 
     step = {"common0": 2, "rare": 1000}[code]
     first = {"common0": 1000, "rare": 1500}[code]
