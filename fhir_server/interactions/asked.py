@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fhir_server.interactions.context import FhirRequest, Resource
     from fhir_server.model.patch.document import Patch
+    from fhir_server.model.patch.refusal import Allowance
 
 Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 INTERACTION_OF: dict[Method, str] = {
@@ -62,6 +63,7 @@ def ask_of(
     *,
     place: str = "",
     full_url: str = "",
+    patching: Allowance | None = None,
 ) -> Ask:
     """Return the write that a create, update, patch or delete asks for.
 
@@ -71,6 +73,7 @@ def ask_of(
         new_id: Makes the id of what has none yet.
         place: FHIRPath of the Bundle entry.
         full_url: The entry's fullUrl.
+        patching: What the patches of the request may still cost.
 
     Raises:
         Malformed: The body is missing, or of another type or id than the URL, or no patch.
@@ -96,7 +99,7 @@ def ask_of(
         cascade=cascade,
         place=place,
         full_url=full_url,
-        patch=patch_of(request) if method == "PATCH" else None,
+        patch=patch_of(request, patching) if method == "PATCH" else None,
     )
 
 

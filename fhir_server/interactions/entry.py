@@ -25,6 +25,8 @@ from fhir_server.model.primitives import date_range
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fhir_server.model.patch.refusal import Allowance
+
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _WRITES: Final[dict[str, Method]] = {
     "create": "POST",
@@ -96,7 +98,9 @@ def read_entry(entry: dict[str, Any], number: int, base_url: str) -> Entry:
         return Entry(number, _request(entry, base_url), full_url)
 
 
-def ask_in(entry: Entry, new_id: Callable[[], str]) -> Ask | None:
+def ask_in(
+    entry: Entry, new_id: Callable[[], str], patching: Allowance | None = None
+) -> Ask | None:
     """Return the write that an entry asks for; None where it only reads.
 
     Raises:
@@ -106,7 +110,10 @@ def ask_in(entry: Entry, new_id: Callable[[], str]) -> Ask | None:
     if method is None:
         return None
     with at(entry.place):
-        return ask_of(entry.request, method, new_id, place=entry.place, full_url=entry.full_url)
+        return ask_of(
+            entry.request, method, new_id,
+            place=entry.place, full_url=entry.full_url, patching=patching,
+        )  # fmt: skip
 
 
 def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:

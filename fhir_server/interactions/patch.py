@@ -24,5 +24,5 @@ async def patch(ctx: Context, request: FhirRequest) -> FhirResult:
         PreconditionFailed: It is not at the version that If-Match names.
         MultipleMatches: The criteria of a conditional patch match several resources.
     """
-    plan = await write(ctx, [ask_of(request, "PATCH", ctx.new_id)])
+    plan = await write(ctx, [ask_of(request, "PATCH", ctx.new_id, patching=ctx.patching)])
     return result_of(plan.steps[0], plan.patients())

@@ -16,6 +16,7 @@ from fhir_server.model.patch import document, narrative
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, FhirRequest, Resource
     from fhir_server.model.patch.document import Patch
+    from fhir_server.model.patch.refusal import Allowance
     from fhir_server.store.port import Version
 
 
@@ -23,7 +24,7 @@ _WHOLE: Final = 5_000_000
 """Bytes of a resource which take as long to be read and checked as the most that a patch may do."""
 
 
-def patch_of(request: FhirRequest) -> Patch:
+def patch_of(request: FhirRequest, allowance: Allowance | None = None) -> Patch:
     """Return the patch that a request brings: as its body, or as the resource of a Bundle's entry.
 
     An entry's resource is Parameters, or a Binary with the bytes and media type of any patch:
@@ -32,8 +33,15 @@ def patch_of(request: FhirRequest) -> Patch:
     Raises:
         UnsupportedMediaType: No patch is of this media type.
         Malformed: It is no patch.
-        Invalid: It has too many operations.
+        Invalid: It has too many operations, or the patches of the request took too much work.
     """
+    patch = _read(request)
+    if allowance is not None:
+        allowance.take(patch.cost)
+    return patch
+
+
+def _read(request: FhirRequest) -> Patch:
     resource = request.resource
     if resource is None and request.raw:
         return document.read(request.raw, request.content_type)

@@ -81,7 +81,7 @@ async def _transaction(
     for entry in ordered:
         with at(entry.place):
             _require_doable(ctx, entry)
-    asks = [(entry, ask_in(entry, ctx.new_id)) for entry in ordered]
+    asks = [(entry, ask_in(entry, ctx.new_id, ctx.patching)) for entry in ordered]
     writes = [entry for entry, ask in asks if ask is not None]
     reads = [entry for entry, ask in asks if ask is None]
 

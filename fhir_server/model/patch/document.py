@@ -40,6 +40,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 class Patch(Protocol):
     """What is to be done with a resource."""
 
+    @property
+    def cost(self) -> float:
+        """What it took to be read; 1 is the most that one patch may."""
+
     def apply(self, resource: Any, allowance: Allowance | None = None, /) -> Any:
         """Return the resource patched; the one that was given may be changed.
 

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/fhirpatch.html
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeGuard
 
@@ -16,7 +17,14 @@ from fhir_server.model.fhirpath.expression import Expression, Place
 from fhir_server.model.fhirpath.work import Work
 from fhir_server.model.patch import elements
 from fhir_server.model.patch.elements import Items
-from fhir_server.model.patch.refusal import Allowance, Budget, Unfit, malformed, require_few
+from fhir_server.model.patch.refusal import (
+    Allowance,
+    Budget,
+    Unfit,
+    malformed,
+    require_few,
+    too_long,
+)
 from fhir_server.model.patch.values import Container, cleared
 
 Kind = Literal["add", "insert", "delete", "replace", "move"]
@@ -26,6 +34,9 @@ MOST_OPERATIONS: Final = 1000
 
 STEPS: Final = 250_000
 """What all paths of one patch may cost together (fhirpath.work): measured, half a second."""
+
+MOST_CHARACTERS: Final = 100_000
+"""Of all paths of one patch: to read them takes up to 0.4 s."""
 
 MOST_MOVED: Final = 10_000_000
 """Elements of the lists that the operations change, of each list at each of them: measured, half a
@@ -65,6 +76,7 @@ class FhirPathPatch:
     """Operations, to be done in their order, all or none."""
 
     operations: tuple[Operation, ...]
+    cost: float = 0.0
 
     def apply(self, resource: dict[str, Any], allowance: Allowance | None = None) -> dict[str, Any]:
         """Return the resource with the operations done in it; it is the one that was given.
@@ -104,7 +116,18 @@ def parse(resource: dict[str, Any]) -> FhirPathPatch:
             "FHIRPath Patch gồm các parameter, mỗi parameter là một thao tác.",
         )
     require_few(len(parameters), MOST_OPERATIONS)
-    return FhirPathPatch(tuple(_operation(one, n) for n, one in enumerate(parameters, start=1)))
+    length = sum(len(_simple(part, str) or "") for part in _all_paths(parameters))
+    if length > MOST_CHARACTERS:
+        raise too_long()
+    operations = tuple(_operation(one, n) for n, one in enumerate(parameters, start=1))
+    return FhirPathPatch(operations, length / MOST_CHARACTERS)
+
+
+def _all_paths(parameters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for one in parameters:
+        parts = one.get("part")
+        if _is_objects(parts):
+            yield from (part for part in parts if part.get("name") == "path")
 
 
 def _operation(parameter: dict[str, Any], number: int) -> Operation:

@@ -43,6 +43,7 @@ class JsonPatch:
     """Operations, to be done in their order, all or none."""
 
     operations: tuple[Operation, ...]
+    cost: float = 0.0
 
     def apply(self, document: Any, allowance: Allowance | None = None) -> Any:
         """Return the document with the operations done; the one that was given is changed.

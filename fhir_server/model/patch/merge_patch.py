@@ -14,6 +14,7 @@ class MergePatch:
     """An object that says what is other in the resource."""
 
     change: dict[str, Any]
+    cost: float = 0.0
 
     def apply(self, document: Any, allowance: Allowance | None = None) -> Any:  # noqa: ARG002 - as all patches
         """Return the document with the change merged in; the one that was given is changed.

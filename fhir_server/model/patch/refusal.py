@@ -67,6 +67,17 @@ def require_few(count: int, most: int = MOST_OPERATIONS) -> None:
         ])
 
 
+def too_long() -> Invalid:
+    """Return the refusal of a patch whose paths or selectors are too long together."""
+    return Invalid([
+        Issue(
+            "too-costly",
+            "The paths of the patch are too long together.",
+            text_vi="Tổng độ dài các đường dẫn của bản vá quá lớn.",
+        )
+    ])
+
+
 WHOLE_PATCHES: Final = 20.0
 """How many patches, each of as much work as one may be, the entries of one Bundle may be."""
 

@@ -15,13 +15,23 @@ from lxml import etree
 from fhir_server.model import xml
 from fhir_server.model.outcome import Invalid, Issue, Malformed
 from fhir_server.model.patch import xml_selector
-from fhir_server.model.patch.refusal import Allowance, Budget, Unfit, malformed, require_few
+from fhir_server.model.patch.refusal import (
+    Allowance,
+    Budget,
+    Unfit,
+    malformed,
+    require_few,
+    too_long,
+)
 from fhir_server.model.patch.values import equal
 from fhir_server.model.patch.xml_selector import Attribute, Found, Prefixes, Selector, Text
 
 MOST_VISITED: Final = 1_000_000
 """Nodes that the selectors of one patch may look at, and that its changes may move: measured, half
 a second."""
+
+MOST_CHARACTERS: Final = 500_000
+"""Of all selectors of one patch: to read them takes up to 0.4 s."""
 
 ROOTS: Final = frozenset({"diff", "patch"})
 """Names of the root: RFC 5261's own examples, and RFC 7351."""
@@ -60,6 +70,7 @@ class XmlPatch:
     """Changes, to be made in their order, all or none."""
 
     changes: tuple[Change, ...]
+    cost: float = 0.0
 
     def run(self, root: etree._Element) -> etree._Element:
         """Return the root of the document with the changes made in it.
@@ -126,7 +137,11 @@ def parse(data: bytes) -> XmlPatch:
     if not operations:
         raise malformed("The XML Patch has no operation.", "XML Patch không có thao tác nào.")
     require_few(len(operations))
-    return XmlPatch(tuple(_change(one, n) for n, one in enumerate(operations, start=1)))
+    length = sum(len(one.get("sel", "")) for one in operations)
+    if length > MOST_CHARACTERS:
+        raise too_long()
+    changes = tuple(_change(one, n) for n, one in enumerate(operations, start=1))
+    return XmlPatch(changes, length / MOST_CHARACTERS)
 
 
 def _read(data: bytes) -> etree._Element:

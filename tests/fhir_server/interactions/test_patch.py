@@ -698,8 +698,15 @@ async def test_a_transaction_with_a_bad_patch_does_nothing(
             },
             0.25,
         ),
+        (
+            {
+                "resourceType": "Parameters",
+                "parameter": [operation("delete", "Patient.photo" + ".where(true)" * 500)],
+            },
+            0.2,
+        ),
     ],
-    ids=["json", "xml", "fhirpath"],
+    ids=["json", "xml", "fhirpath", "a long path"],
 )
 async def test_the_patches_of_a_bundle_share_their_work(
     world: World, kind: str, body: dict[str, Any], allowed: float

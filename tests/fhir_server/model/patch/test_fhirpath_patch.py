@@ -361,6 +361,17 @@ def test_a_long_list_is_not_gone_through_too_often(kind: str) -> None:
     assert time.process_time() - begun < 5
 
 
+def test_paths_are_so_long_together() -> None:
+    """A thousand of 10,000 characters took half a minute to be read."""
+    long = operation("delete", "Patient.name" + ".where(true)" * 800)
+
+    with pytest.raises(Invalid, match="too long") as refusal:
+        patch_of(*[long] * 100)
+
+    assert refusal.value.issues[0].code == "too-costly"
+    assert 0.9 < patch_of(*[long] * 10).cost <= 1
+
+
 def test_a_patch_has_so_many_operations() -> None:
     """One more than MOST_OPERATIONS is refused; so many do their work."""
     grow = operation("add", "Patient.name[0]", {"valueString": "x"}, name="given")

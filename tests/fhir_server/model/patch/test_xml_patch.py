@@ -253,6 +253,15 @@ def test_what_an_element_says_is_not_read_too_often(text: str) -> None:
     assert time.process_time() - begun < 5
 
 
+def test_selectors_are_so_long_together() -> None:
+    """More than MOST_CHARACTERS are not read."""
+    long = f'<remove sel="f:Patient{"/f:name" * 1000}"/>'
+
+    with pytest.raises(Invalid, match="too long"):
+        patch_of(*[long] * 100)
+    assert 0 < patch_of(long).cost < 0.1
+
+
 def test_a_patch_has_so_many_operations() -> None:
     """One more than MOST_OPERATIONS is refused."""
     with pytest.raises(Invalid, match="at most"):
