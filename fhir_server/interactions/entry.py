@@ -36,7 +36,8 @@ _WRITES: Final[dict[str, Method]] = {
 }
 # The order of http.html#trules; GET and HEAD come last.
 _ORDER: Final = {"delete": 0, "create": 1, "update": 2, "patch": 2}
-_LAST: Final = 3
+READS: Final = 3
+"""When entries are done that change nothing."""
 _ETAG: Final = re.compile(r'(?:W/)?"?([0-9]{1,18})"?').fullmatch
 MOST_ENTRIES: Final = 50_000
 
@@ -57,7 +58,7 @@ class Entry:
     @property
     def order(self) -> int:
         """When it is done in a transaction."""
-        return _ORDER.get(self.request.interaction, _LAST)
+        return _ORDER.get(self.request.interaction, READS)
 
 
 def place_of(number: int) -> str:

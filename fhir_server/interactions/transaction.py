@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,7 +17,7 @@ from fhir_server.interactions.audit import named_by_entry
 from fhir_server.interactions.commit import write
 from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, FhirResult, Resource
 from fhir_server.interactions.create import result_of
-from fhir_server.interactions.entry import Entry, ask_in, entries_of, place_of, read_entry
+from fhir_server.interactions.entry import READS, Entry, ask_in, entries_of, place_of, read_entry
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
@@ -38,6 +38,39 @@ if TYPE_CHECKING:
 
     from fhir_server.interactions.plan import Plan, Step
     from fhir_server.store.port import Condition, Name, Put, Tag, Version
+
+
+MOST_SHOWN: Final = 100_000_000
+"""Bytes that the entries of one Bundle that read or search may show together, about."""
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What the reading entries of one Bundle show: it is held in memory until all are done."""
+
+    size: int = 0
+
+    def require_room(self) -> None:
+        """Refuse to read more.
+
+        Raises:
+            TooCostly: The entries before have shown as much as a Bundle may.
+        """
+        if self.size > MOST_SHOWN:
+            raise TooCostly(
+                f"The entries of this Bundle ask for more than {MOST_SHOWN // 1_000_000} MB; "
+                "ask for the rest in another one.",
+                text_vi="Các mục của Bundle này yêu cầu nhiều hơn "
+                f"{MOST_SHOWN // 1_000_000} MB; hãy hỏi phần còn lại trong Bundle khác.",
+            )
+
+    def add(self, result: FhirResult) -> FhirResult:
+        """Count a result, and return it with its body as bytes."""
+        if result.body is None and result.version is None and result.resource is not None:
+            result = replace(result, body=dumps(result.resource))
+        version = result.version.body if result.version is not None else b""
+        self.size += len(version if result.body is None else result.body)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +119,23 @@ async def _transaction(
     reads = [entry for entry, ask in asks if ask is None]
 
     async def check(plan: Plan) -> None:
+        shown = _Shown()
         for entry in reads:
             with at(entry.place):
-                await _check_read(ctx, plan, entry)
+                shown.require_room()
+                await _check_read(ctx, plan, entry, shown)
 
     plan = await write(ctx, [ask for _, ask in asks if ask], check=check if writes else None)
     results: dict[int, dict[str, Any]] = {}
     patients = set(plan.patients())
     for entry, step in zip(writes, plan.steps, strict=True):
         results[entry.number] = _answer(ctx, _written(step), request.prefer)
+    shown = _Shown()
     for entry in reads:
         with at(entry.place):
-            result = await _run(ctx, entry.request)
+            if not writes:
+                shown.require_room()
+            result = shown.add(await _run(ctx, entry.request))
         results[entry.number] = _answer(ctx, result, "representation")
         patients |= result.patients
     answer = bundle.transaction_response(results[number] for number in sorted(results))
@@ -123,16 +161,18 @@ def _require_doable(ctx: Context, entry: Entry) -> None:
     require_granted(ctx, entry.request)
 
 
-async def _check_read(ctx: Context, plan: Plan, entry: Entry) -> None:
+async def _check_read(ctx: Context, plan: Plan, entry: Entry, shown: _Shown) -> None:
     """Refuse, before anything is committed, a read that would be refused after it."""
     request = entry.request
     if request.interaction == "read":
         name = (request.resource_type or "", request.resource_id or "")
         if name in plan.removals.versions:
             raise Gone(f"{name[0]}/{name[1]} is deleted by this Bundle.")
-        if any(step.name == name and step.write is not None for step in plan.steps):
-            return
-    await _run(ctx, request)
+        for step in plan.steps:
+            if step.name == name and step.write is not None:
+                shown.size += len(step.write.body)
+                return
+    shown.add(await _run(ctx, request))
 
 
 def _written(step: Step) -> FhirResult:
@@ -208,9 +248,10 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     patients: set[str] = set()
     denied: set[str] = set()
     refusals = 0
+    shown = _Shown()
     for number, entry in enumerate(entries):
         try:
-            result = await _one(ctx, entry, number)
+            result = await _one(ctx, entry, number, shown)
         except FhirError as refusal:
             answers.append(_refused(refusal))
             denied.update(named_by_entry(entry))
@@ -228,7 +269,7 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     )
 
 
-async def _one(ctx: Context, asked: dict[str, Any], number: int) -> FhirResult:
+async def _one(ctx: Context, asked: dict[str, Any], number: int, shown: _Shown) -> FhirResult:
     """Do one entry of a batch; the batch's own AuditEvent speaks of it."""
     entry = read_entry(asked, number, ctx.base_url)
     own = replace(ctx, trail=AuditTrail(request_id=ctx.trail.request_id))
@@ -236,7 +277,10 @@ async def _one(ctx: Context, asked: dict[str, Any], number: int) -> FhirResult:
         if entry.request.interaction == "operation":
             operation_of(ctx, entry.request)
         require_granted(ctx, entry.request)
-        return await _run(own, entry.request)
+        if entry.order != READS:
+            return await _run(own, entry.request)
+        shown.require_room()
+        return shown.add(await _run(own, entry.request))
 
 
 async def _run(ctx: Context, request: FhirRequest) -> FhirResult:

@@ -19,6 +19,7 @@ from fhir_server.model.outcome import (
     Malformed,
     MultipleMatches,
     PreconditionFailed,
+    TooCostly,
     UnknownResource,
 )
 from fhir_server.store.port import Put, RecordChanged
@@ -316,3 +317,27 @@ async def test_ledger_records_are_committed_with_the_resources(world: World) -> 
     assert "t" in await world.store.tags(("Patient", "a"))
     with pytest.raises(RecordChanged):
         await run_transaction(world.context(), asked, puts=[put])
+
+
+async def test_what_a_bundle_shows_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a batch the rest is refused; a transaction is refused whole, and has written nothing."""
+    monkeypatch.setattr("fhir_server.interactions.transaction.MOST_SHOWN", 3000)
+    await world.put(patient(name=[{"text": "x" * 1000}]) | {"id": "p"})
+    reads = [entry("GET", url) for url in ("Patient/p", "Patient?_id=p", "Patient/p/_history") * 3]
+
+    answer = await world.transaction(bundle(*reads, kind="batch"))
+
+    status = [one["response"]["status"][:3] for one in answer["entry"]]
+    assert status == ["200"] * 3 + ["403"] * 6
+    assert answer["entry"][-1]["response"]["outcome"]["issue"][0]["code"] == "too-costly"
+    for writes in ([], [entry("POST", "Patient", patient("2"))]):
+        with pytest.raises(TooCostly) as refusal:
+            await world.transaction(bundle(*writes, *reads))
+        assert refusal.value.outcome()["issue"][0]["expression"] == [
+            f"Bundle.entry[{3 + len(writes)}]"
+        ]
+    found = await world.perform("search-type", resource_type="Patient")
+    assert codec.loads(found.body or b"")["total"] == 1
+    assert len((await world.transaction(bundle(*reads[:3])))["entry"]) == 3
