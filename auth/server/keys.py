@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -27,6 +28,9 @@ _FOREIGN_BITS: Final = 0o077
 _COOLDOWN: Final = 1.0
 """Seconds between two looks into the folder for a key that is not known."""
 
+_TICK: Final = 20_000_000
+"""Nanoseconds, more than a tick of a file system's clock: two changes in one have the same time."""
+
 
 class KeysUnusable(Exception):
     """The folder or a key in it cannot be used; the text says what to do."""
@@ -39,6 +43,7 @@ class FolderKeys:
         self._folder = folder
         self._now = now
         self._seen: int = -1
+        self._unsettled: int = -1
         self._looked = float("-inf")
         self._keys: list[tuple[ECKey, int]] = []
         _make_folder(folder)
@@ -73,9 +78,14 @@ class FolderKeys:
     def edition(self) -> int:
         """Return a number that is another one after the keys have changed, in any process."""
         try:
-            return self._folder.stat().st_mtime_ns
+            changed = self._folder.stat().st_mtime_ns
         except OSError:  # the folder is away: what is known goes on
             return self._seen
+        if 0 <= time.time_ns() - changed < _TICK:
+            # Another change may follow in the same tick of the file system: it would not be told.
+            self._unsettled -= 1
+            return self._unsettled
+        return changed
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify, as a JSON Web Key Set."""
@@ -113,7 +123,7 @@ class FolderKeys:
             self._load()
 
     def _load(self) -> None:
-        seen = self._folder.stat().st_mtime_ns
+        seen = self.edition()
         keys = [_read(path) for path in self._files()]
         if keys:
             self._seen, self._keys = seen, keys

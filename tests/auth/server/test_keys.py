@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from auth import tokens
+from auth.server import keys as keys_module
 from auth.server.keys import FolderKeys, KeysUnusable
 from auth.tokens import AccessToken, InvalidToken, Verifier
 from tests.auth.world import Clock
@@ -75,14 +76,29 @@ def test_unknown_keys_are_not_looked_for_all_the_time(tmp_path: Path) -> None:
     """Whoever sends tokens of no key makes us look into the folder once a second."""
     clock = Clock()
     keys, other = FolderKeys(tmp_path, clock), FolderKeys(tmp_path, clock)
-    before = tmp_path.stat().st_mtime_ns
+    os.utime(tmp_path, ns=(1, 1))  # long ago
     assert other.verifying("unknown") is None
     kid = keys.rotate()
-    os.utime(tmp_path, ns=(before, before))
+    os.utime(tmp_path, ns=(1, 1))
 
     assert other.verifying(kid) is None
     clock.pass_by(1)
     assert other.verifying(kid) is not None
+
+
+def test_two_changes_in_one_tick_are_both_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder's time is then the same after the second: while it is so new, it says nothing."""
+    monkeypatch.setattr(keys_module, "_TICK", 60 * 10**9)
+    keys, other = FolderKeys(tmp_path, Clock()), FolderKeys(tmp_path, Clock())
+    tick = tmp_path.stat().st_mtime_ns
+    before = other.active().kid
+
+    kid = keys.rotate()
+    os.utime(tmp_path, ns=(tick, tick))
+
+    assert other.active().kid == kid != before
 
 
 def test_a_folder_that_is_away_for_a_while_ends_nothing(tmp_path: Path) -> None:
