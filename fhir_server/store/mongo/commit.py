@@ -9,7 +9,7 @@ what is committed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bson.errors import BSONError
@@ -23,13 +23,22 @@ from fhir_server.store.mongo.audit import documents_of
 from fhir_server.store.mongo.calls import UNKNOWN, Calls, is_passing
 from fhir_server.store.mongo.chunks import Chunks
 from fhir_server.store.mongo.conditions import Conditions, Matching
+from fhir_server.store.mongo.foreseen import Foreseen
 from fhir_server.store.mongo.gather import Job
 from fhir_server.store.mongo.prepared import Prepared, Work
 from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
 from fhir_server.store.mongo.staging import Staging, record_key
 from fhir_server.store.mongo.versions import key_of
 from fhir_server.store.mongo.writing import LEAST, WasThere, Writing
-from fhir_server.store.port import ANY, AuditRecord, CommitRefused, KeyHeld, Unchanged, Write
+from fhir_server.store.port import (
+    ANY,
+    AuditRecord,
+    CommitRefused,
+    KeyHeld,
+    Matches,
+    Unchanged,
+    Write,
+)
 
 _UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "l": 0, "e": 0}
 """Projection: what a resource's next version makes anew is not read."""
@@ -178,7 +187,11 @@ class Committer:
             staging = Staging(head["rid"])
             await self._read(_Needed(batches, head, trusting=trusting), staging, session)
             writing = Writing(self._collections, head, staging, session)
-            conditions = Conditions(self._collections, self._search, staging, writing, session)
+            foreseen = Foreseen(self._collections, staging, session)
+            await foreseen.read(_searched(batches))
+            conditions = Conditions(
+                self._collections, self._search, staging, writing, session, foreseen
+            )
             try:
                 answers = [await _stage(one, staging, conditions, writing) for one in batches]
                 if trusting and any(isinstance(one, KeyHeld) for one in answers):
@@ -241,6 +254,11 @@ def _make_ready(batches: Sequence[Prepared]) -> None:
         ready += len(one.writes)
         if ready >= LEAST:
             return
+
+
+def _searched(batches: Sequence[Prepared]) -> Iterator[Matches]:
+    for one in batches:
+        yield from (each for each in one.batch.conditions if isinstance(each, Matches))
 
 
 async def _stage(

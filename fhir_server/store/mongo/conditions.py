@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.expression import And, Chain, Expression, Has, Not, Or
-from fhir_server.search.match import Current, matches
 from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.entry import Entry
+from fhir_server.store.mongo.foreseen import Foreseen, is_retagged, staged_matches
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.staging import Resource, Staging
 from fhir_server.store.mongo.versions import key_of, name_of
@@ -47,12 +47,14 @@ class Conditions:
         staging: Staging,
         writing: Writing,
         session: AsyncClientSession,
+        foreseen: Foreseen,
     ) -> None:
         self._collections = collections
         self._search = search
         self._staging = staging
         self._writing = writing
         self._session = session
+        self._foreseen = foreseen
 
     async def before(self, conditions: Iterable[Condition]) -> None:
         """Check what must hold before the batch's own writes.
@@ -73,9 +75,12 @@ class Conditions:
                     continue
 
     async def _matching(self, resource_type: str, where: Expression, expected: int) -> set[str]:
+        foreseen = await self._foreseen.matching(resource_type, where)
+        if foreseen is not None:
+            return foreseen
         staging, kind = self._staging, resource_type + "/"
         staged = [staging.resources[key] for key in staging.changed if key.startswith(kind)]
-        if staging.changed and (_is_linked(where) or any(_is_retagged(one) for one in staged)):
+        if staging.changed and (_is_linked(where) or any(is_retagged(one) for one in staged)):
             # Only the database can tell: it is told first.
             await self._writing.begin()
             staged = []
@@ -83,7 +88,7 @@ class Conditions:
         limit = expected + len(staged) + 1
         found = await self._search.matching(resource_type, where, limit, self._session)
         ids = set(found).difference(name_of(one.key)[1] for one in staged)
-        return ids.union(name_of(one.key)[1] for one in staged if _matches(where, one))
+        return ids.union(name_of(one.key)[1] for one in staged if staged_matches(where, one))
 
     async def after(
         self, conditions: Sequence[Condition], resources: dict[str, Resource], written: set[str]
@@ -140,20 +145,3 @@ def _is_linked(where: Expression) -> bool:
             return _is_linked(operand)
         case _:
             return isinstance(where, Chain | Has)
-
-
-def _is_retagged(resource: Resource) -> bool:
-    """Return whether only tags were changed: then what is indexed of it was not read."""
-    return resource.live and not resource.made
-
-
-def _matches(where: Expression, resource: Resource) -> bool:
-    if not resource.live:
-        return False
-    write = resource.made[-1].prepared.write
-    name = (write.resource_type, write.resource_id)
-    return matches(where, name, write.last_updated, write.index, resource.tags, _nobody)
-
-
-def _nobody(_source_type: str, _param: str, _name: Name) -> Iterable[Current]:
-    return ()

@@ -87,7 +87,11 @@ class _Layer:
 
 
 class Staging:
-    """The group's state: what was read before it, and what its batches have made of it."""
+    """The group's state: what was read before it, and what its batches have made of it.
+
+    Attributes:
+        joined: The resources that batches have changed, one after another, each as it was then.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -97,6 +101,7 @@ class Staging:
         self.records: dict[str, Record | None] = {}
         self.records_before: dict[str, Record] = {}
         self.changed: dict[str, None] = {}
+        self.joined: list[Resource] = []
         self.put: dict[str, None] = {}
         self.audit: list[AuditRecord] = []
         self.adopted: list[Pieces] = []
@@ -157,6 +162,7 @@ class Staging:
                 self.holders[unique] = key
         self.resources.update(layer.resources)
         self.changed.update(dict.fromkeys(layer.resources))
+        self.joined += layer.resources.values()
         self.has_changed = self.has_changed or bool(layer.resources or layer.records)
         for key in layer.records:
             if (replaced := self.records.get(key)) and replaced.pieces:
