@@ -255,7 +255,7 @@ class RecordChanged(CommitRefused):
 
 
 class WorkBudgetExceeded(Exception):
-    """A search went past its work budget; the interaction answers `too-costly`."""
+    """A search or a history went past its work budget; the interaction answers `too-costly`."""
 
 
 class BadCursor(Exception):
@@ -302,7 +302,12 @@ class Store(Protocol):
         count: int = 20,
         cursor: str | None = None,
     ) -> Page:
-        """Return versions newest first: of one resource, of a type, or of all."""
+        """Return versions newest first: of one resource, of a type, or of all.
+
+        Raises:
+            WorkBudgetExceeded: It would take too long.
+            BadCursor: The cursor is not one of this store's.
+        """
 
     async def search(self, search: Search) -> Page:
         """Return one page of matches.

@@ -10,6 +10,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from fhir_server.search.expression import And, Expression, InPatient, Or, Tagged
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo.conditions import referrers
+from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
 from fhir_server.store.port import Name, Page, Version
@@ -120,7 +121,13 @@ class Reader:
         cursor: str | None,
         session: AsyncClientSession,
     ) -> Page:
-        """Return versions newest first: of one resource, of a type, or of all."""
+        """Return versions newest first: of one resource, of a type, or of all.
+
+        Raises:
+            WorkBudgetExceeded: They lie too far back to be found in a search's time.
+            BadCursor: The cursor is not one of this store's.
+        """
+        reads = Reads(self._collections, session)
         about = f"history {name[0]} {name[1]}".encode()
         below = None if cursor is None else self._cursors.open(about, cursor)[0]
         found: list[Document] = []
@@ -132,7 +139,14 @@ class Reader:
                 asked.setdefault("u", {})["$lte"] = at[1]
                 if collection is self._collections.history:
                     asked["w"] = {"$gt": at[0]}
-            walk = collection.find(asked, SHOWN, session=session).sort(order).limit(count + 1)
+            walk = collection.find(
+                asked,
+                SHOWN,
+                sort=order,
+                limit=count + 1,
+                session=session,
+                max_time_ms=reads.milliseconds(),
+            )
             found += await walk.to_list()
         found.sort(key=number_of, reverse=True)
         page = found[:count]

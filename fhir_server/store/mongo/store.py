@@ -189,6 +189,7 @@ class MongoStore:
         """Return versions newest first: of one resource, of a type, or of all.
 
         Raises:
+            WorkBudgetExceeded: It would take too long.
             BadCursor: The cursor is not one of this store's.
         """
         name = (resource_type, resource_id)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from fhir_server.store.mongo import reads
 from fhir_server.store.mongo.store import MongoStore
-from fhir_server.store.port import Batch, Page
+from fhir_server.store.port import Batch, Page, WorkBudgetExceeded
 from tests.contracts.making import START, made, patient
+from tests.mongo.commands import open_counted
 from tests.mongo.databases import open_mongo
 
 MANY = 1_000
@@ -73,3 +75,31 @@ async def test_history_since_long_ago_is_a_walk(
     assert len(page.versions) == 20
     assert page.next is not None
     assert 20 <= read < 100
+
+
+@pytest.mark.parametrize("name", [(None, None), ("Patient", None), ("Patient", "p1")])
+async def test_history_has_the_time_of_a_search(
+    tmp_path: Path, name: tuple[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is told how long it may look for versions, and past it the store gives up."""
+    store, commands = await open_counted(tmp_path, monkeypatch)
+    await store.commit(Batch(writes=[made(patient("p1"))]))
+    long_ago = (START - 2 * SECOND, START - SECOND)
+    commands.clear()
+
+    assert (await store.history(*name, since=START + SECOND)).versions == ()
+    assert (await store.history(*name, at=long_ago)).versions == ()
+    within = [
+        most
+        for (_, collection), most in zip(commands.sent, commands.within, strict=True)
+        if collection in {"resource", "history"}
+    ]
+    assert len(within) == 4
+    assert all(most is not None and 0 < most <= reads.SECONDS * 1_000 for most in within)
+
+    monkeypatch.setattr(reads, "SECONDS", -1.0)
+    with pytest.raises(WorkBudgetExceeded):
+        await store.history(*name, at=long_ago)
+    monkeypatch.undo()
+    assert len((await store.history(*name)).versions) == 1
+    await store.close()
