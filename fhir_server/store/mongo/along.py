@@ -24,6 +24,8 @@ ORDERED: Final = frozenset({"date", "number", "quantity", "string"})
 """Kinds of values whose order the index has."""
 
 _SIZE: Final = 50
+MOST: Final = 1_000
+"""Resources in one piece of a walk, but where more are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,12 @@ class _Stream:
         if self._ended:
             return
         last = self.value(documents[-1])
+        is_one = self.value(documents[0]) == last
         self._equal = {one["_id"] for one in documents if self.value(one) == last}
         behind = {self._field: {"$lte" if self._step < 0 else "$gte": last}}
         self._where = every([self._where, behind]) or {}
-        self._size *= 2  # more than may be equal, in the end
+        # More than are equal, in the end: what is would be read again and again.
+        self._size = self._size * 2 if is_one else min(self._size * 2, MOST)
 
 
 async def groups(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -51,6 +52,17 @@ _TRIED: Final = 0.03
 _View = tuple[tuple[Sort, ...], int, After | None, int]
 
 
+@dataclass(slots=True)
+class _Known:
+    """How a page's matches of a type were found, and how many there are: for the total."""
+
+    plan: Plan
+    matches: int | None = None
+
+
+_Plans = dict[tuple[str, Expression], _Known]
+
+
 class Searcher:
     """Searches the collections; each call reads in the view of the session that it is given."""
 
@@ -76,9 +88,11 @@ class Searcher:
         if search.cursor is not None:
             snapshot, after = _opened(self._cursors, search)
         found: list[Placed] = []
+        plans: _Plans = {}
         if search.count > 0:
             for kind, where in _by_type(search, head):
-                found += await self._of_type(reads, search, (kind, where), head, (snapshot, after))
+                begins = (snapshot, after)
+                found += await self._of_type(reads, search, (kind, where), head, begins, plans)
             found = heapq.nsmallest(search.count + 1, found, key=lambda one: one.position)
         page, following = found[: search.count], None
         if len(found) > search.count > 0:
@@ -86,7 +100,7 @@ class Searcher:
             values = order.dumped(search.sort, last.values)
             position = [snapshot, last.number, *values]
             following = self._cursors.seal(paging.shape(search), position)
-        total = await self._total(reads, search, head, len(page), following)
+        total = await self._total(reads, search, head, plans, len(page), following)
         return Page(await self._versions(reads, page), following, total)
 
     async def count(
@@ -133,6 +147,7 @@ class Searcher:
         asked: tuple[str, Expression],
         head: Document,
         begins: tuple[int, After | None],
+        plans: _Plans,
     ) -> list[Placed]:
         """Return the first `count + 1` matches of a type behind a place, and maybe more."""
         kind, where = asked
@@ -141,10 +156,13 @@ class Searcher:
             return []
         levels = LEVELS[:2] if search.sort else LEVELS[:1]
         planned = await links.plan(reads, kind, where, levels=levels, lone=not search.sort)
+        known = plans[kind, where] = _Known(planned)
         if planned.may is None:
             return []
         if search.sort:
-            found = await self._in_order(reads, search, planned, snapshot, after)
+            found, number = await self._in_order(reads, search, planned, snapshot, after)
+            if after is None:
+                known.matches = number
         else:
             before = LATEST if after is None else after.number
             limit = search.count + 1
@@ -162,21 +180,22 @@ class Searcher:
         planned: Plan,
         snapshot: int,
         after: After | None,
-    ) -> list[Placed]:
+    ) -> tuple[list[Placed], int | None]:
+        """Return the first matches behind a place, and how many there are, where it was seen."""
         view = (search.sort, snapshot, after, search.count + 1)
         if planned.driver is None or not planned.counted:
             along = await walked(reads, planned, *view)
-            return await gathered(reads, planned, *view) if along is None else along
+            return await gathered(reads, planned, *view) if along is None else (along, None)
         if planned.many:
             along = await self._along(reads, planned, view, _TRIED)
             if along is not None:
-                return along
+                return along, None
             planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[2:])
         rows = LEVELS[-1] if planned.rows is None else planned.rows
         if rows >= GATHERED:
             along = await self._along(reads, planned, view, rows * _EACH)
             if along is not None:
-                return along
+                return along, None
         return await gathered(reads, planned, *view)
 
     async def _along(
@@ -220,7 +239,13 @@ class Searcher:
         return tuple(await versions_of(self._collections, shown, reads.session))
 
     async def _total(
-        self, reads: Reads, search: Search, head: Document, shown: int, following: str | None
+        self,
+        reads: Reads,
+        search: Search,
+        head: Document,
+        plans: _Plans,
+        shown: int,
+        following: str | None,
     ) -> int | None:
         if search.total == "none":
             return None
@@ -229,34 +254,53 @@ class Searcher:
         if search.total == "accurate":
             number = 0
             for kind, where in _by_type(search, head):
-                whole = where == EVERYTHING
-                number += _size(head, kind) if whole else await self._count(reads, kind, where)
+                if where == EVERYTHING:
+                    number += _size(head, kind)
+                else:
+                    number += await self._count(reads, kind, where, plans)
             return number
         try:
-            return await self._estimate(reads, search, head)
+            return await self._estimate(reads, search, head, plans)
         except WorkBudgetExceeded:
             return None
 
-    async def _estimate(self, reads: Reads, search: Search, head: Document) -> int | None:
+    async def _estimate(
+        self, reads: Reads, search: Search, head: Document, plans: _Plans
+    ) -> int | None:
         """Return the number of all matches, or None where they are many or hard to count."""
         whole, counted = 0, 0
         for kind, where in _by_type(search, head):
             if where == EVERYTHING:
                 whole += _size(head, kind)
                 continue
-            planned = await links.plan(reads, kind, where, levels=(LEVELS[0], SOON))
+            known = plans.get((kind, where))
+            # A page in an order is planned as this is; another may not have been counted.
+            if known is not None and (known.plan.rows is not None or search.sort):
+                planned = known.plan
+            else:
+                planned = await links.plan(reads, kind, where, levels=(LEVELS[0], SOON))
             rows = planned.rows if planned.counted else _size(head, kind)
             if rows is None or rows >= SOON:
                 return None
             with reads.within(seconds=SECONDS, documents=SOON):
-                counted += await count(reads, planned)
+                if known is not None and known.matches is not None:
+                    counted += known.matches
+                else:
+                    counted += await count(reads, planned)
             if counted > MOST_COUNTED:
                 return None
         return whole + counted
 
-    async def _count(self, reads: Reads, kind: str, where: Expression) -> int:
+    async def _count(
+        self, reads: Reads, kind: str, where: Expression, plans: _Plans | None = None
+    ) -> int:
         if where == NOTHING:
             return 0
+        known = plans.get((kind, where)) if plans else None
+        if known is not None and known.matches is not None:
+            return known.matches
+        if known is not None and known.plan.rows is not None:
+            return await count(reads, known.plan)
         return await count(reads, await links.plan(reads, kind, where, levels=LEVELS))
 
 

@@ -72,14 +72,15 @@ async def gathered(
     snapshot: int,
     after: After | None,
     limit: int,
-) -> list[Placed]:
-    """Return the first matches behind a place, of all that the plan gives.
+) -> tuple[list[Placed], int]:
+    """Return the first matches behind a place, of all that the plan gives, and how many there are.
 
     Raises:
         WorkBudgetExceeded: They are too many.
     """
     found: list[Placed] = []
     seen: set[str] = set()
+    number = 0
     for arm in planned.arms:
         where = asked(arm, planned.rest)
         if where is None:
@@ -89,9 +90,10 @@ async def gathered(
             async for batch in batches:
                 new = [Candidate(one) for one in batch if one["_id"] not in seen]
                 seen.update(one.key for one in new)
-                found += await _sorted(reads, planned, sort, new, after)
-                found = heapq.nsmallest(limit, found)
-    return found
+                more = await _sorted(reads, planned, sort, new, after)
+                number += len(more)
+                found = heapq.nsmallest(limit, [*found, *more])
+    return found, number
 
 
 async def walked(

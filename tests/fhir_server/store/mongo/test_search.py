@@ -6,10 +6,11 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.expression import (
     EVERYTHING,
@@ -23,6 +24,7 @@ from fhir_server.search.expression import (
     Not,
     Or,
     Prefix,
+    RefersTo,
     Search,
     Sort,
     StringIs,
@@ -50,6 +52,7 @@ from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceed
 from tests.contracts.drawing import SECOND, TYPES, Draw
 from tests.contracts.making import START, asked, ids, made, patient, put, walk
 from tests.contracts.test_store_agree import _agree, _batch, _committed
+from tests.mongo.commands import open_counted
 from tests.mongo.databases import give_back, open_mongo
 from tests.sizes import seeds
 
@@ -75,6 +78,7 @@ def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "GATHERED", 1)
     monkeypatch.setattr(sorting, "_EQUAL", 1)
     monkeypatch.setattr(along, "_SIZE", 1)
+    monkeypatch.setattr(along, "MOST", 2)
 
 
 def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +307,91 @@ async def test_many_that_are_equal_in_an_order_are_not_all_read(
     if descending:
         expected = sorted(range(3_000), key=lambda n: (values[n], n), reverse=True)
     assert found == [f"o{n}" for n in expected]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_walk_holds_few_at_once(
+    six_thousand: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a walk along an order is, its pieces do not grow past a size."""
+    limits: list[int] = []
+    find = Reads.find
+
+    async def spied(self: Reads, *where: Any, **how: Any) -> list[Document]:
+        limits.append(how["limit"])
+        return await find(self, *where, **how)
+
+    monkeypatch.setattr(Reads, "find", spied)
+
+    found = await _groups(six_thousand)
+
+    assert [[one for _, one in some] for some in found] == [[f"o{n}"] for n in range(6_000)]
+    assert max(limits) == along.MOST < 6_000
+
+
+async def test_a_walk_passes_what_is_equal(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that are equal, longer and shorter than a piece, are groups; none ends the walk."""
+    monkeypatch.setattr(along, "_SIZE", 1)
+    monkeypatch.setattr(along, "MOST", 4)
+    runs = [1, 9, 3, 20, 1, 1, 4, 5, 30, 1, 12]
+    days = [day for day, run in enumerate(runs) for _ in range(run)]
+    writes = []
+    for number, day in enumerate(days):
+        moment = START + day * SECOND
+        index = IndexValues((DateValue("date", moment, moment),))
+        writes.append(Write("Observation", f"o{number}", 1, number, b"{}", "PUT", index))
+    await store.commit(Batch(writes=writes))
+
+    for descending in (False, True):
+        found = await _groups(store, descending=descending)
+        assert [len(some) for some in found] == (runs[::-1] if descending else runs)
+        assert len({one for some in found for _, one in some}) == len(days)
+
+
+async def _groups(store: MongoStore, *, descending: bool = False) -> list[list[tuple[Any, str]]]:
+    """Return what a walk along the dates gives, group by group: value and id."""
+
+    async def walk_(session: AsyncClientSession) -> list[list[tuple[Any, str]]]:
+        asked_ = Reads(store._collections, session)
+        planned = await plan.driven(asked_, "Observation", EVERYTHING)
+        order = Sort("date", "date", descending=descending)
+        walk = along.groups(asked_, planned, order, 2**62, None, None)
+        return [[(group.value, one.id) for one in group.candidates] async for group in walk]
+
+    return await store._calls.view(walk_)
+
+
+@pytest.mark.parametrize("total", ["estimate", "accurate"])
+async def test_a_total_is_planned_and_counted_once(
+    tmp_path: Path, total: Literal["estimate", "accurate"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the page has found out is not asked again; a later page counts what is there then."""
+    store, commands = await open_counted(tmp_path, monkeypatch)
+    await _many(store, 600)
+    where = And((RefersTo("subject", "Patient", "p7"), TokenIs("code", "c", "common1")))
+    sort = (Sort("date", "date"),)
+    await store.search(Search((("Observation", where),), sort, 5, total))
+    sent: list[int] = []
+    pages: list[Page] = []
+    for order, is_next in (((), False), (sort, False), (sort, True)):
+        cursor = pages[-1].next if is_next else None
+        if is_next:
+            index = IndexValues((
+                ReferenceValue("subject", "Patient", "p7"), TokenValue("code", "c", "common1")
+            ))  # fmt: skip
+            await store.commit(Batch(writes=[Write("Observation", "n", 1, 1, b"{}", "PUT", index)]))
+        commands.clear()
+        pages.append(
+            await store.search(Search((("Observation", where),), order, 5, total, cursor=cursor))
+        )
+        sent.append(len(commands.sent))
+    await store.close()
+
+    # The head, the plan, the page (newest first: shown at once) and the total, or the bodies.
+    assert sent[:2] == [4, 4]
+    assert [page.total for page in pages] == [12, 12, 13]
 
 
 async def test_links_between_many_bring_little(
