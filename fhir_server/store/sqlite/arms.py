@@ -16,7 +16,7 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.fold import fold
 from fhir_server.store.keys import DAY, decimal_key, prefix_end, time_key
-from fhir_server.store.sqlite.search_sql import Sql
+from fhir_server.store.sqlite.search_sql import LISTED, Sql, listed
 
 ARMS: Final = 24
 """So many arms are merged at most; more are gathered."""
@@ -90,9 +90,9 @@ def uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
             if len(uri) > _TEXT_MAX:
                 return None
             starts = [uri[:end] for end in range(1, len(uri) + 1)]
-            marks = ",".join("?" * len(starts))
-            arm = f"FROM string AS d WHERE d.param = ? AND d.text IN ({marks}) AND d.exact = ''"
-            return Source(tuple(Sql(arm, (p, *starts)) for p in params), ordered=False, lone=False)
+            arm = f"FROM string AS d WHERE d.param = ? AND d.text IN {LISTED} AND d.exact = ''"
+            binds = listed(starts)
+            return Source(tuple(Sql(arm, (p, binds)) for p in params), ordered=False, lone=False)
 
 
 def dates(leaf: DateIs, params: tuple[int, ...]) -> Source | None:

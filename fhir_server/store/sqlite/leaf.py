@@ -29,6 +29,7 @@ from fhir_server.search.expression import (
 from fhir_server.store.keys import decimal_key, time_key
 from fhir_server.store.sqlite.entry import Entry
 from fhir_server.store.sqlite.names import Kind, Names, unit_parts
+from fhir_server.store.sqlite.wide import all_of, any_of
 
 ValueTest = Callable[[list[Any]], bool]
 EntryTest = Callable[[Entry], bool]
@@ -47,7 +48,48 @@ class Lookup(Protocol):
 
 
 def entry_test(leaf: Expression, resource_type: str, lookup: Lookup) -> EntryTest:
-    """Return the test of a leaf on a whole entry."""
+    """Return the test of an expression on a whole entry, which is enough to answer it."""
+    match leaf:
+        case And(operands):
+            every = [entry_test(one, resource_type, lookup) for one in all_of(operands)]
+            return lambda entry: all(test(entry) for test in every)
+        case Or(operands):
+            some = _any_test(any_of(operands), resource_type, lookup)
+            return lambda entry: any(test(entry) for test in some)
+        case Not(operand):
+            denied = entry_test(operand, resource_type, lookup)
+            return lambda entry: not denied(entry)
+        case _:
+            return _leaf_test(leaf, resource_type, lookup)
+
+
+def _any_test(operands: list[Expression], resource_type: str, lookup: Lookup) -> list[EntryTest]:
+    """Return tests of which one must pass; all tokens of a parameter are looked up at once."""
+    tests: list[EntryTest] = []
+    tokens: dict[str, set[tuple[int | None, str]]] = {}
+    for one in operands:
+        if isinstance(one, TokenIs) and one.code:
+            system = None
+            if one.system is not None:
+                system = lookup.names.find(Kind.SYSTEM, one.system)
+                if system is None:
+                    continue
+            tokens.setdefault(one.param, set()).add((system, one.code))
+        else:
+            tests.append(entry_test(one, resource_type, lookup))
+    tests += [_tokens_test(lookup.params(resource_type, p)[:1], t) for p, t in tokens.items()]
+    return tests
+
+
+def _tokens_test(params: tuple[int, ...], tokens: set[tuple[int | None, str]]) -> EntryTest:
+    return lambda entry: any(
+        v[0] == "t" and ((v[1], v[2]) in tokens or (None, v[2]) in tokens)
+        for p in params
+        for v in entry.values.get(p, ())
+    )
+
+
+def _leaf_test(leaf: Expression, resource_type: str, lookup: Lookup) -> EntryTest:
     if isinstance(leaf, Missing):
         params = lookup.params(resource_type, leaf.param)[:1]
         return lambda entry: any(p in entry.values for p in params) is not leaf.missing

@@ -43,7 +43,14 @@ from fhir_server.store.sqlite.arms import (
 )
 from fhir_server.store.sqlite.leaf import units_of
 from fhir_server.store.sqlite.names import Kind
-from fhir_server.store.sqlite.search_sql import Predicates, Sql, numbers, range_sql
+from fhir_server.store.sqlite.search_sql import (
+    LISTED,
+    Predicates,
+    Sql,
+    listed,
+    numbers,
+    range_sql,
+)
 
 LEVELS: Final = (500, 2_000, 20_000)
 """Rows of every source are counted up to the first of these that one of them stays below."""
@@ -158,9 +165,11 @@ class Sources:
             return NONE
         match where:
             case Ids(ids):
-                marks = ",".join("?" * len(ids))
-                text = f"FROM resource AS d WHERE d.type = ? AND d.live = 1 AND d.id IN ({marks})"
-                return Source((Sql(text, (nr, *sorted(ids))),), ordered=False)
+                text = (
+                    "FROM resource AS d INDEXED BY resource_id "
+                    f"WHERE d.type = ? AND d.live = 1 AND d.id IN {LISTED}"
+                )
+                return Source((Sql(text, (nr, listed(ids))),), ordered=False)
             case LastUpdated():
                 if where.prefix is Prefix.NE:
                     return None

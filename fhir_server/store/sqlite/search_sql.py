@@ -9,11 +9,12 @@ statement has one table to walk, and everything else is an EXISTS on a whole key
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import apsw
+import msgspec
 
 from fhir_server.search.expression import (
     And,
@@ -43,6 +44,14 @@ from fhir_server.store.sqlite.entry import Entry, unpack
 from fhir_server.store.sqlite.leaf import EntryTest, entry_test
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.packing import Packing
+from fhir_server.store.sqlite.wide import (
+    WIDE,
+    all_of,
+    any_of,
+    ids_together,
+    is_of_values,
+    weight,
+)
 
 
 class Sql(NamedTuple):
@@ -54,6 +63,10 @@ class Sql(NamedTuple):
 
 _ENTRY_STEPS: Final = 300
 """What unpacking an entry costs, in SQLite's steps."""
+_TEST_STEPS: Final = 10
+"""What a test of an entry costs more for each criterion after the first."""
+_APART_STEPS: Final = 300
+"""What a statement of its own costs for one criterion of one resource."""
 
 TRUE: Final = Sql("1")
 FALSE: Final = Sql("?", (0,))
@@ -71,6 +84,15 @@ def among(values: list[int]) -> Sql:
     if len(values) == 1:
         return Sql("= ?", (values[0],))
     return Sql(f"IN {numbers(values)}")
+
+
+LISTED: Final = "(SELECT value FROM json_each(?))"
+"""Texts of a client's, as many as they are in one bound list."""
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return what is bound for LISTED."""
+    return msgspec.json.encode(sorted(texts)).decode()
 
 
 def numbers(values: tuple[int, ...] | list[int]) -> str:
@@ -101,9 +123,10 @@ def range_sql(leaf: DateIs | LastUpdated) -> Sql:
 
 @dataclass(slots=True)
 class _Use:
-    """What a statement under way uses: the tests of its leaves."""
+    """What a statement under way uses: the tests of its leaves, and what is asked apart."""
 
-    tests: list[EntryTest] = field(default_factory=list)
+    tests: list[tuple[EntryTest, int]] = field(default_factory=list)
+    apart: list[tuple[bool, list[Sql]]] = field(default_factory=list)
     links: int = 0
 
 
@@ -124,6 +147,7 @@ class Predicates:
         self._use = _Use()
         self._kept: tuple[bytes, Entry] | None = None
         db.create_scalar_function("leaf", self._leaf, 3, deterministic=True)
+        db.create_scalar_function("apart", self._apart, 2, deterministic=True)
 
     def begin(self) -> None:
         """Forget the tests of the search before."""
@@ -131,8 +155,18 @@ class Predicates:
 
     def _leaf(self, *values: Any) -> bool:
         number, packing, packed = values
-        self._charge(_ENTRY_STEPS)
-        return bool(self._use.tests[number](self.entry(packing, packed)))
+        test, steps = self._use.tests[number]
+        self._charge(steps)
+        return bool(test(self.entry(packing, packed)))
+
+    def _apart(self, *values: Any) -> bool:
+        number, rid = values
+        decides, parts = self._use.apart[number]
+        for text, binds in parts:
+            self._charge(_APART_STEPS)
+            if bool(self.db.execute(text, (*binds, rid)).get) is decides:
+                return decides
+        return not decides
 
     def entry(self, packing: int, packed: bytes) -> Entry:
         """Return a packed entry; several leaves ask for the same one in turn."""
@@ -174,6 +208,8 @@ class Predicates:
     def predicate(self, where: Expression, resource_type: str, rid: str) -> Sql:
         """Return the condition on the SQL expression `rid`, a current resource of this type."""
         match where:
+            case And() | Or() if weight(where) > WIDE:
+                return self._wide(where, resource_type, rid)
             case And(operands):
                 parts = [self.predicate(one, resource_type, rid) for one in operands]
                 return joined("AND", parts) if parts else TRUE
@@ -190,18 +226,46 @@ class Predicates:
             case _:
                 return self._of_values(where, resource_type, rid)
 
+    def _wide(self, where: And | Or, resource_type: str, rid: str) -> Sql:
+        """Return the condition of many criteria, in one test of the entry and one function.
+
+        Each of the others is a statement of its own, so that none is as long as a client likes.
+        """
+        is_or = isinstance(where, Or)
+        whole = any_of(where.operands) if is_or else all_of(where.operands)
+        asked = [one for one in whole if is_of_values(one)]
+        others = [one for one in whole if not is_of_values(one)]
+        if is_or:
+            others = ids_together(others)
+        parts = []
+        if asked:
+            test = Or(tuple(asked)) if is_or else And(tuple(asked))
+            steps = _ENTRY_STEPS + _TEST_STEPS * weight(test)
+            parts.append(self.tested(entry_test(test, resource_type, self), rid, steps))
+        if others:
+            links = self._use.links
+            statements = []
+            for one in others:
+                self._use.links = 0  # so that texts repeat
+                part = self.predicate(one, resource_type, "d.rid")
+                text = f"SELECT {part.text} FROM (SELECT ? AS rid) AS d"
+                statements.append(Sql(text, part.binds))
+            self._use.links = links
+            self._use.apart.append((is_or, statements))
+            parts.append(Sql(f"apart(?, {rid})", (len(self._use.apart) - 1,)))
+        return joined("OR" if is_or else "AND", parts)
+
     def _of_resource(
         self, where: Ids | LastUpdated | InPatient | Tagged, resource_type: str, rid: str
     ) -> Sql:
         type_nr = self.names.type(resource_type)
         match where:
             case Ids(ids):
-                marks = ",".join("?" * len(ids))
                 text = (
-                    f"{rid} IN (SELECT rid FROM resource "
-                    f"WHERE type = ? AND live = 1 AND id IN ({marks}))"
+                    f"{rid} IN (SELECT rid FROM resource INDEXED BY resource_id "
+                    f"WHERE type = ? AND live = 1 AND id IN {LISTED})"
                 )
-                return Sql(text, (type_nr, *sorted(ids)))
+                return Sql(text, (type_nr, listed(ids)))
             case LastUpdated():
                 part = range_sql(where)
                 text = part.text.replace("low + span", "last_updated").replace(
@@ -307,9 +371,9 @@ class Predicates:
         )
         return self.tested(entry_test(leaf, resource_type, self), rid)
 
-    def tested(self, test: EntryTest, rid: str) -> Sql:
+    def tested(self, test: EntryTest, rid: str, steps: int = _ENTRY_STEPS) -> Sql:
         """Return the condition that a resource's entry passes a test."""
-        self._use.tests.append(test)
+        self._use.tests.append((test, steps))
         return Sql(
             f"EXISTS (SELECT 1 FROM entry WHERE rid = {rid} AND leaf(?, packing, packed))",
             (len(self._use.tests) - 1,),

@@ -1,0 +1,54 @@
+"""Thousands of criteria in one search: answered as the reference answers them."""
+
+from __future__ import annotations
+
+import pytest
+
+from fhir_server.store.memory import MemoryStore
+from fhir_server.store.sqlite.store import SqliteStore
+from tests.contracts.making import asked, ids, observation, patient, put
+
+MANY = 1_500
+
+
+def _each(form: str, joiner: str = "&") -> str:
+    return joiner.join(form.format(f"{number:04}") for number in range(1, MANY + 1))
+
+
+QUERIES = {
+    "not tokens": ("Observation", _each("code:not=x{}") + "&status=final"),
+    "tokens with a driver": ("Observation", "status=final&code=" + _each("x{}", ",") + ",8480-6"),
+    "tokens": ("Observation", "code=" + _each("x{}", ",") + ",8480-6"),
+    "tokens, all": ("Observation", "&".join(["code=8480-6"] * MANY)),
+    "not ids": ("Patient", _each("_id:not=x{}") + "&_id:not=a"),
+    "ids": ("Patient", "gender=male&_id=" + _each("x{}", ",") + ",a"),
+    "texts": ("Patient", "gender=male&name=" + _each("x{}", ",") + ",Nguyen"),
+    "dates": ("Patient", "birthdate=" + _each("{}", ",") + "&gender=male"),
+    "updated": ("Patient", _each("_lastUpdated=gt{}")),
+    "chains": ("Observation", _each("subject:Patient.gender:not=x{}")),
+    "references": (
+        "Observation",
+        "status=final&subject=" + _each("Patient/x{}", ",") + ",Patient/a",
+    ),
+    "had": ("Patient", _each("_has:Observation:subject:code:not=x{}")),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_many_criteria_find_what_the_reference_finds(store: SqliteStore, name: str) -> None:
+    """Neither the depth of a statement nor what it binds bounds what a client may ask."""
+    measure = MemoryStore()
+    for each in (store, measure):
+        await put(
+            each,
+            patient("a", gender="male", birthDate="0700-01-01", name=[{"family": "Nguyen"}]),
+            patient("b", gender="male"),
+            observation("o", "a"),
+            observation("p", "b", code={"coding": [{"code": "x0007"}]}),
+        )
+    search = asked(*QUERIES[name], total="accurate")
+
+    found, expected = await store.search(search), await measure.search(search)
+
+    assert ids(found) == ids(expected)
+    assert found.total == expected.total
