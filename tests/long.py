@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.data import ROOT
+from tests.folders import PLACE
 
 FOLDER: Final = ROOT / "test-results"
 PASSED: Final = "passed"
@@ -88,7 +90,8 @@ Ran = tuple[bool, str]
 def pytest_run(target: Target) -> Ran:
     """Run a target in a process of its own, its output shown as it comes."""
     command = [sys.executable, "-m", "pytest", "-q", "--timeout=7200", *target.selection]
-    environment = os.environ | target.sizes
+    # On a disk, as a server's store is: what is measured here is told of one.
+    environment = {PLACE: tempfile.gettempdir()} | os.environ | target.sizes
     last, measured = "", []
     with subprocess.Popen(
         command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
