@@ -14,6 +14,10 @@ from typing import Final
 SHORT: Final = 96
 """A code longer than this is indexed by its hash (128 bits: no two are ever equal by chance)."""
 
+HASHED: Final = "\x01"
+HASHES_END: Final = "\x02"
+"""What the hash of a code begins with, and a text that follows all of them."""
+
 DAY: Final = 86_400_000_000
 """Longest span, in microseconds, of a date that is found by its low end alone (date_long)."""
 
@@ -40,7 +44,7 @@ def code_key(code: str) -> str:
     """Return the key of a code: the code itself, so that different codes never meet."""
     if len(code) <= SHORT:
         return code
-    return "\x01" + blake2b(code.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return HASHED + blake2b(code.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def time_key(moment: int) -> int:

@@ -24,7 +24,7 @@ from fhir_server.search.values import (
     UriValue,
     Value,
 )
-from fhir_server.store.keys import code_key, decimal_key, time_key
+from fhir_server.store.keys import decimal_key, time_key
 from fhir_server.store.sqlite.budget import Budget
 from fhir_server.store.sqlite.packing import Packing
 
@@ -76,10 +76,10 @@ class Former:
 
 
 def _key(value: Value) -> Any:
-    """Return a value as the index tables order it (`entry.py`)."""
+    """Return a value as `sorting.py` orders it."""
     match value:
         case TokenValue():
-            return code_key(value.code) if value.code else None
+            return value.code or None
         case StringValue():
             return value.folded
         case DateValue():

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from fhir_server.search.expression import Expression, Search, Sort
-from fhir_server.store.keys import code_key
+from fhir_server.store.keys import HASHED, HASHES_END
 from fhir_server.store.sqlite.arms import ARMS
 from fhir_server.store.sqlite.entry import Entry
 from fhir_server.store.sqlite.former import Former
@@ -180,7 +180,7 @@ class Sorting:
         values = entry.values.get(param, ())
         match sort.kind:
             case "token":
-                return [code_key(v[2]) for v in values if v[0] == "t" and v[2]]
+                return [v[2] for v in values if v[0] == "t" and v[2]]
             case "string":
                 return [v[1] for v in values if v[0] == "s"]
             case "uri":
@@ -215,6 +215,8 @@ class Sorting:
         arms = self._arms(first, resource_type)
         if arms is None or len(arms) > ARMS:
             return None
+        if first.kind == "token" and any(self._has_hashes(arm) for _, arm in arms):
+            return None
         part = self._sql.predicate(where, resource_type, "d.rid")
         found: list[tuple[Key, int]] = []
         values = self.values(after) if after is not None else []
@@ -234,6 +236,11 @@ class Sorting:
         if first.kind in {"id", "last"}:
             return found
         return found + self._without(sort, resource_type, part, snapshot, after, limit - len(found))
+
+    def _has_hashes(self, arm: Sql) -> bool:
+        """Whether codes stand there by their hashes, and so in no order."""
+        text = f"SELECT 1 {arm.text} AND d.code >= ? AND d.code < ? LIMIT 1"
+        return bool(self._sql.db.execute(text, (*arm.binds, HASHED, HASHES_END)).get)
 
     def _walked(
         self, first: Sort, arms: list[tuple[str, Sql]], part: Sql, snapshot: int, start: list[Any]

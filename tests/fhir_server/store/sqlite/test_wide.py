@@ -6,7 +6,7 @@ import pytest
 
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.sqlite.store import SqliteStore
-from tests.contracts.making import asked, ids, observation, patient, put
+from tests.contracts.making import asked, ids, observation, patient, put, walk
 
 MANY = 1_500
 
@@ -52,3 +52,23 @@ async def test_many_criteria_find_what_the_reference_finds(store: SqliteStore, n
 
     assert ids(found) == ids(expected)
     assert found.total == expected.total
+
+
+@pytest.mark.parametrize("order", ["code", "-code"])
+async def test_long_codes_stand_in_the_order_of_codes(store: SqliteStore, order: str) -> None:
+    """A code that is indexed by its hash is sorted by itself, on every page."""
+    measure = MemoryStore()
+    codes = ["x" * 98, "a" * 97, "b", "x" * 97, "z", "y" * 300]
+    for each in (store, measure):
+        await put(
+            each,
+            *(
+                observation(f"o{number}", "a", code={"coding": [{"code": code}]})
+                for number, code in enumerate(codes)
+            ),
+        )
+    search = asked("Observation", f"_sort={order}", count=2)
+
+    pages, expected = await walk(store, search), await walk(measure, search)
+
+    assert [ids(page) for page in pages] == [ids(page) for page in expected]
