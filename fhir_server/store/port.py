@@ -289,7 +289,8 @@ class Store(Protocol):
     async def referrers(self, name: Name, *, limit: int = 1000) -> list[Name]:
         """Return current resources, at most so many, that refer to this one from anywhere in them.
 
-        They are those for whose sake Unreferenced does not hold.
+        They are those for whose sake Unreferenced does not hold. Of more than so many any are
+        given, in any order: no engine has to read all of them.
         """
 
     async def history(
