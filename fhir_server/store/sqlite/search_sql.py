@@ -50,6 +50,7 @@ from fhir_server.store.sqlite.wide import (
     any_of,
     ids_together,
     is_of_values,
+    lookups,
     weight,
 )
 
@@ -64,7 +65,7 @@ class Sql(NamedTuple):
 _ENTRY_STEPS: Final = 300
 """What unpacking an entry costs, in SQLite's steps."""
 _TEST_STEPS: Final = 10
-"""What a test of an entry costs more for each criterion after the first."""
+"""What a test of an entry costs more for each of its lookups."""
 _APART_STEPS: Final = 300
 """What a statement of its own costs for one criterion of one resource."""
 
@@ -240,7 +241,7 @@ class Predicates:
         parts = []
         if asked:
             test = Or(tuple(asked)) if is_or else And(tuple(asked))
-            steps = _ENTRY_STEPS + _TEST_STEPS * weight(test)
+            steps = _ENTRY_STEPS + _TEST_STEPS * lookups(test)
             parts.append(self.tested(entry_test(test, resource_type, self), rid, steps))
         if others:
             links = self._use.links

@@ -20,6 +20,7 @@ from fhir_server.search.expression import (
     Not,
     Or,
     Tagged,
+    TokenIs,
 )
 
 WIDE: Final = 24
@@ -82,3 +83,16 @@ def ids_together(operands: Sequence[Expression]) -> list[Expression]:
         return found
     together: Expression = Ids(frozenset[str]().union(*(one.ids for one in named)))
     return [*found, together]
+
+
+def lookups(where: Expression) -> int:
+    """Return how many tests of an entry answer it: all tokens of an Or are looked up at once."""
+    match where:
+        case And(operands):
+            return sum(map(lookups, all_of(operands)))
+        case Or(operands):
+            return 1 + sum(lookups(one) for one in any_of(operands) if not isinstance(one, TokenIs))
+        case Not(operand):
+            return lookups(operand)
+        case _:
+            return 1
