@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fhir_server.model.outcome import FhirError, Unavailable
+from fhir_server.model.outcome import Unavailable
 from fhir_server.model.primitives import micros
 from fhir_server.store.port import AuditRecord, Batch
 
@@ -152,10 +152,12 @@ async def leave(
     entry = record(ctx, request, status, patients, result)
     try:
         await ctx.store.commit(Batch(audit=(entry,)))
-    except FhirError:
-        raise
     except Exception as failure:
-        raise Unavailable("The access could not be recorded; please try again.") from failure
+        # Whatever the store says of it: nothing that the caller sent was to be stored here.
+        raise Unavailable(
+            "The access could not be recorded; please try again.",
+            text_vi="Không ghi được nhật ký truy cập; hãy thử lại.",
+        ) from failure
     ctx.trail.written = True
 
 

@@ -15,7 +15,13 @@ from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.redact import redacted
 from fhir_server.interactions.transaction import transaction
-from fhir_server.model.outcome import Conflict, FhirError, InvalidValue, TooCostly
+from fhir_server.model.outcome import (
+    Conflict,
+    FhirError,
+    InvalidValue,
+    TooCostly,
+    Unavailable,
+)
 from fhir_server.store.port import BadCursor, CommitRefused, WorkBudgetExceeded
 
 if TYPE_CHECKING:
@@ -90,6 +96,11 @@ async def refused(ctx: Context, request: FhirRequest, refusal: FhirError) -> Non
     """Leave the AuditEvent of a request that was refused, also before it could be performed.
 
     Raises:
-        Unavailable: It could not be made durable.
+        Unavailable: It could not be made durable, and the refusal does not say as much already: of
+            a write that may be stored the caller must be told so.
     """
-    await audit.leave(ctx, request, refusal.status, audit.named_by_path(request))
+    try:
+        await audit.leave(ctx, request, refusal.status, audit.named_by_path(request))
+    except Unavailable:
+        if not isinstance(refusal, Unavailable):
+            raise

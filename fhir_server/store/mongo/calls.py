@@ -53,6 +53,10 @@ PATIENCE: Final = 30.0
 successor after 10 to 12 (`electionTimeoutMillis`); one that hangs without ending its connections
 was measured to cost 19 to 20, until the others no longer wait for it."""
 
+ENDING: Final = 2.0
+"""Seconds for which it is tried again by a process that is about to end: whoever asked has been
+told nothing, and who stops a server kills it after a while."""
+
 LONG: Final = 0.5
 """Seconds of waiting for others after which it is looked whether one of them is abandoned."""
 
@@ -73,8 +77,13 @@ _PASSING: Final = frozenset(
 )  # fmt: skip
 """Error codes of the server that pass by themselves (mongo/src/mongo/base/error_codes.yml)."""
 
+_BUSY: Final = "The database is busy: try again."
 _REFUSED: Final = frozenset({11, 13, 18, 8000})
 _NO_ROOM: Final = 14031
+
+
+class Late(WorkBudgetExceeded):
+    """The time is over though little was asked: it is the database that takes long."""
 
 
 class Calls:
@@ -95,6 +104,7 @@ class Calls:
         self._settling = asyncio.Lock()
         self._latest: Timestamp | None = None
         self._failing: float | None = None
+        self._patience = PATIENCE
         self._abandoned = Abandoned(client)
 
     # --- reads -----------------------------------------------------------------------------
@@ -130,6 +140,8 @@ class Calls:
                 made = await ask()
             except ExecutionTimeout:
                 raise WorkBudgetExceeded from None
+            except Late as error:
+                raise Unavailable(_BUSY) from error
             except PyMongoError as error:
                 if not is_passing(error) or self._is_in_vain(tries):
                     raise unavailable(error) from error
@@ -221,7 +233,7 @@ class Calls:
                         if await self._is_confirmed(session, election):
                             raise
                         continue
-                    await _commit(session, tries)
+                    await self._commit(session, tries)
                     self._failing = None
                     self._note(session)
                     return made
@@ -229,11 +241,25 @@ class Calls:
                 if not error.has_error_label(TRANSIENT):
                     raise unavailable(error) from error
                 is_conflict = _code(error) == _WRITE_CONFLICT
-                if tries.lasted >= PATIENCE if is_conflict else self._is_in_vain(tries):
+                if tries.lasted >= self._patience if is_conflict else self._is_in_vain(tries):
                     raise unavailable(error) from error
                 if is_conflict and tries.lasted >= LONG:
                     await self._abandoned.end(asyncio.get_running_loop().time())
                 await tries.pause(0.05 if is_conflict else 0.5)
+
+    async def _commit(self, session: AsyncClientSession, tries: _Tries) -> None:
+        """Commit, again and again while it is not known whether a majority has it."""
+        while True:
+            try:
+                await session.commit_transaction()
+            except PyMongoError as error:
+                # TRANSIENT: it is known that nothing was done.
+                is_open = error.has_error_label(UNKNOWN) and not error.has_error_label(TRANSIENT)
+                if not is_open or tries.lasted >= self._patience:
+                    raise
+                await tries.pause(0.5)
+            else:
+                return
 
     async def _is_confirmed(self, session: AsyncClientSession, election: ObjectId | None) -> bool:
         """Abort, and return whether what the transaction saw is a majority's.
@@ -256,7 +282,11 @@ class Calls:
         now = asyncio.get_running_loop().time()
         if self._failing is None:
             self._failing = now
-        return tries.lasted >= PATIENCE or now - self._failing >= PATIENCE
+        return tries.lasted >= self._patience or now - self._failing >= self._patience
+
+    def end_soon(self) -> None:
+        """Try nothing again for long any more: the process is about to end."""
+        self._patience = ENDING
 
 
 class _Tries:
@@ -281,21 +311,6 @@ class _Tries:
 
 async def _nothing() -> None:  # noqa: RUF029 - asked as reads are
     return
-
-
-async def _commit(session: AsyncClientSession, tries: _Tries) -> None:
-    """Commit, again and again while it is not known whether a majority has it."""
-    while True:
-        try:
-            await session.commit_transaction()
-        except PyMongoError as error:
-            # TRANSIENT: it is known that nothing was done.
-            is_open = error.has_error_label(UNKNOWN) and not error.has_error_label(TRANSIENT)
-            if not is_open or tries.lasted >= PATIENCE:
-                raise
-            await tries.pause(0.5)
-        else:
-            return
 
 
 def _code(error: PyMongoError) -> int | None:
@@ -324,7 +339,7 @@ def unavailable(error: PyMongoError) -> Unavailable:
     elif code == _NO_ROOM:
         text = "The database has no room left."
     elif is_passing(error):
-        text = "The database is busy: try again."
+        text = _BUSY
     else:
         text = "The database could not do this."
     return Unavailable(text)

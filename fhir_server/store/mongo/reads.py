@@ -12,6 +12,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import ExecutionTimeout, PyMongoError
 
+from fhir_server.store.mongo.calls import Late
 from fhir_server.store.mongo.query import Link
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN
@@ -22,6 +23,10 @@ SECONDS: Final = 5.0
 turn honest searches away as too costly (at ten times the load, 2 seconds did)."""
 DOCUMENTS: Final = 100_000
 """Resources that one search may bring here to be judged or sorted: about a second's work."""
+
+FEW: Final = 50
+"""Questions of one search that take long only where the database does: it is busy, or went away."""
+
 
 JUDGED: Final[Mapping[str, Any]] = {"_id": 1, "r": 1, "c": 1, "u": 1, "p": 1, "g": 1, "e": 1}
 """Projection: what a resource is judged by, and where it stands."""
@@ -56,6 +61,7 @@ class Reads:
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
         self._until = time.monotonic() + SECONDS
         self._left = DOCUMENTS
+        self._questions = 0
 
     @contextmanager
     def within(self, *, seconds: float | None, documents: int) -> Iterator[None]:
@@ -81,8 +87,10 @@ class Reads:
             WorkBudgetExceeded: They are too many, or it has taken too long.
         """
         self._left -= documents
-        if self._left < 0 or time.monotonic() > self._until:
+        if self._left < 0:
             raise WorkBudgetExceeded("the search went past its work budget")
+        if time.monotonic() > self._until:
+            raise self._over()
 
     def milliseconds(self) -> int:
         """Return how long the database may take, at least 1.
@@ -92,8 +100,25 @@ class Reads:
         """
         left = self._until - time.monotonic()
         if left <= 0:
-            raise WorkBudgetExceeded("the search went past its work budget")
+            raise self._over()
+        self._questions += 1
         return max(1, int(left * 1000))
+
+    def _ended(self, given: int) -> WorkBudgetExceeded:
+        """Return what is said of a question that the database ended after so many milliseconds."""
+        if given < SECONDS * 100:  # a tenth: the time was over before
+            return self._over()
+        return WorkBudgetExceeded("the search went past its work budget")
+
+    def _over(self) -> WorkBudgetExceeded:
+        """Return what is said of the time being over.
+
+        The database ends a question itself that takes it too long. Where it has ended none, and
+        few were asked that brought little, the time went by while it did not answer.
+        """
+        is_little = self._questions <= FEW and DOCUMENTS - self._left <= DOCUMENTS // FEW
+        kind = Late if is_little else WorkBudgetExceeded
+        return kind("the search went past its work budget")
 
     async def find(
         self,
@@ -127,6 +152,7 @@ class Reads:
         size: int = _BATCH,
     ) -> AsyncGenerator[list[Document], None]:
         """Give resources as `find` does, `size` at a time; to be closed (`aclosing`)."""
+        given = self.milliseconds()
         cursor = self.collections.resource.find(
             where,
             fields,
@@ -135,7 +161,7 @@ class Reads:
             limit=limit,
             batch_size=min(limit, size) if limit else size,
             session=self.session,
-            max_time_ms=self.milliseconds(),
+            max_time_ms=given,
         )
         try:
             while cursor.alive:
@@ -144,7 +170,7 @@ class Reads:
                 if batch:
                     yield batch
         except ExecutionTimeout as error:
-            raise WorkBudgetExceeded("the search went past its work budget") from error
+            raise self._ended(given) from error
         finally:
             await self._close(cursor)
 
@@ -180,10 +206,11 @@ class Reads:
         Raises:
             WorkBudgetExceeded: It takes too long.
         """
+        given = self.milliseconds()
         try:
             cursor = await self.collections.resource.aggregate(
-                stages, session=self.session, hint=hint, maxTimeMS=self.milliseconds()
+                stages, session=self.session, hint=hint, maxTimeMS=given
             )
             return await cursor.to_list()
         except ExecutionTimeout as error:
-            raise WorkBudgetExceeded("the search went past its work budget") from error
+            raise self._ended(given) from error

@@ -74,6 +74,7 @@ class _Lease:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._calls.end_soon()
         if self._renewing is not None:
             await stopped(self._renewing)
         await self._let_go()

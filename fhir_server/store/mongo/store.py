@@ -363,6 +363,7 @@ class MongoStore:
         if self._closed:
             return
         self._closed = True
+        self._calls.end_soon()
         self._changes.end()
         if self._large:
             await asyncio.wait(self._large)

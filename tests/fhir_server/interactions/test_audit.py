@@ -400,3 +400,22 @@ async def test_a_facility_has_the_name_of_its_organization(people: World) -> Non
     assert event["agent"][0]["who"]["display"] == "Bệnh viện Đa khoa Mẫu Hà Nội"
     assert codec.loads(read.body or b"") == event
     assert after["agent"][0]["who"]["display"] == "Hospital 01999"
+
+
+async def test_what_is_said_where_the_store_is_away_is_of_the_request(
+    people: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads is not told that something may be stored; who writes is."""
+    unknown = "It is not known whether this was stored: look before you send it again."
+
+    async def away(_batch: object) -> None:  # noqa: RUF029 - as a store's
+        raise Unavailable(unknown)
+
+    monkeypatch.setattr(people.store, "commit", away)
+
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        await people.perform("search-type", resource_type="Patient")
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        await people.perform("read", resource_type="Patient", resource_id="nobody")
+    with pytest.raises(Unavailable, match="not known whether this was stored"):
+        await people.put({"resourceType": "Patient", "id": "new"})

@@ -23,7 +23,9 @@ from fhir_server.store.mongo import calls
 from fhir_server.store.mongo.abandoned import SILENT
 from fhir_server.store.mongo.calls import unavailable
 from fhir_server.store.mongo.connect import Opened, open_database
+from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import CommitRefused, WorkBudgetExceeded
+from tests.contracts.making import patient, put
 from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
@@ -341,3 +343,23 @@ async def test_a_database_without_a_majority_is_not_waited_for_for_ever(
     mortal.wait_for_primary()
     seen = await read(opened)
     assert await count(opened) == seen + 1
+
+
+# --- a process that ends ---------------------------------------------------------------------
+
+
+async def test_a_store_is_closed_soon_though_its_database_is_away(mortal: ReplicaSet) -> None:
+    """A commit that is under way is given up: who stops a server kills it after a while."""
+    store = await MongoStore.open(mortal.url("closing", QUICK))
+    async with store.serving():
+        await put(store, patient("before"))
+        for member in range(mortal.count):
+            mortal.kill(member)
+        commit = asyncio.create_task(put(store, patient("after")))
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+    await store.close()
+
+    assert asyncio.get_running_loop().time() - began < 10
+    with pytest.raises(Unavailable):
+        await commit
