@@ -5,6 +5,7 @@ https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html, RFC 7
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,11 +31,14 @@ CURVE: Final = "P-384"
 """ES384's curve (RFC 7518, 3.4)."""
 
 _HEADER: Final = "the assertion is no JWT with a header of ES384 or RS384"
-_CLAIMS: Final = "the assertion's claims are not what they must be (iss, sub, aud, exp, jti)"
+_CLAIMS: Final = "the assertion's claims are not what they must be"
 _SIGNATURE: Final = "the client is not known, or the signature is not by its key"
 _REPLAY: Final = "the assertion was used before"
 """What a refusal says: the header and the form of the claims are looked at before the client is
-known; only who has signed rightly learns that the claims or the `jti` are at fault."""
+known; only who has signed rightly learns which claim is at fault, or that the `jti` is."""
+
+_FIELD: Final = re.compile(r"(?:field `|\$\.)(iss|sub|aud|exp|jti|iat|nbf)\b")
+"""Where msgspec names the claim that is missing or of a wrong type."""
 
 LIFETIME: Final = 300
 """Seconds ahead that an assertion may end."""
@@ -74,15 +78,19 @@ class _Expected:
 
 
 _CHECKS: Final[tuple[tuple[str, Callable[[_Claims, _Expected], bool]], ...]] = (
-    ("iss and sub are the client", lambda c, want: c.iss == c.sub == want.client_id),
-    ("aud is the token URL", lambda c, want: not want.audiences.isdisjoint(_audiences(c))),
-    ("exp has not passed", lambda c, want: want.now < c.exp),
-    ("exp is at most 5 minutes ahead", lambda c, want: c.exp <= want.now + LIFETIME + CLOCK_SKEW),
-    ("nbf has come", lambda c, want: c.nbf is None or c.nbf <= want.now + CLOCK_SKEW),
-    ("iat has come", lambda c, want: c.iat is None or c.iat <= want.now + CLOCK_SKEW),
-    ("jti is there", lambda c, _: 0 < len(c.jti) <= MAX_JTI),
+    ("iss and sub must be the client_id", lambda c, want: c.iss == c.sub == want.client_id),
+    ("aud must be {aud}", lambda c, want: not want.audiences.isdisjoint(_audiences(c))),
+    ("exp has passed", lambda c, want: want.now < c.exp),
+    (
+        "exp must be at most 5 minutes ahead",
+        lambda c, want: c.exp <= want.now + LIFETIME + CLOCK_SKEW,
+    ),
+    ("nbf is still to come", lambda c, want: c.nbf is None or c.nbf <= want.now + CLOCK_SKEW),
+    ("iat is still to come", lambda c, want: c.iat is None or c.iat <= want.now + CLOCK_SKEW),
+    (f"jti must have 1 to {MAX_JTI} characters", lambda c, _: 0 < len(c.jti) <= MAX_JTI),
 )
-"""Every check of an assertion's claims."""
+"""Every check of an assertion's claims, and what is said where it does not hold: what must be, and
+nothing of what is."""
 
 
 class _Unproved(OAuthError):
@@ -142,8 +150,10 @@ async def _by_assertion(server: AuthorizationServer, assertion: str, audience: s
     await _check_signature(server, client, assertion, header)
     audiences = frozenset({server.url("token"), audience} - {""})
     want = _Expected(client.client_id, audiences, server.now().timestamp())
-    if not all(holds(claims, want) for _, holds in _CHECKS):
-        raise _refused(_CLAIMS, client)
+    for text, holds in _CHECKS:
+        if not holds(claims, want):
+            aud = " or ".join(sorted(audiences, reverse=True))
+            raise _refused(f"{_CLAIMS}: {text.format(aud=aud)}", client)
     until = int(claims.exp) + CLOCK_SKEW + 1
     if not await server.grants.first_use(client.client_id, claims.jti, until):
         raise _refused(_REPLAY, client)
@@ -163,8 +173,10 @@ def _read(assertion: str) -> tuple[_Header, _Claims]:
         raise _refused(_HEADER)
     try:
         claims = msgspec.json.decode(urlsafe_b64decode(parts[1].encode()), type=_Claims)
-    except (ValueError, msgspec.MsgspecError):
-        raise _refused(_CLAIMS) from None
+    except (ValueError, msgspec.MsgspecError) as error:
+        named = _FIELD.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+        fault = f"{named[1]} is missing or of a wrong type" if named else "they are no JSON object"
+        raise _refused(f"{_CLAIMS}: {fault}") from None
     return header, claims
 
 

@@ -89,6 +89,32 @@ async def test_an_assertion_with_a_wrong_claim_is_refused(
     assert "www-authenticate" in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [
+        ({"aud": "http://testserver/fhir"}, "aud must be http://testserver/auth/token"),
+        ({"aud": None}, "aud is missing or of a wrong type"),
+        ({"sub": "geheim"}, "iss and sub must be the client_id"),
+        ({"exp": 0}, "exp has passed"),
+        ({"exp": 4_000_000_000}, "exp must be at most 5 minutes ahead"),
+        ({"exp": "geheim"}, "exp is missing or of a wrong type"),
+        ({"jti": None}, "jti is missing or of a wrong type"),
+        ({"jti": "geheim" * 300}, "jti must have 1 to 256 characters"),
+        ({"iat": 4_000_000_000}, "iat is still to come"),
+        ({"nbf": 4_000_000_000}, "nbf is still to come"),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+async def test_the_claim_at_fault_is_named(world: World, claims: dict[str, Any], said: str) -> None:
+    """What it must be, and nothing of what it is."""
+    assertion = world.assertion("hospital-01999", **claims)
+
+    told = (await world.backend("", assertion=assertion)).json()["error_description"]
+
+    assert told.endswith(f"claims are not what they must be: {said}.")
+    assert "geheim" not in told
+
+
 async def test_a_refusal_says_in_general_what_was_wrong(world: World) -> None:
     """Header, signature, claims or replay; of a client that has not proved itself no more."""
     good = world.assertion("hospital-01999")
