@@ -272,10 +272,11 @@ def _move(_settings: Settings, parsed: argparse.Namespace) -> int:
     if outcome.different > len(outcome.differences):
         print(f"… and {outcome.different - len(outcome.differences):,} more")
     equal = " · ".join(f"{name} {count:,}" for name, count in outcome.equal.items())
-    print(f"{theirs.address}: {outcome.copied:,} versions brought; compared and equal: {equal}")
+    brought = f"{theirs.address}: {outcome.copied:,} versions brought"
     if outcome.different:
-        print(f"NOT EQUAL: {outcome.different:,} differences")
+        print(f"{brought}; NOT EQUAL: {outcome.different:,} differences; the same in both: {equal}")
         return 1
+    print(f"{brought}; compared and equal: {equal}")
     if parsed.live:
         print(
             "The target may not be served yet: stop the source, then move once more without --live."
