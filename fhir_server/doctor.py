@@ -22,9 +22,9 @@ SINCE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 
 R4_TYPES: Final = 146
 
-UNOPENED: Final = frozenset({"database", "schema", "indexes"})
-"""Facts of a database with one of which unwell it is not opened: a start would change it, or
-cannot be."""
+OPENED: Final = frozenset({"schema", "indexes"})
+"""Facts of a database that must all be there, and well, for it to be opened: else a start would
+change it, or cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ async def examine(settings: Settings) -> list[Finding]:
     ]
     if settings.is_embedded and not settings.sqlite_path.is_file():
         text = f"{settings.sqlite_path} is not there yet; the first start makes it"
-        return [*findings, Finding("store", good=False, text=text)]
+        return [*findings, Finding("store", good=True, text=text)]
     # Opening a database makes what is missing in it: it is looked at first, and left as it is.
     facts = [] if settings.is_embedded else await _facts(settings)
-    if all(fact.well for fact in facts if fact.name in UNOPENED):
+    if settings.is_embedded or {fact.name for fact in facts if fact.well} >= OPENED:
         try:
             async with app.opened(settings) as composition:
                 for check in (_audit, _clock):

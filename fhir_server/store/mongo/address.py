@@ -55,6 +55,8 @@ _ONLY: Final = {
 }
 _NEVER: Final = frozenset({"readpreferencetags", "maxstalenessseconds"})
 _FILES: Final = frozenset({"tlscafile", "tlscertificatekeyfile", "tlscrlfile"})
+_SYSTEM: Final = frozenset({"admin", "local", "config"})
+"""MongoDB's own databases."""
 _SRV: Final = frozenset({"srvmaxhosts", "srvservicename", "srvallowedhostssuffix"})
 
 
@@ -156,6 +158,12 @@ def address_of(url: str) -> Address:
         raise Unavailable(
             "the address must name the database, without a dot in it: "
             "mongodb://host1,host2,host3/name?replicaSet=rs0"
+        )
+    if parsed["database"].lower() in _SYSTEM:
+        raise Unavailable(
+            f"the database {parsed['database']} is MongoDB's own; name one for the store, and the "
+            "database in which the user was made by authSource: "
+            "mongodb://host1,host2,host3/fhir?replicaSet=rs0&authSource=admin"
         )
     if scheme == "mongodb+srv" and ("," in hosts or ":" in hosts):
         raise Unavailable("a mongodb+srv address has one name, without a port")

@@ -28,7 +28,14 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import DEFAULTS, FIXED, Address, address_of, named
 from fhir_server.store.mongo.calls import Calls, is_passing
-from fhir_server.store.mongo.schema import INDEXES, Collections, Document, prepare
+from fhir_server.store.mongo.schema import (
+    HEAD,
+    INDEXES,
+    Collections,
+    Document,
+    others_in,
+    prepare,
+)
 
 log = structlog.stdlib.get_logger("store")
 
@@ -252,6 +259,32 @@ async def _check(client: AsyncMongoClient[Document], address: Address, reached: 
     status = await client.admin.command("connectionStatus", showPrivileges=True)
     if unfit.lacks_rights(status, address.database, frozenset(INDEXES)):
         raise Unavailable(unfit.no_rights(address.database))
+    text = await why_no_place(client, address)
+    if text is not None:
+        raise Unavailable(text)
+
+
+async def why_no_place(client: AsyncMongoClient[Document], address: Address) -> str | None:
+    """Return why no store can be made in a database; None where one can, or is there."""
+    collections = Collections(client[address.database])
+    others = await others_in(collections)
+    # Asked last: another server may be making the store, and writing to it.
+    if await collections.meta.find_one({"_id": HEAD}, {"_id": 1}) is not None:
+        return None
+    if others:
+        return unfit.of_strangers(address.database, others)
+    for name in await _databases(client):
+        if name != address.database and name.lower() == address.database.lower():
+            return unfit.of_case(address.database, name)
+    return None
+
+
+async def _databases(client: AsyncMongoClient[Document]) -> list[str]:
+    """Return the names of the databases, as far as the account may see them."""
+    try:
+        return await client.list_database_names()
+    except OperationFailure:
+        return []
 
 
 async def compatibility_of(client: AsyncMongoClient[Document]) -> str | None:

@@ -27,6 +27,7 @@ from fhir_server.store.mongo.connect import (
     probe,
     reach,
     refusals,
+    why_no_place,
 )
 from fhir_server.store.mongo.schema import (
     HEAD,
@@ -35,6 +36,7 @@ from fhir_server.store.mongo.schema import (
     Collections,
     Document,
     compare,
+    dropping,
 )
 
 CLOCK_APART: Final = 5.0
@@ -249,7 +251,9 @@ def oplog(hours: float, *, full: float) -> Fact:
 async def _store(seen: _Seen) -> list[Fact]:
     head = await seen.collections.meta.find_one({"_id": HEAD})
     if head is None:
-        return [Fact("schema", well=False, text="no store yet; the first start makes it")]
+        fault = await why_no_place(seen.client, seen.address)
+        text = fault or f"{seen.address.database} holds none yet; the first start makes it"
+        return [Fact("store", well=fault is None, text=text)]
     return [_schema(head), _contents(head), _sharding(head, is_mongos=seen.reached.is_sharded)]
 
 
@@ -279,19 +283,22 @@ def _sharding(head: Mapping[str, Any], *, is_mongos: bool) -> Fact:
 
 
 async def _indexes(seen: _Seen) -> list[Fact]:
-    if not await seen.collections.database.list_collection_names():
-        return []
+    if await seen.collections.meta.find_one({"_id": HEAD}, {"_id": 1}) is None:
+        return []  # that there is no store is said
     found = await compare(seen.collections)
-    count = sum(map(len, INDEXES.values()))
+    said: list[str] = []
     if found.different:
-        collection, _, index = found.different[0].partition(".")
         text = f"{', '.join(found.different)} differ from what this server makes: stop the "
-        text += f"servers, do db.{collection}.dropIndex('{index}'), start again"
-        return [Fact("indexes", well=False, text=text)]
+        said.append(f"{text}servers, do {dropping(found.different)}, start again")
     if found.missing:
-        text = f"{', '.join(found.missing)} missing: the next start makes them"
-        return [Fact("indexes", well=False, text=text)]
-    return [Fact("indexes", well=True, text=f"all {count} as they should be")]
+        said.append(f"{', '.join(found.missing)} missing: the next start makes them")
+    well = not said
+    if well:
+        said.append(f"all {sum(map(len, INDEXES.values()))} as they should be")
+    if found.strange:
+        text = f"{', '.join(found.strange)} not this server's and paid for by every write: "
+        said.append(f"{text}if nobody needs them, {dropping(found.strange)}")
+    return [Fact("indexes", well=well, text="; ".join(said))]
 
 
 async def _disk(seen: _Seen) -> list[Fact]:

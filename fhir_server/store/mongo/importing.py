@@ -96,7 +96,7 @@ class MongoTarget(MongoSource):
     async def index(self) -> None:
         """Make the indexes that were left out; whoever opens the store does so, too."""
         if self._is_bare:
-            await prepare(self._to, b"")
+            await prepare(self._to, b"", is_said=False)
             self._is_bare = False
 
     async def empty(self, mark: bytes) -> None:
@@ -116,7 +116,7 @@ class MongoTarget(MongoSource):
                 await self._calls.read(collection.drop)
                 continue
             await self._calls.read(partial(collection.delete_many, kept))
-        await prepare(self._to, b"")
+        await prepare(self._to, b"", is_said=False)
         new = head_of_a_new_store(secrets.token_bytes(32))
         new |= {"sharded": head["sharded"], "turn": head["turn"], "edition": head["edition"]}
         await self._calls.read(lambda: self._to.meta.replace_one({"_id": HEAD}, new))

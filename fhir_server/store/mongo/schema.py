@@ -152,25 +152,60 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Indexes:
-    """How the indexes that are there differ from those that are wanted, as `collection.index`."""
+    """How the indexes that are there differ from those that are wanted, as `collection.index`.
+
+    Attributes:
+        missing: Wanted, and not there.
+        different: In the way of one that is wanted: of its name, or of its fields.
+        strange: There, and not this server's; they are in nobody's way, and cost every write.
+    """
 
     missing: tuple[str, ...] = ()
     different: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
+
+
+def dropping(names: Sequence[str]) -> str:
+    """Return the commands of MongoDB's shell that drop indexes, given as `collection.index`."""
+    pairs = (name.split(".", 1) for name in names)
+    return ", ".join(f"db.{collection}.dropIndex('{index}')" for collection, index in pairs)
 
 
 async def compare(collections: Collections) -> Indexes:
-    """Return which indexes are missing, and which are there by name but are another's."""
+    """Return which indexes are missing, in the way, or not this server's."""
     missing: list[str] = []
     different: list[str] = []
+    strange: list[str] = []
     for name, wanted in INDEXES.items():
         there = {one["name"]: one async for one in await collections.database[name].list_indexes()}
+        kept = {(("_id", 1),), SHARD_KEYS.get(name)}
+        absent: set[tuple[tuple[str, Any], ...]] = set()
         for index in wanted:
-            found = there.get(index.name)
+            found = there.pop(index.name, None)
             if found is None:
                 missing.append(f"{name}.{index.name}")
+                absent.add(index.keys)
             elif not _is_same(index, found):
                 different.append(f"{name}.{index.name}")
-    return Indexes(tuple(missing), tuple(different))
+        for other, found in there.items():
+            keys = tuple(found["key"].items())
+            if keys in absent:  # MongoDB has no two of the same fields
+                different.append(f"{name}.{other}")
+            elif keys not in kept:
+                strange.append(f"{name}.{other}")
+    return Indexes(tuple(missing), tuple(different), tuple(strange))
+
+
+async def others_in(collections: Collections) -> list[str]:
+    """Return the collections of a database that a store which is not made yet cannot have.
+
+    A start that was interrupted leaves its collections empty: `head` is written last.
+    """
+    there = await collections.database.list_collection_names()
+    others = [one for one in there if one not in INDEXES and not one.startswith("system.")]
+    ours = [one for one in there if one in INDEXES]
+    found = [await collections.database[one].find_one({}, {"_id": 1}) for one in ours]
+    return others + [one for one, some in zip(ours, found, strict=True) if some is not None]
 
 
 def _is_same(wanted: Index, found: Mapping[str, Any]) -> bool:
@@ -178,8 +213,13 @@ def _is_same(wanted: Index, found: Mapping[str, Any]) -> bool:
     return tuple(found["key"].items()) == wanted.keys and options == dict(wanted.options)
 
 
-async def prepare(collections: Collections, cursor_key: bytes) -> None:
+async def prepare(collections: Collections, cursor_key: bytes, *, is_said: bool = True) -> None:
     """Make what is not there yet: collections, indexes, the head.
+
+    Args:
+        collections: Of the store.
+        cursor_key: Of a new one.
+        is_said: Whether it is worth a warning that indexes of an existing store are made.
 
     Raises:
         Unavailable: The store is a newer version's, or an index of a wanted name is another's.
@@ -195,11 +235,9 @@ async def prepare(collections: Collections, cursor_key: bytes) -> None:
     await asyncio.gather(*(_make_collection(collections.database, name) for name in absent))
     indexes = await compare(collections)
     if indexes.different:
-        collection, _, index = indexes.different[0].partition(".")
         raise Unavailable(
-            f"the index {index} of the collection {collection} is not what this server makes; "
-            f"stop the servers, do db.{collection}.dropIndex('{index}'), and start again: it is "
-            "made anew"
+            f"{', '.join(indexes.different)}: not the indexes that this server makes; stop the "
+            f"servers, do {dropping(indexes.different)}, and start again: what is needed is made"
         )
     to_make = {
         name: [one for one in wanted if f"{name}.{one.name}" in indexes.missing]
@@ -207,7 +245,7 @@ async def prepare(collections: Collections, cursor_key: bytes) -> None:
     }
     await asyncio.gather(
         *(
-            _make_indexes(collections.database[name], wanted, is_new=head is None)
+            _make_indexes(collections.database[name], wanted, is_said=is_said and head is not None)
             for name, wanted in to_make.items()
             if wanted
         )
@@ -227,10 +265,10 @@ async def _make_collection(database: AsyncDatabase[Document], name: str) -> None
 
 
 async def _make_indexes(
-    collection: AsyncCollection[Document], wanted: Sequence[Index], *, is_new: bool
+    collection: AsyncCollection[Document], wanted: Sequence[Index], *, is_said: bool
 ) -> None:
     """Make indexes; over much data that takes long, and goes on where we do not wait for it."""
-    if not is_new:
+    if is_said:
         log.warning("store.indexing", collection=collection.name, made=[one.name for one in wanted])
     models = [IndexModel(list(one.keys), name=one.name, **dict(one.options)) for one in wanted]
     while True:

@@ -6,7 +6,7 @@ The driver's own texts are looked at and never passed on: they may hold names, o
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ ACTIONS: Final = frozenset(
 
 _AUTHENTICATION_FAILED: Final = frozenset({18, 11, 8000})
 _UNAUTHORIZED: Final = 13
+_DIFFERS_IN_CASE: Final = 13297
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,28 @@ def of_refusal(address: Address, error: PyMongoError) -> str | None:
         return "the database wants a login; put user and password into the address"
     if code == _UNAUTHORIZED:
         return no_rights(address.database)
+    if code == _DIFFERS_IN_CASE:
+        return of_case(address.database)
     return None
+
+
+def of_case(database: str, there: str = "") -> str:
+    """Return that a database is there whose name differs in upper and lower case alone."""
+    other = f"the database {there}" if there else "a database"
+    return (
+        f"beside {other} there can be none of the name {database}, which differs in upper and "
+        "lower case alone; write the name as it is there, or choose another"
+    )
+
+
+def of_strangers(database: str, collections: Sequence[str]) -> str:
+    """Return that a database is somebody else's; `collections` are what it holds."""
+    more = len(collections) - _SHOWN
+    shown = ", ".join(sorted(collections)[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"the database {database} holds no store of this server, but something else ({shown}); "
+        "name the store's database, or an empty one"
+    )
 
 
 def no_rights(database: str) -> str:

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
+from structlog.testing import capture_logs
 
 from fhir_server.app import Serving
 from fhir_server.model.outcome import Unavailable
@@ -59,6 +60,9 @@ def test_an_address_is_taken_apart() -> None:
         ("mongodb://h1,h2", "must name the database"),
         ("mongodb://h1/", "must name the database"),
         ("mongodb://h1/a.b", "without a dot"),
+        ("mongodb://me:geheim@h1/admin", "admin is MongoDB's own; name one for the store"),
+        ("mongodb://h1/local?replicaSet=rs0", "local is MongoDB's own"),
+        ("mongodb://h1/config", "config is MongoDB's own"),
         ("mongodb://me:geheim@@h1/fhir", "no address of a MongoDB database"),
         ("mongodb:///fhir", "no address of a MongoDB database"),
         ("mongodb://h1:port/fhir", "no address of a MongoDB database"),
@@ -307,9 +311,12 @@ async def test_an_index_that_is_missing_is_made(opened: Opened) -> None:
     await opened.collections.resource.drop_index("keys")
     assert (await compare(opened.collections)).missing == ("resource.keys",)
 
-    again = await open_database(opened.address.url)
+    with capture_logs() as logs:
+        again = await open_database(opened.address.url)
 
     assert (await compare(again.collections)).missing == ()
+    said = [(one["collection"], one["made"]) for one in logs if one["event"] == "store.indexing"]
+    assert said == [("resource", ["keys"])]
     await again.close()
 
 
@@ -320,6 +327,45 @@ async def test_an_index_that_is_different_is_refused_by_its_name(opened: Opened)
 
     with pytest.raises(Unavailable, match=r"db\.audit\.dropIndex\('recorded'\)"):
         await open_database(opened.address.url)
+
+
+@pytest.mark.parametrize("collection", ["orders", "audit"])
+async def test_a_database_of_somebody_else_is_refused(opened: Opened, collection: str) -> None:
+    """A wrong name in the address: nothing is made beside what is there, also under our names."""
+    shop = f"{opened.address.database}_{collection}"
+    url = opened.address.url.replace(opened.address.database, shop)
+    await opened.client[shop][collection].insert_one({"_id": 1})
+
+    said = re.escape(f"holds no store of this server, but something else ({collection})")
+    with pytest.raises(Unavailable, match=said):
+        await open_database(url, patience=0)
+
+    assert await opened.client[shop].list_collection_names() == [collection]
+
+
+async def test_a_start_that_was_interrupted_is_gone_on_with(opened: Opened) -> None:
+    """Empty collections of ours without a head are no stranger's."""
+    await opened.collections.meta.delete_many({})
+
+    again = await open_database(opened.address.url)
+
+    assert await again.collections.meta.find_one({"_id": HEAD}) is not None
+    await again.close()
+
+
+async def test_a_name_that_differs_in_case_alone_is_refused(opened: Opened) -> None:
+    """MongoDB has no two such; the other one is named, so far as the account may see it."""
+    name = opened.address.database
+    url = opened.address.url.replace(name, name.upper())
+
+    with pytest.raises(Unavailable, match=f"beside the database {name} there can be none"):
+        await open_database(url, patience=0)
+
+    with pytest.raises(OperationFailure) as refused:
+        await opened.client[name.upper()]["meta"].insert_one({"_id": 1})
+    text = unfit.of_refusal(opened.address, refused.value)
+    assert text is not None
+    assert text.startswith(f"beside a database there can be none of the name {name}")
 
 
 async def test_a_store_of_a_newer_server_is_refused(opened: Opened) -> None:

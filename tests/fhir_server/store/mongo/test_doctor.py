@@ -122,17 +122,82 @@ async def test_an_index_that_is_missing_is_said(opened: Opened) -> None:
     )
 
 
+async def test_all_that_is_wrong_with_indexes_is_said(opened: Opened) -> None:
+    """Of another's in our way none hides another, nor one that is missing."""
+    await opened.collections.audit.drop_index("recorded")
+    await opened.collections.audit.create_index([("a", 1)], name="recorded")
+    await opened.collections.history.drop_index("types")
+    await opened.collections.history.create_index([("t", 1), ("_id", -1)], name="mine")
+    await opened.collections.resource.drop_index("keys")
+
+    text = (await _facts(opened.address.url))["indexes"].text
+
+    assert "history.mine, audit.recorded differ from what this server makes" in text
+    assert "db.history.dropIndex('mine'), db.audit.dropIndex('recorded')" in text
+    assert "; history.types, resource.keys missing" in text or (
+        "; resource.keys, history.types missing" in text
+    )
+
+
+async def test_an_index_that_is_not_ours_is_mentioned(opened: Opened) -> None:
+    """It is no fault, and the shard keys' are ours."""
+    await opened.collections.resource.create_index([("b", 1)], name="slow")
+    await opened.collections.resource.create_index([("k", "hashed")], name="shards")
+
+    fact = (await _facts(opened.address.url))["indexes"]
+
+    assert fact.well
+    assert fact.text.startswith("all ")
+    assert fact.text.endswith(
+        "resource.slow not this server's and paid for by every write: if nobody needs them, "
+        "db.resource.dropIndex('slow')"
+    )
+
+
 async def test_a_database_without_a_store_is_said(opened: Opened) -> None:
     """Nothing is made by looking."""
     url = opened.address.url.replace(opened.address.database, "never_opened")
 
     facts = await _facts(url)
 
-    assert facts["schema"] == Fact(
-        "schema", well=False, text="no store yet; the first start makes it"
+    assert facts["store"] == Fact(
+        "store", well=True, text="never_opened holds none yet; the first start makes it"
     )
-    assert [name for name, fact in facts.items() if not fact.well] == ["schema"]
+    assert [fact for fact in facts.values() if not fact.well] == []
+    assert not {"schema", "indexes"} & set(facts)
     assert "never_opened" not in await opened.client.list_database_names()
+
+
+async def test_the_command_ends_well_where_no_store_is_yet(opened: Opened, tmp_path: Path) -> None:
+    """A fresh replica set is as it should be, and looking makes nothing."""
+    url = opened.address.url.replace(opened.address.database, "never_opened")
+
+    status, said = await _run(url, tmp_path / "keys", "doctor")
+
+    assert status == 0, said
+    assert "ok   store: never_opened holds none yet; the first start makes it" in said
+    assert "never_opened" not in await opened.client.list_database_names()
+
+
+async def test_a_database_that_cannot_hold_a_store_is_said_once(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """Somebody else's, or one whose name differs from another's in case alone."""
+    name = opened.address.database
+    for wrong, said in (
+        (f"{name}_shop", "something else (orders)"),
+        (name.upper(), "in upper and"),
+    ):
+        if "shop" in wrong:
+            await opened.client[wrong]["orders"].insert_one({"_id": 1})
+        status, out = await _run(
+            opened.address.url.replace(name, wrong), tmp_path / "keys", "doctor"
+        )
+
+        bad = [line for line in out.splitlines() if not line.startswith("ok ")]
+        assert (status, len(bad)) == (1, 1), out
+        assert bad[0].startswith("BAD  store: ")
+        assert said in bad[0]
 
 
 @pytest.mark.parametrize(("off", "well"), [(8, False), (-8, False), (1, True)])
