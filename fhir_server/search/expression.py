@@ -241,6 +241,10 @@ class Sort:
 
 MOST_COUNTED: Final = 1_000
 """So many matches are counted where no accurate total is asked for."""
+COUNTED_AMONG: Final = 100_000
+"""In a type of so many resources they are always counted, whatever is asked."""
+COUNTED_OF: Final = 20_000
+"""In a larger type they are where one index leaves fewer than so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +256,8 @@ class Search:
         sort: Sort keys; none means newest first, by the store's own order.
         count: Resources on the page; 0 asks for no resource, only for the total.
         total: `accurate` asks for the number of all matches; `estimate` for the same where it is
-            soon counted: of whole types always, else up to MOST_COUNTED.
+            soon counted: of whole types always, else up to MOST_COUNTED. It depends on the search
+            and the data alone: not on the page, nor on the clock.
         cursor: Where the page begins, from Page.next; None is the first page.
         asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
         base_url: The FHIR base, for the order by references: those below it are our own.

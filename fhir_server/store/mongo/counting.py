@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Final
 
 from fhir_server.store.mongo.filters import every, neither
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.plan import LEVELS, Plan, apart, asked
+from fhir_server.store.mongo.plan import Plan, apart, asked
 from fhir_server.store.mongo.query import Arm
 from fhir_server.store.mongo.reads import Reads
 
-SOON: Final = LEVELS[1]
-"""Of so many candidates the matches are counted where no accurate total is asked for."""
 
-
-async def count(reads: Reads, planned: Plan) -> int:
-    """Return how many current resources match.
+async def count(reads: Reads, planned: Plan, most: int = 0) -> int:
+    """Return how many current resources match, or `most` where they are at least so many (0: all).
 
     Raises:
         WorkBudgetExceeded: They are too many to be counted in time.
@@ -27,14 +23,16 @@ async def count(reads: Reads, planned: Plan) -> int:
     for arm in apart(planned):
         sure = asked(arm, planned.rest if planned.exact else planned.sure)
         if sure is not None:
-            number += await reads.count(sure, arm.hint)
-        if not planned.exact:
-            number += await _judged(reads, arm, planned)
+            number += await reads.count(sure, arm.hint, most=most and most - number)
+        if not planned.exact and not 0 < most <= number:
+            number += await _judged(reads, arm, planned, most and most - number)
+        if 0 < most <= number:
+            return most
     return number
 
 
-async def _judged(reads: Reads, arm: Arm, planned: Plan) -> int:
-    """Return how many of those that filters leave open match."""
+async def _judged(reads: Reads, arm: Arm, planned: Plan, most: int) -> int:
+    """Return how many of those that filters leave open match; once `most` (0: all), no more."""
     where = asked(arm, every([planned.rest, neither(planned.sure)]))
     if where is None:
         return 0
@@ -43,4 +41,6 @@ async def _judged(reads: Reads, arm: Arm, planned: Plan) -> int:
         async for batch in batches:
             candidates = [Candidate(one) for one in batch]
             number += len(await judged(reads, planned.kind, planned.where, candidates))
+            if 0 < most <= number:
+                break
     return number

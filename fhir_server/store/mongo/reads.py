@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
@@ -21,6 +22,8 @@ from fhir_server.store.port import WorkBudgetExceeded
 SECONDS: Final = 5.0
 """Of one search, on the clock: several times what its documents take, for a busy machine must not
 turn honest searches away as too costly (at ten times the load, 2 seconds did)."""
+LONGEST: Final = 30.0
+"""Seconds for one question at most, also where no time is set: many times what it takes."""
 DOCUMENTS: Final = 100_000
 """Resources that one search may bring here to be judged or sorted: about a second's work."""
 
@@ -80,6 +83,20 @@ class Reads:
         finally:
             self._until, self._left = until, left - (given - self._left)
 
+    @contextmanager
+    def apart(self, documents: int) -> Iterator[None]:
+        """Allow so many, whatever was taken and is left of the budget, and whatever the time.
+
+        Raises:
+            WorkBudgetExceeded: More would be needed.
+        """
+        until, left = self._until, self._left
+        self._until, self._left = math.inf, documents
+        try:
+            yield
+        finally:
+            self._until, self._left = until, left
+
     def spend(self, documents: int) -> None:
         """Count resources that were brought here.
 
@@ -102,7 +119,7 @@ class Reads:
         if left <= 0:
             raise self._over()
         self._questions += 1
-        return max(1, int(left * 1000))
+        return max(1, int(min(left, LONGEST) * 1000))
 
     def _ended(self, given: int) -> WorkBudgetExceeded:
         """Return what is said of a question that the database ended after so many milliseconds."""

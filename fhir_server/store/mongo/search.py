@@ -18,6 +18,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search import order, paging
 from fhir_server.search.expression import (
+    COUNTED_AMONG,
+    COUNTED_OF,
     EVERYTHING,
     MOST_COUNTED,
     NOTHING,
@@ -27,13 +29,13 @@ from fhir_server.search.expression import (
 )
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo import links
-from fhir_server.store.mongo.counting import SOON, count
+from fhir_server.store.mongo.counting import count
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import LATEST, newest
 from fhir_server.store.mongo.plan import LEVELS, Plan, driven
-from fhir_server.store.mongo.reads import DOCUMENTS, SECONDS, Reads
+from fhir_server.store.mongo.reads import DOCUMENTS, Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
 from fhir_server.store.mongo.versions import SHOWN, versions_of
@@ -260,7 +262,8 @@ class Searcher:
                     number += await self._count(reads, kind, where, plans)
             return number
         try:
-            return await self._estimate(reads, search, head, plans)
+            with reads.apart(DOCUMENTS):
+                return await self._estimate(reads, search, head, plans)
         except WorkBudgetExceeded:
             return None
 
@@ -273,20 +276,19 @@ class Searcher:
             if where == EVERYTHING:
                 whole += _size(head, kind)
                 continue
+            if where == NOTHING:
+                continue
             known = plans.get((kind, where))
-            # A page in an order is planned as this is; another may not have been counted.
-            if known is not None and (known.plan.rows is not None or search.sort):
-                planned = known.plan
+            if known is not None and known.matches is not None:
+                counted += known.matches
             else:
-                planned = await links.plan(reads, kind, where, levels=(LEVELS[0], SOON))
-            rows = planned.rows if planned.counted else _size(head, kind)
-            if rows is None or rows >= SOON:
-                return None
-            with reads.within(seconds=SECONDS, documents=SOON):
-                if known is not None and known.matches is not None:
-                    counted += known.matches
-                else:
-                    counted += await count(reads, planned)
+                planned = known.plan if known is not None else None
+                if planned is None or planned.rows is None:
+                    planned = await links.plan(reads, kind, where, levels=LEVELS)
+                is_narrow = planned.rows is not None and planned.rows < COUNTED_OF
+                if not is_narrow and _size(head, kind) > COUNTED_AMONG:
+                    return None
+                counted += await count(reads, planned, MOST_COUNTED + 1 - counted)
             if counted > MOST_COUNTED:
                 return None
         return whole + counted

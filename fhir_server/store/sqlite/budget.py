@@ -46,6 +46,21 @@ class Budget:
         return self._over
 
     @contextmanager
+    def apart(self, steps: int) -> Iterator[None]:
+        """Allow so many steps, whatever was spent and is left of the budget around it.
+
+        Raises:
+            WorkBudgetExceeded: More would be needed.
+        """
+        spent, limit = self.spent, self._limit
+        self.spent, self._limit = 0, steps
+        try:
+            with self.of(steps):
+                yield
+        finally:
+            self.spent, self._limit = spent, limit
+
+    @contextmanager
     def of(self, steps: int) -> Iterator[None]:
         """Allow so many steps, within the budget around it.
 

@@ -19,7 +19,16 @@ from typing import Any, Final
 import apsw
 
 from fhir_server.search import paging
-from fhir_server.search.expression import MOST_COUNTED, And, Expression, Or, Search, Sort
+from fhir_server.search.expression import (
+    COUNTED_AMONG,
+    COUNTED_OF,
+    MOST_COUNTED,
+    And,
+    Expression,
+    Or,
+    Search,
+    Sort,
+)
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
@@ -43,8 +52,9 @@ _ENTRY_ROWS: Final = 10
 _STEPS_EACH: Final = 30
 """Steps that gathering takes for each rid, about: a walk is tried for as long."""
 
-COUNT_STEPS: Final = 25_000
-"""Steps for which matches are counted where no accurate total is asked for: some milliseconds."""
+COUNT_STEPS: Final = 20_000_000
+"""Steps for which matches are counted where no accurate total is asked for, whatever the page took:
+several times what all of COUNTED_AMONG take."""
 
 _CHUNK: Final = 64
 _ONE_BY_ONE: Final = 4
@@ -149,7 +159,7 @@ class Searcher:
         """
         whole, counted = 0, 0
         try:
-            with self.budget.of(COUNT_STEPS):
+            with self.budget.apart(COUNT_STEPS):
                 for resource_type, where in self._by_type(search):
                     if where == And(()):
                         whole += self.count(resource_type, where)
@@ -162,10 +172,18 @@ class Searcher:
         return whole + counted
 
     def _up_to(self, resource_type: str, where: Expression, most: int) -> int:
-        """Return how many current resources of a type match, up to `most`."""
+        """Return how many current resources of a type match, up to `most`.
+
+        Raises:
+            WorkBudgetExceeded: They lie among too many.
+        """
         if where == Or(()):
             return 0
-        source, rest = self._driven(resource_type, where)
+        best = self._sources.best(where, resource_type, self._some)
+        source, rows, rest = best or (self._sources.walk(resource_type), COUNTED_OF, where)
+        is_narrow = rows < COUNTED_OF or rest == And(())
+        if not is_narrow and self.count(resource_type, And(())) > COUNTED_AMONG:
+            raise WorkBudgetExceeded("the matches lie among too many to be counted")
         part = self._sql.predicate(rest, resource_type, "d.rid")
         if len(source.arms) == 1 and source.lone:
             arm = source.arms[0]
