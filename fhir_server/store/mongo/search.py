@@ -283,9 +283,11 @@ class Searcher:
                 counted += known.matches
             else:
                 planned = known.plan if known is not None else None
-                if planned is None or planned.rows is None:
+                # One index alone gives its matches at once: how many rows it has is not asked.
+                is_narrow = planned is not None and _is_alone(planned)
+                if planned is None or (planned.rows is None and not is_narrow):
                     planned = await links.plan(reads, kind, where, levels=LEVELS)
-                is_narrow = planned.rows is not None and planned.rows < COUNTED_OF
+                is_narrow |= planned.rows is not None and planned.rows < COUNTED_OF
                 if not is_narrow and _size(head, kind) > COUNTED_AMONG:
                     return None
                 counted += await count(reads, planned, MOST_COUNTED + 1 - counted)
@@ -304,6 +306,17 @@ class Searcher:
         if known is not None and known.plan.rows is not None:
             return await count(reads, known.plan)
         return await count(reads, await links.plan(reads, kind, where, levels=LEVELS))
+
+
+def _is_alone(planned: Plan) -> bool:
+    """Return whether all that is asked is what one index gives."""
+    at = planned.driver
+    return (
+        at is not None
+        and len(planned.parts) == 1
+        and planned.exact
+        and not planned.clauses[at].weak
+    )
 
 
 def _size(head: Document, kind: str) -> int:
