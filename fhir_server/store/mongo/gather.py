@@ -21,9 +21,12 @@ GROUP_WRITES: Final = 4_000
 """Resources in one transaction, at most, so that nobody waits long for the others."""
 GROUP_BYTES: Final = 16 * 1024 * 1024
 """Bytes in one transaction, at most, but that one batch alone may have more."""
-WAIT: Final = 0.1
-"""How long a group waits for as many as there were, of the time that the last one took."""
-_LONGEST_WAIT: Final = 0.003
+WAIT: Final = 0.5
+"""How long a group waits for as many as there were, of the time that the last one took: else those
+who were just answered and those who waited meanwhile take turns, in groups of half the size. Of 16
+clients a read by id took 700 us instead of 1,057, a create 1,960 instead of 2,330; the database
+half and three quarters of its work (quiet, in one process with the server)."""
+_LONGEST_WAIT: Final = 0.006
 
 
 @dataclass(slots=True)
