@@ -156,7 +156,8 @@ class Indexes:
 
     Attributes:
         missing: Wanted, and not there.
-        different: In the way of one that is wanted: of its name, or of its fields.
+        different: In the way of one that is wanted, of its name or of its fields; or another's that
+            deletes documents after a time, or refuses some.
         strange: There, and not this server's; they are in nobody's way, and cost every write.
     """
 
@@ -189,7 +190,9 @@ async def compare(collections: Collections) -> Indexes:
                 different.append(f"{name}.{index.name}")
         for other, found in there.items():
             keys = tuple(found["key"].items())
-            if keys in absent:  # MongoDB has no two of the same fields
+            is_harmful = "expireAfterSeconds" in found or found.get("unique", False)
+            # MongoDB has no two of the same fields; one may delete what we keep, or refuse it.
+            if keys in absent or is_harmful:
                 different.append(f"{name}.{other}")
             elif keys not in kept:
                 strange.append(f"{name}.{other}")

@@ -154,6 +154,21 @@ async def test_an_index_that_is_not_ours_is_mentioned(opened: Opened) -> None:
     )
 
 
+@pytest.mark.parametrize("how", [{"expireAfterSeconds": 60}, {"unique": True}], ids=str)
+async def test_an_index_that_would_lose_documents_is_refused(
+    opened: Opened, how: dict[str, Any]
+) -> None:
+    """One deletes what is kept after a time, the other refuses what must be kept."""
+    await opened.collections.history.create_index([("u", 1)], name="theirs", **how)
+
+    fact = (await _facts(opened.address.url))["indexes"]
+
+    assert not fact.well
+    assert "db.history.dropIndex('theirs')" in fact.text
+    with pytest.raises(Unavailable, match=r"history\.theirs"):
+        await open_database(opened.address.url)
+
+
 async def test_a_database_without_a_store_is_said(opened: Opened) -> None:
     """Nothing is made by looking."""
     url = opened.address.url.replace(opened.address.database, "never_opened")
