@@ -76,6 +76,9 @@ async def test_a_lease_is_let_go_of_as_it_is_renewed(
             await deaf.at_work()
             return SimpleNamespace(matched_count=1)
 
+        def end_soon(self) -> None:
+            calls.end_soon()
+
     lease = serving.Serving(store._collections, cast("Calls", DeafCalls()))
     async with asyncio.timeout(WITHIN):
         async with lease:
