@@ -179,7 +179,11 @@ class Searcher:
         """
         if where == Or(()):
             return 0
-        best = self._sources.best(where, resource_type, self._some)
+        # What one index gives whole is counted once, no further than is asked.
+        is_all = len(flat(where)) == 1
+        best = self._sources.best(where, resource_type, self._some, enough=lambda _: is_all)
+        if best is not None and is_all and best[2] != And(()):
+            best = self._sources.best(where, resource_type, self._some)
         source, rows, rest = best or (self._sources.walk(resource_type), COUNTED_OF, where)
         is_narrow = rows < COUNTED_OF or rest == And(())
         if not is_narrow and self.count(resource_type, And(())) > COUNTED_AMONG:
