@@ -53,8 +53,9 @@ async def examine(settings: Settings) -> list[Finding]:
         *_keys(settings),
     ]
     if settings.is_embedded and not settings.sqlite_path.is_file():
+        # A path that leads nowhere may be mistyped, and nobody would see that a book is missing.
         text = f"{settings.sqlite_path} is not there yet; the first start makes it"
-        return [*findings, Finding("store", good=True, text=text)]
+        return [*findings, Finding("store", good=False, text=text)]
     # Opening a database makes what is missing in it: it is looked at first, and left as it is.
     facts = [] if settings.is_embedded else await _facts(settings)
     if settings.is_embedded or {fact.name for fact in facts if fact.well} >= OPENED:

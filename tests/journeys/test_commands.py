@@ -305,10 +305,10 @@ def test_a_start_that_cannot_be_says_why_in_one_line(server: Server, tmp_path: P
 
 
 def test_the_doctor_makes_nothing(own: Server) -> None:
-    """A store that is not there is said to be absent, which is no fault, and is not made."""
+    """A file that is not there is said to be absent, as it may be mistyped, and is not made."""
     done = own.run("doctor", check=False)
 
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 1
     assert "; the first start makes it" in done.stdout
     assert not own.folder.exists()
     assert not own.has_store
