@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -48,7 +49,7 @@ def sign_in(page: Page, server: Server, cccd: str) -> None:
 
 def test_the_whole_way(server: Server, page: Page) -> None:
     """A pushed visit is on the mother's page, the child's overdue dose too; log-out ends it."""
-    start = now().replace(hour=2, minute=0, tzinfo=None)
+    start = (now() - timedelta(days=1)).replace(hour=2, minute=0, tzinfo=None)
     body = visit(MOTHER_PERSON, "01999", "BROWSER-1", start, CASES[2], Random(5))
     pushed = server.client(server.token(client="hospital-01999")).post(
         "/submissions",

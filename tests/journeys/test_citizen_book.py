@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from tests.journeys.conftest import log_in
 from tests.people import MOTHER, STRANGER, S, now
@@ -100,7 +101,7 @@ def test_a_newcomers_afternoon(server: Server) -> None:
     number = "001190900001"
     browser = log_in(server, number, name="PHẠM THỊ MỚI", birthdate="1990-05-06")
     before = browser.get("/book").text
-    moment = now().strftime("%Y%m%d0010")
+    moment = (now() - timedelta(days=1)).strftime("%Y%m%d0010")
     csv = (
         "MA_LK,HO_TEN,SO_CCCD,NGAY_SINH,GIOI_TINH,MA_THE_BHYT,MA_CSKCB,MA_LOAI_KCB,LY_DO_VV,"
         "NGAY_VAO,NGAY_RA,CHAN_DOAN_RV,MA_BENH_CHINH,MA_BENH_KT,KET_QUA_DTRI,MA_LOAI_RV\n"

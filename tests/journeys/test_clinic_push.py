@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from random import Random
 
 from fhir_server.demo_dossiers import CASES, envelope, visit
@@ -10,7 +11,8 @@ from tests.server import Server
 
 
 def dossier(ma_lk: str, facility: str = "01999"):
-    start = now().replace(hour=0, minute=5, tzinfo=None)
+    # Of yesterday: in the first hour of a day a visit of today would end in the future.
+    start = (now() - timedelta(days=1)).replace(hour=0, minute=5, tzinfo=None)
     return visit(MOTHER_PERSON, facility, ma_lk, start, CASES[0], Random(7))
 
 

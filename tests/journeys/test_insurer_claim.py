@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from random import Random
 
@@ -11,7 +12,7 @@ from tests.server import Server
 
 
 def push(server: Server, ma_lk: str, **changed: str) -> dict:
-    start = now().replace(hour=1, minute=0, tzinfo=None)
+    start = (now() - timedelta(days=1)).replace(hour=1, minute=0, tzinfo=None)
     dossier = visit(MOTHER_PERSON, "01999", ma_lk, start, CASES[1], Random(3))
     dossier["XML1"][0] |= changed
     http = server.client(server.token(client="hospital-01999"))
