@@ -19,7 +19,6 @@ from pymongo.errors import (
 )
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.store.mongo import calls
 from fhir_server.store.mongo.abandoned import SILENT
 from fhir_server.store.mongo.calls import unavailable
 from fhir_server.store.mongo.connect import Opened, open_database
@@ -324,7 +323,7 @@ async def test_a_database_without_a_majority_is_not_waited_for_for_ever(
 
     Once the patience is over, the next who asks is not kept waiting as long again.
     """
-    monkeypatch.setattr(calls, "PATIENCE", 3.0)
+    monkeypatch.setattr(opened.calls, "_patience", 3.0)
     assert await opened.calls.is_ready()
     rest = [number for number in range(3) if number != mortal.primary()]
     mortal.kill(*rest)
