@@ -184,7 +184,7 @@ async def _chained(
     found = 0
     async for entry in _looked_at(ctx, bounds, sight, before, most):
         event = audit_event(entry, sight, await facility_of(entry, facilities))
-        index = index_values(event, base_url=ctx.base_url)
+        index = index_values(event, base_url=ctx.base_url, known=ctx.known)
         name = (AUDIT_EVENT, event["id"])
         if matches(where, name, entry.recorded, index, frozenset(), _no_target):
             named = frozenset(index.patients)

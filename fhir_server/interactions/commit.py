@@ -70,7 +70,7 @@ async def write(
     for attempt in range(ATTEMPTS):
         try:
             async with turn:
-                plan = await Plan(ctx, links, tag_all).make()
+                plan = await Plan(ctx, links, tag_all, ctx.known).make()
                 if check is not None:
                     await check(plan)
                 batch = _batch(plan, Extras(puts, conditions, tags, audit))

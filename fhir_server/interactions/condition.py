@@ -20,6 +20,7 @@ from fhir_server.model.identifiers import (
 from fhir_server.model.outcome import InvalidValue, MultipleMatches, TooCostly
 from fhir_server.search import expression as ex
 from fhir_server.search.expression import Expression, Search
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.query import parse_criteria
 from fhir_server.store.port import Matches, Unchanged
 
@@ -70,14 +71,16 @@ class Found:
         return self.versions[0] if self.versions else None
 
 
-def criteria_of(resource_type: str, query: str, base_url: str = "") -> Expression:
+def criteria_of(
+    resource_type: str, query: str, base_url: str = "", *, known: Known = R4
+) -> Expression:
     """Return the expression of a condition; `base_url` is the FHIR base, as in `index_values`.
 
     Raises:
         InvalidValue: It says nothing, so it would match everything.
     """
     text = query.strip().removeprefix(resource_type).removeprefix("?")
-    where = parse_criteria(resource_type, text, base_url=base_url)
+    where = parse_criteria(resource_type, text, base_url=base_url, known=known)
     if where == ex.EVERYTHING:
         raise InvalidValue(
             "A condition must have at least one search criterion.",
@@ -109,7 +112,7 @@ async def find(
         anywhere: Look at the whole store where the condition is on an identifier of WHOLE_STORE.
         every: Find all matches, not only whether there are none, one or several.
     """
-    where = criteria_of(resource_type, query, ctx.base_url)
+    where = criteria_of(resource_type, query, ctx.base_url, known=ctx.known)
     number = _number(where) if anywhere else None
     if number is not None:
         return await _everywhere(ctx, resource_type, where, number)

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from fhir_server.model.patch.refusal import Allowance
+from fhir_server.search.parameters import R4, Known
 
 if TYPE_CHECKING:
     from auth.policy import AccessPolicy
@@ -109,6 +110,34 @@ class AuditTrail:
     draft: Callable[[frozenset[str]], AuditRecord] | None = None
 
 
+class Registry(Protocol):
+    """What knows the search parameters of a store."""
+
+    @property
+    def known(self) -> Known:
+        """The parameters as they were when the store was last asked."""
+
+    async def look(self) -> Known:
+        """Ask the store for them now.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+
+
+class Standard:
+    """The search parameters that every store knows, for a store that was given no others."""
+
+    known: Known = R4
+
+    async def look(self) -> Known:
+        """Return R4's parameters and ours."""
+        return self.known
+
+
+STANDARD: Final = Standard()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Who asks, what they may see, and the effects, passed in.
@@ -120,6 +149,7 @@ class Context:
         source: Where the request came from (an IP address), for the audit; "" if ours.
         operations: The rows of `operations.table`; app.py gives them.
         patching: What the patches of this request may still cost, all entries of a batch together.
+        registry: What knows the store's search parameters.
     """
 
     principal: Principal
@@ -133,6 +163,12 @@ class Context:
     trail: AuditTrail = field(default_factory=AuditTrail)
     operations: tuple[Operation, ...] = ()
     patching: Allowance = field(default_factory=Allowance)
+    registry: Registry = STANDARD
+
+    @property
+    def known(self) -> Known:
+        """The search parameters by which what is asked is read, and what is written indexed."""
+        return self.registry.known
 
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResult]]

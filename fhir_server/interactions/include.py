@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Final
 from auth.criteria import Anything
 from fhir_server.interactions.narrow import both, expression_of, where_shown
 from fhir_server.model import codec
-from fhir_server.model.definitions import RESOURCE_TYPES, search_parameters
+from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import TooCostly
 from fhir_server.search.expression import Ids, Or, RefersTo, Search
 from fhir_server.search.extract import index_values
-from fhir_server.search.values import ELSEWHERE, ReferenceValue
+from fhir_server.search.values import ReferenceValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fhir_server.interactions.context import Context
+    from fhir_server.search.parameters import Known
     from fhir_server.search.query import Include
     from fhir_server.store.port import Name, Version
 
@@ -77,11 +78,14 @@ class Inclusion:
             if not wanted:
                 continue
             resource = codec.loads_stored(version.body)
-            for value in index_values(resource, base_url=self.ctx.base_url).values:
+            known = self.ctx.known
+            references = set(_references(known, version.resource_type))
+            index = index_values(resource, base_url=self.ctx.base_url, known=known)
+            for value in index.values:
                 if (
                     isinstance(value, ReferenceValue)
                     and value.resource_id
-                    and value.param != ELSEWHERE
+                    and value.param in references
                 ):
                     name = (value.resource_type, value.resource_id)
                     if name not in self.seen and any(_wants(i, value) for i in wanted):
@@ -91,7 +95,7 @@ class Inclusion:
     async def _referring(self, versions: Sequence[Version], include: Include) -> list[Version]:
         by_type = []
         for source in _sources(include):
-            where = _refers(source, include.param, versions)
+            where = _refers(self.ctx.known, source, include.param, versions)
             shown = where_shown(self.ctx, "search-type", source)
             if where is not None and shown is not None:
                 by_type.append((source, both(where, shown)))
@@ -119,8 +123,8 @@ def _sources(include: Include) -> list[str]:
     return sorted(RESOURCE_TYPES) if include.source_type == "*" else [include.source_type]
 
 
-def _refers(source: str, param: str, versions: Sequence[Version]) -> Or | None:
-    params = [param] if param != "*" else _references(source)
+def _refers(known: Known, source: str, param: str, versions: Sequence[Version]) -> Or | None:
+    params = [param] if param != "*" else _references(known, source)
     operands = tuple(
         RefersTo(code, version.resource_type, version.resource_id)
         for code in params
@@ -129,8 +133,11 @@ def _refers(source: str, param: str, versions: Sequence[Version]) -> Or | None:
     return Or(operands) if operands else None
 
 
-def _references(source: str) -> list[str]:
-    return [c for c, known in search_parameters(source).items() if known.type == "reference"]
+def _references(known: Known, source: str) -> list[str]:
+    """Return the reference parameters of a type by which resources may be brought along now."""
+    return [
+        one.code for one in known.of(source).values() if one.type == "reference" and one.is_ready
+    ]
 
 
 async def fetch_shown(ctx: Context, names: Sequence[Name]) -> list[Version]:

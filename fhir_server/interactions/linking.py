@@ -113,7 +113,7 @@ class Links:
         found = (await find(ctx, resource_type, query, anywhere=True)).only()
         if found is not None:
             return f"{resource_type}/{found.resource_id}"
-        same = self._made(resource_type, query, ctx.base_url)
+        same = self._made(ctx, resource_type, query)
         made = {names[n] for n in same if n in names}
         if len(made) > 1:
             raise MultipleMatches("A conditional reference matches several entries of the Bundle.")
@@ -124,11 +124,12 @@ class Links:
             text_vi=f"Tham chiếu có điều kiện đến {resource_type} không khớp tài nguyên nào.",
         )
 
-    def _made(self, resource_type: str, query: str, base_url: str) -> Iterable[int]:
-        where = criteria_of(resource_type, query, base_url)
+    def _made(self, ctx: Context, resource_type: str, query: str) -> Iterable[int]:
+        known = ctx.known
+        where = criteria_of(resource_type, query, ctx.base_url, known=known)
         for number, ask in enumerate(self.asks):
             if ask.resource_type == resource_type and ask.resource is not None:
-                index = index_values(ask.resource, base_url=base_url)
+                index = index_values(ask.resource, base_url=ctx.base_url, known=known)
                 name = (resource_type, ask.new_id)
                 if matches(where, name, 0, index, frozenset(), _no_target):
                     yield number

@@ -37,6 +37,7 @@ from fhir_server.model.outcome import (
     Issue,
 )
 from fhir_server.search.extract import index_values
+from fhir_server.search.parameters import R4, Known
 from fhir_server.store.port import Condition, Name, Tag, Version, Write
 from fhir_server.validation.structure import validate
 
@@ -79,11 +80,16 @@ class Step:
 
 @dataclass(slots=True)
 class Plan:
-    """One attempt at all writes of a request."""
+    """One attempt at all writes of a request.
+
+    Attributes:
+        known: The search parameters by which what is made is indexed.
+    """
 
     ctx: Context
     links: Links
     tag_all: frozenset[str] = frozenset()
+    known: Known = R4
     steps: list[Step] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     removals: Removals = field(default_factory=Removals)
@@ -138,7 +144,11 @@ class Plan:
         ask = step.ask
         for earlier in self.steps[:number]:
             other = earlier.ask
-            if other.condition and other.resource_type == ask.resource_type and _same(other, ask):
+            if (
+                other.condition
+                and other.resource_type == ask.resource_type
+                and _same(other, ask, self.known)
+            ):
                 if {other.method, ask.method} != {"POST"}:
                     raise InvalidValue("Two entries of the Bundle have the same condition.")
                 step.name, step.repeats = earlier.name, earlier
@@ -302,7 +312,7 @@ class Plan:
             step.version = current
             return
         method = step.ask.method
-        index = index_values(made, base_url=self.ctx.base_url)
+        index = index_values(made, base_url=self.ctx.base_url, known=self.known)
         step.write = Write(kind, identity, number, moment, body, method, index, self._own_tags())
         step.version = Version(
             kind, identity, number, moment, step.write.body, deleted=False, method=method,
@@ -347,9 +357,10 @@ class Plan:
         return (others[-1] if len(others) < len(holding) else others[0]) if others else None
 
 
-def _same(one: Ask, other: Ask) -> bool:
+def _same(one: Ask, other: Ask, known: Known) -> bool:
     kind = one.resource_type
-    return criteria_of(kind, one.condition or "") == criteria_of(kind, other.condition or "")
+    first, second = one.condition or "", other.condition or ""
+    return criteria_of(kind, first, known=known) == criteria_of(kind, second, known=known)
 
 
 def valid(resource: Resource) -> tuple[Issue, ...]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from auth.needs import Needs
     from fhir_server.interactions.context import Context, Resource
     from fhir_server.interactions.plan import Step
+    from fhir_server.search.parameters import Known
     from fhir_server.store.port import Condition, Name
 
 _ONLY_ONE: Final = {"Coverage": BHYT, "Organization": PAYER}
@@ -165,7 +166,7 @@ async def _shared(
     brought: set[tuple[str, ex.TokenIs]],
 ) -> list[Condition]:
     condition = step.ask.condition
-    if condition is not None and before is None and not _names_itself(write, condition):
+    if condition is not None and before is None and not _names_itself(write, condition, ctx.known):
         raise Forbidden(
             "The condition must be on an identifier that the resource has.",
             text_vi="Điều kiện phải là một định danh mà tài nguyên có.",
@@ -182,9 +183,9 @@ async def _shared(
     return conditions
 
 
-def _names_itself(write: Write, condition: str) -> bool:
+def _names_itself(write: Write, condition: str, known: Known) -> bool:
     """Return whether the condition asks for an identifier, with its system, of the resource."""
-    where = criteria_of(write.resource_type, condition)
+    where = criteria_of(write.resource_type, condition, known=known)
     parts = where.operands if isinstance(where, ex.And) else (where,)
     return any(
         isinstance(part, ex.TokenIs)

@@ -9,7 +9,7 @@ from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue, TooCostly
 from fhir_server.search.criterion import Asked, criterion, shown
 from fhir_server.search.expression import Chain, Expression, Has, Or
-from fhir_server.search.parameters import parameter
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.reading import MAX_DEPTH, MAX_LINKS, MAX_TARGETS, MAX_VALUES, Reading
 
 
@@ -33,7 +33,7 @@ def named(
         return _has(reading, resource_type, name, value, depth)
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
-    known = parameter(resource_type, code)
+    known = reading.known.get(resource_type, code)
     if known is None or (head.endswith(":") and not modifier):
         return None
     if not dot:
@@ -52,14 +52,14 @@ def named(
             text_vi=f"Chuỗi tham số {shown(name)} có bổ từ không phải là loại tài nguyên.",
         )
     targets = {modifier} if modifier else known.targets
-    return _chain(reading, (code, rest, value), sorted(targets), depth, name)
+    return _chain(reading, (known.code, rest, value), sorted(targets), depth, name)
 
 
-def is_linked(resource_type: str, name: str) -> bool:
+def is_linked(resource_type: str, name: str, known: Known = R4) -> bool:
     """Return whether a name is a `_has`, or a chain that begins with a known parameter."""
     head, dot, _ = name.partition(".")
-    known = dot and parameter(resource_type, head.partition(":")[0])
-    return name.startswith("_has:") or bool(known)
+    begun = dot and known.get(resource_type, head.partition(":")[0])
+    return name.startswith("_has:") or bool(begun)
 
 
 def _chain(
@@ -100,7 +100,7 @@ def _has(
             text_vi="_has được viết là _has:Loại:tham số tham chiếu:tham số.",
         )
     source, code, rest = links
-    known = parameter(source, code) if source in RESOURCE_TYPES else None
+    known = reading.known.get(source, code) if source in RESOURCE_TYPES else None
     if known is None or known.type != "reference":
         return None
     if resource_type not in known.targets and resource_type != "Resource":
@@ -109,4 +109,4 @@ def _has(
             text_vi=f"Tham số tham chiếu của {shown(name)} không bao giờ dẫn đến {resource_type}.",
         )
     inner = named(reading, source, rest, value, depth + 1)
-    return None if inner is None else Has(source, code, inner)
+    return None if inner is None else Has(source, known.code, inner)

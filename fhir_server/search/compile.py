@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final
 
 from fhir_server.model import definitions
 from fhir_server.search import path
 from fhir_server.search.leaves import leaf
-from fhir_server.search.parameters import DECEASED, Parameter, matching, parameters
+from fhir_server.search.parameters import DECEASED, Known, Parameter, matching
 from fhir_server.search.path import Field, Resolves, Where
 from fhir_server.search.sink import Extract, Sink
 from fhir_server.search.values import CompositeValue, TokenValue, Value
@@ -227,9 +226,15 @@ NOT_INDEXED: Final = frozenset({"_id", "_lastUpdated"})
 """What the store itself knows of every version."""
 
 
-@cache
-def compiled(resource_type: str) -> Extract:
+def compiled(resource_type: str, known: Known) -> Extract:
     """Return the extractor of a resource type: all its search parameters in one walk."""
+    found = known.compiled.get(resource_type)
+    if found is None:
+        found = known.compiled[resource_type] = _compile(resource_type, known)
+    return found
+
+
+def _compile(resource_type: str, known: Known) -> Extract:
     root = _Node()
     # A Patient is in its own compartment only: a "seealso" link must not show one kept apart
     # in another's book (contract, section 6), so Patient.link opens no compartment.
@@ -238,7 +243,7 @@ def compiled(resource_type: str) -> Extract:
         if resource_type == "Patient"
         else definitions.compartment_parameters("Patient", resource_type)
     )
-    for code, parameter in parameters(resource_type).items():
+    for code, parameter in known.of(resource_type).items():
         if code in NOT_INDEXED:
             continue
         if parameter.expression == DECEASED:

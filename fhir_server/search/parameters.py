@@ -1,4 +1,4 @@
-"""The search parameters of a resource type: R4's own, and the few that this project adds.
+"""The search parameters of a resource type: R4's own, those that this project adds, a store's own.
 
 https://hl7.org/fhir/R4/searchparameter-registry.html
 """
@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from fhir_server.model import definitions, identifiers
 from fhir_server.search import path
 from fhir_server.search.path import Field, Path, Resolves, Step
+
+if TYPE_CHECKING:
+    from fhir_server.search.sink import Extract
 
 UNSUPPORTED: Final = frozenset({"_text", "_content", "_query", "near"})
 """Parameters of R4's list that this server does not know yet."""
@@ -65,7 +70,8 @@ class Parameter:
     """A search parameter of one resource type.
 
     Attributes:
-        code: Its name in a URL.
+        code: What its index values carry: its name in a URL, but for a store's own parameter, where
+            it also says which definition they were made by (`Own.code`).
         type: number, date, string, token, reference, composite, quantity or uri.
         url: Its canonical URL.
         expression: Its FHIRPath, as in its definition.
@@ -73,6 +79,7 @@ class Parameter:
         value_types: The FHIR types of the elements that it finds.
         targets: The resource types that a reference may name.
         components: Of a composite, its parts: a parameter each, with the part's own paths.
+        own: What a store says of its own parameter; None of R4's and of this project's.
     """
 
     code: str
@@ -83,6 +90,57 @@ class Parameter:
     value_types: frozenset[str] = frozenset()
     targets: frozenset[str] = frozenset()
     components: tuple[Parameter, ...] = ()
+    own: Own | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all resources are indexed by it."""
+        return self.own is None or self.own.ready
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A component of a store's own composite parameter: the parameter's URL, and the path to it."""
+
+    url: str
+    expression: str
+
+
+class Own(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A parameter that a store was given as a SearchParameter resource.
+
+    Attributes:
+        name: Its name in a URL.
+        url: Its canonical URL.
+        base: The types that have it, `Resource` and `DomainResource` among them.
+        made: Which of all definitions that the store ever had it is: index values that were made by
+            another one are never taken for its own.
+        ready: Whether all resources are indexed by it; until then nothing is searched by it.
+        multiple_or: Whether several values may stand between commas.
+        multiple_and: Whether it may be given several times.
+        comparators: The prefixes that may be used; () is all.
+        modifiers: The modifiers that may be used; () is all.
+        source: Id of the SearchParameter.
+    """
+
+    name: str
+    type: str
+    url: str
+    base: tuple[str, ...]
+    expression: str
+    made: int
+    source: str = ""
+    ready: bool = False
+    target: tuple[str, ...] = ()
+    components: tuple[Part, ...] = ()
+    multiple_or: bool = True
+    multiple_and: bool = True
+    comparators: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """What its index values carry; no R4 parameter has such a name."""
+        return f"{self.name}~{self.made}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +230,10 @@ def _added(resource_type: str) -> dict[str, Parameter]:
 
 @cache
 def parameters(resource_type: str) -> Mapping[str, Parameter]:
-    """Return the search parameters of a type by code; of `Resource`, those of every type."""
+    """Return R4's and our search parameters of a type by code; of `Resource`, those of every type.
+
+    What a store knows beside them, its `Known` says.
+    """
     found = {
         code: _standard(resource_type, fact)
         for code, fact in definitions.search_parameters(resource_type).items()
@@ -182,5 +243,68 @@ def parameters(resource_type: str) -> Mapping[str, Parameter]:
 
 
 def parameter(resource_type: str, code: str) -> Parameter | None:
-    """Return one search parameter of a type."""
+    """Return one of R4's or our search parameters of a type."""
     return parameters(resource_type).get(code)
+
+
+class Known:
+    """The search parameters that a store knows, which never change: others are another Known.
+
+    Attributes:
+        own: The store's own.
+        generation: Grows with each change of what resources are indexed by.
+        compiled: The extractors of types, kept by `search.compile`.
+    """
+
+    __slots__ = ("__weakref__", "_by_type", "compiled", "generation", "own")
+
+    def __init__(self, own: tuple[Own, ...] = (), generation: int = 0) -> None:
+        self.own = own
+        self.generation = generation
+        self.compiled: dict[str, Extract] = {}
+        self._by_type: dict[str, Mapping[str, Parameter]] = {}
+
+    def of(self, resource_type: str) -> Mapping[str, Parameter]:
+        """Return the parameters of a type by their names in a URL, those not ready among them."""
+        found = self._by_type.get(resource_type)
+        if found is None:
+            found = self._by_type[resource_type] = self._of(resource_type)
+        return found
+
+    def get(self, resource_type: str, name: str) -> Parameter | None:
+        """Return one parameter of a type."""
+        return self.of(resource_type).get(name)
+
+    def _of(self, resource_type: str) -> Mapping[str, Parameter]:
+        standard = parameters(resource_type)
+        kinds = definitions.ancestors(resource_type) if definitions.is_type(resource_type) else ()
+        own = {one.name: one for one in self.own if not set(one.base).isdisjoint(kinds)}
+        if not own:
+            return standard
+        return MappingProxyType({
+            **standard,
+            **{name: own_parameter(one, resource_type) for name, one in own.items()},
+        })
+
+    def __reduce__(self) -> tuple[object, tuple[tuple[Own, ...], int]]:
+        return known_of, (self.own, self.generation)
+
+
+@lru_cache(maxsize=16)
+def known_of(own: tuple[Own, ...], generation: int) -> Known:
+    """Return what a store knows, the same object for the same parameters: it keeps what it made."""
+    return Known(own, generation)
+
+
+R4: Final = Known()
+"""R4's parameters and ours, as every store knows them."""
+
+
+def own_parameter(one: Own, resource_type: str) -> Parameter:
+    """Return a store's own parameter as one type has it."""
+    plain = Parameter(one.code, one.type, one.url, one.expression, own=one)
+    return _resolved(
+        replace(plain, paths=_begin_at(resource_type, one.expression)),
+        resource_type,
+        frozenset(one.target),
+    )

@@ -17,6 +17,7 @@ from fhir_server.model.primitives import micros
 from fhir_server.search.chain import is_linked, named
 from fhir_server.search.criterion import shown
 from fhir_server.search.expression import And, Expression, Sort
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.reading import MAX_LENGTH, Include, Reading
 from fhir_server.search.result import (
     DEFAULT_COUNT,
@@ -96,6 +97,7 @@ def parse(
     base_url: str,
     strict: bool,
     now: datetime,
+    known: Known = R4,
 ) -> Query:
     """Return a search as its parameters ask it.
 
@@ -105,6 +107,7 @@ def parse(
         base_url: The FHIR base, without a slash at its end.
         strict: `Prefer: handling=strict`: an unknown parameter is refused, not ignored.
         now: The time that the prefix `ap` measures from.
+        known: The search parameters that there are.
 
     Raises:
         InvalidValue: A value, modifier or prefix cannot be parsed.
@@ -117,7 +120,7 @@ def parse(
             "The search is longer than a search may be.",
             text_vi="Tìm kiếm dài hơn mức cho phép.",
         )
-    reading = Reading(resource_type, base_url, micros(now))
+    reading = Reading(resource_type, base_url, micros(now), known)
     used: list[tuple[str, str]] = []
     ignored: list[str] = []
     for name, value in query:
@@ -127,7 +130,7 @@ def parse(
         empty = not value.strip(",")
         if not empty and _read(reading, name, value):
             used.append((name, value))
-        elif strict or (not empty and is_linked(resource_type, name)):
+        elif strict or (not empty and is_linked(resource_type, name, known)):
             # A link that leads nowhere was meant to narrow: left out, the search would be wider.
             raise _unknown(resource_type, name, empty=empty)
         else:
@@ -135,7 +138,9 @@ def parse(
     return _finished(reading, tuple(used), tuple(ignored))
 
 
-def parse_criteria(resource_type: str, query: str, *, base_url: str = "") -> Expression:
+def parse_criteria(
+    resource_type: str, query: str, *, base_url: str = "", known: Known = R4
+) -> Expression:
     """Return the expression of a query string that only selects: a policy's, If-None-Exist's.
 
     Raises:
@@ -143,11 +148,11 @@ def parse_criteria(resource_type: str, query: str, *, base_url: str = "") -> Exp
         UnsupportedParameter: A parameter is unknown; nothing is ever ignored here.
     """
     read = _kept_criteria if len(query) <= _SHORT else _criteria
-    return read(resource_type, query, base_url)
+    return read(resource_type, query, base_url, known)
 
 
-def _criteria(resource_type: str, query: str, base_url: str) -> Expression:
-    reading = Reading(resource_type, base_url)
+def _criteria(resource_type: str, query: str, base_url: str, known: Known) -> Expression:
+    reading = Reading(resource_type, base_url, known=known)
     for name, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
         if not value.strip(","):
             raise _unknown(resource_type, name, empty=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_server.search.expression import Expression, Sort
+from fhir_server.search.parameters import R4, Known
 
 MAX_LENGTH: Final = 1_000_000
 MAX_VALUES: Final = 5000
@@ -43,6 +44,7 @@ class Reading:
         resource_type: The type searched; `Resource` is any.
         base_url: The FHIR base.
         now: Microseconds since 1970; None where a criterion has no now.
+        known: The search parameters that there are.
         values: How many values were asked.
         links: How many links of chains were followed.
         where: What a match is: all of these.
@@ -52,6 +54,7 @@ class Reading:
     resource_type: str
     base_url: str = ""
     now: int | None = None
+    known: Known = R4
     values: int = 0
     links: int = 0
     where: list[Expression] = field(default_factory=list)

@@ -13,7 +13,6 @@ from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue, TooCostly
 from fhir_server.search.criterion import shown
 from fhir_server.search.expression import Sort, SortKind
-from fhir_server.search.parameters import parameter
 from fhir_server.search.reading import Include, Reading
 
 Total = Literal["none", "estimate", "accurate"]
@@ -75,14 +74,14 @@ def _names(value: str) -> list[str]:
 def _sort(reading: Reading, _name: str, value: str) -> None:
     for text in _names(value):
         code = text.removeprefix("-")
-        known = parameter(reading.resource_type, code)
+        known = reading.known.get(reading.resource_type, code)
         kind = known and (_SORTS.get(code) or _SORTS.get(known.type))
-        if not kind:
+        if known is None or not kind:
             raise InvalidValue(
                 "The parameter _sort names a parameter that cannot be sorted by.",
                 text_vi="Tham số _sort nêu một tham số không dùng để sắp xếp được.",
             )
-        reading.sort.append(Sort(code, kind, descending=text.startswith("-")))
+        reading.sort.append(Sort(known.code, kind, descending=text.startswith("-")))
     if len(reading.sort) > MAX_SORTS:
         raise TooCostly(
             f"A search may be sorted by at most {MAX_SORTS} parameters.",
@@ -123,7 +122,7 @@ def _include(reading: Reading, name: str, value: str) -> None:
     source, *rest = value.split(":")
     code, target = rest[0] if rest else "*", rest[1] if len(rest) > 1 else ""
     whole = value == "*" or (source in RESOURCE_TYPES and len(rest) in {1, 2})
-    known = parameter(source, code) if code != "*" else None
+    known = reading.known.get(source, code) if code != "*" else None
     if (
         not whole
         or (code != "*" and (known is None or known.type != "reference"))
@@ -135,7 +134,13 @@ def _include(reading: Reading, name: str, value: str) -> None:
             "Loại:tham số:Loại.",
         )
     reading.includes.append(
-        Include(source, code, target or None, iterate=bool(modifier), reverse=reverse)
+        Include(
+            source,
+            known.code if known else code,
+            target or None,
+            iterate=bool(modifier),
+            reverse=reverse,
+        )
     )
     if len(reading.includes) > MAX_INCLUDES:
         raise TooCostly(

@@ -13,6 +13,7 @@ from typing import Final
 
 from fhir_server.model.outcome import InvalidValue
 from fhir_server.search.expression import Expression
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.query import Query, parse
 
 WHOLE: Final = "Resource"
@@ -22,7 +23,13 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def parse_types(
-    query: Pairs, *, base_url: str, strict: bool, now: datetime, among: Sequence[str]
+    query: Pairs,
+    *,
+    base_url: str,
+    strict: bool,
+    now: datetime,
+    among: Sequence[str],
+    known: Known = R4,
 ) -> tuple[Query, list[tuple[str, Expression]]]:
     """Return a search as its parameters ask it, and what a match of each type is.
 
@@ -32,6 +39,7 @@ def parse_types(
         strict: `Prefer: handling=strict`: an unknown parameter is refused, not ignored.
         now: The time that the prefix `ap` measures from.
         among: The types that are searched where `_type` names none.
+        known: The search parameters that there are.
 
     Raises:
         InvalidValue: A value, modifier or prefix cannot be parsed, `_type` names no type, or the
@@ -41,21 +49,19 @@ def parse_types(
     """
     named = [pair for pair in query if pair[0] == _TYPE]
     others = [pair for pair in query if pair[0] != _TYPE]
-    types = tuple(
-        dict.fromkeys(parse(WHOLE, named, base_url=base_url, strict=strict, now=now).types)
-    )
 
     def read(kind: str, pairs: Pairs) -> Query:
-        return parse(kind, pairs, base_url=base_url, strict=strict, now=now)
+        return parse(kind, pairs, base_url=base_url, strict=strict, now=now, known=known)
 
+    types = tuple(dict.fromkeys(read(WHOLE, named).types))
     if not types:
         whole = read(WHOLE, others)
         return whole, [(kind, whole.where) for kind in among]
     queries = [read(kind, others) for kind in types]
     unknown = {name for one in queries for name in one.ignored}
     if unknown:
-        known = [pair for pair in others if pair[0] not in unknown]
-        queries = [read(kind, known) for kind in types]
+        rest = [pair for pair in others if pair[0] not in unknown]
+        queries = [read(kind, rest) for kind in types]
     first = queries[0]
     if any(one.sort != first.sort for one in queries):
         raise InvalidValue(

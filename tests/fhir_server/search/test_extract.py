@@ -11,7 +11,7 @@ from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.identifiers import BHYT, CCCD, CCHN, CMND, DRAFT, MA_CSKCB, MA_LK
 from fhir_server.search.compile import compiled
 from fhir_server.search.extract import index_values, unique_keys
-from fhir_server.search.parameters import parameters
+from fhir_server.search.parameters import R4, parameters
 from fhir_server.search.values import (
     ELSEWHERE,
     MAX_NUMBER,
@@ -613,6 +613,6 @@ def test_what_only_one_may_hold(resource: dict[str, Any], keys: list[str]) -> No
 def test_every_type_compiles() -> None:
     """Each of R4's types has an extractor, and a resource of it with nothing has no values."""
     for resource_type in RESOURCE_TYPES - {"Patient"}:
-        compiled(resource_type)
+        compiled(resource_type, R4)
 
         assert index_values({"resourceType": resource_type}).values == ()
