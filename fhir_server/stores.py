@@ -223,7 +223,9 @@ class Walkable(Store, Protocol):
     ) -> list[tuple[int, Version]]:
         """Return current resources of a type after a number, each with its own."""
 
-    async def reindex(self, items: Sequence[tuple[Name, int, IndexValues]]) -> int:
+    async def reindex(
+        self, items: Sequence[tuple[Name, int, IndexValues]], *, indexed: int = 0
+    ) -> int:
         """Index resources anew, in one commit, and return how many."""
 
 

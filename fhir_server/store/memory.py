@@ -9,7 +9,10 @@ import secrets
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
+
+import msgspec
 
 from fhir_server.search import order, paging
 from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, Expression, Search
@@ -18,10 +21,12 @@ from fhir_server.search.values import IndexValues, ReferenceValue
 from fhir_server.store.feed import Tokens, Wakes
 from fhir_server.store.memory_ledger import MemoryLedger, Record
 from fhir_server.store.port import (
+    INDEXED_BY,
     BadCursor,
     Batch,
     Change,
     ConditionChanged,
+    IndexedOtherwise,
     KeyHeld,
     Matches,
     Name,
@@ -33,6 +38,7 @@ from fhir_server.store.port import (
     Version,
     VersionConflict,
     Write,
+    generation_of,
 )
 
 _HISTORY: Final = b"history"
@@ -80,6 +86,8 @@ class MemoryStore(MemoryLedger):
 
     async def commit(self, batch: Batch) -> None:
         """Make all of it, or raise a CommitRefused and make nothing of it."""
+        if batch.is_indexed:
+            self._check_indexed(batch.indexed)
         for condition in batch.conditions:
             self._check_before(condition)
         staged = _Staged()
@@ -97,6 +105,12 @@ class MemoryStore(MemoryLedger):
         self._apply(batch, staged)
         self._commits += bool(batch.writes or batch.tags or batch.puts)
         self._wakes.wake()
+
+    def _check_indexed(self, generation: int) -> None:
+        bucket, key = INDEXED_BY
+        record = self._ledger.get(bucket, {}).get(key)
+        if generation != generation_of(record.value if record else None):
+            raise IndexedOtherwise
 
     def _check_before(self, condition: Matches | Unchanged | Unreferenced) -> None:
         match condition:
@@ -362,6 +376,46 @@ class MemoryStore(MemoryLedger):
     async def last_change(self) -> str:
         """Return the token of the last version made."""
         return self._tokens.token(self._rid)
+
+    # --- the whole store -----------------------------------------------------------------
+
+    async def walk(
+        self, resource_type: str | None = None, *, after: int = 0, limit: int = 200
+    ) -> list[tuple[int, Version]]:
+        """Return current resources by the order in which they were first made, after a number."""
+        found = [
+            (versions[0].rid, versions[-1].version)
+            for kind, by_id in self._versions.items()
+            for versions in by_id.values()
+            if resource_type in {None, kind}
+            and versions[0].rid > after
+            and not versions[-1].version.deleted
+        ]
+        return sorted(found, key=itemgetter(0))[:limit]
+
+    async def reindex(
+        self, items: Sequence[tuple[Name, int, IndexValues]], *, indexed: int = 0
+    ) -> int:
+        """Index resources anew, but for those that are at another version by now.
+
+        Raises:
+            IndexedOtherwise: Resources are indexed by other search parameters by now.
+        """
+        self._check_indexed(indexed)
+        done = 0
+        for name, version_id, index in items:
+            kept = self._latest(name)
+            if kept is None or kept.version.version_id != version_id or kept.version.deleted:
+                continue
+            self._forget(name, kept.index)
+            self._learn(name, index)
+            version = msgspec.structs.replace(kept.version, patients=index.patients)
+            new = _Kept(kept.rid, version, index)
+            self._versions[name[0]][name[1]][-1] = new
+            self._log[kept.rid - 1] = new
+            done += 1
+        self._commits += 1
+        return done
 
     # --- life ----------------------------------------------------------------------------
 

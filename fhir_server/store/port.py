@@ -173,14 +173,31 @@ class AuditEntry:
     patients: tuple[str, ...]
 
 
+INDEXED_BY: Final = ("search-parameter", "generation")
+"""Bucket and key of the record that says by which search parameters resources are indexed: a number
+that grows with each change of them (`search.parameters.Known.generation`); 0 where it is absent."""
+
+
 class Batch(msgspec.Struct, frozen=True):
-    """All that one commit makes, or nothing of it."""
+    """All that one commit makes, or nothing of it.
+
+    Attributes:
+        indexed: By which search parameters its writes are indexed and its conditions were read;
+            refused with IndexedOtherwise where the store has others by now (INDEXED_BY). So no
+            version of any process, however late it comes, lacks what is searched by.
+    """
 
     writes: Sequence[Write] = ()
     tags: Sequence[Tag] = ()
     conditions: Sequence[Condition] = ()
     puts: Sequence[Put] = ()
     audit: Sequence[AuditRecord] = ()
+    indexed: int = 0
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether anything in it depends on search parameters."""
+        return bool(self.writes or self.conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +269,15 @@ class RecordChanged(CommitRefused):
         super().__init__(f"a record of {bucket} has changed")
         self.bucket = bucket
         self.key = key
+
+
+class IndexedOtherwise(CommitRefused):
+    """Resources are indexed by other search parameters than those of the batch."""
+
+
+def generation_of(raw: bytes | None) -> int:
+    """Return what the record INDEXED_BY says."""
+    return int(raw or 0)
 
 
 class WorkBudgetExceeded(Exception):

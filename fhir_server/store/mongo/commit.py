@@ -26,7 +26,7 @@ from fhir_server.store.mongo.conditions import Conditions, Matching
 from fhir_server.store.mongo.foreseen import Foreseen
 from fhir_server.store.mongo.gather import Job
 from fhir_server.store.mongo.prepared import Prepared, Work
-from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document
+from fhir_server.store.mongo.schema import HEAD, INDEXED, VERSION, Collections, Document
 from fhir_server.store.mongo.staging import Staging, record_key
 from fhir_server.store.mongo.versions import key_of
 from fhir_server.store.mongo.writing import LEAST, WasThere, Writing
@@ -34,6 +34,7 @@ from fhir_server.store.port import (
     ANY,
     AuditRecord,
     CommitRefused,
+    IndexedOtherwise,
     KeyHeld,
     Matches,
     Unchanged,
@@ -184,7 +185,7 @@ class Committer:
 
         async def commit(session: AsyncClientSession) -> tuple[Answers, Document, bool]:
             head = await self._take_turn(session)
-            staging = Staging(head["rid"])
+            staging = Staging(head["rid"], head.get(INDEXED, 0))
             await self._read(_Needed(batches, head, trusting=trusting), staging, session)
             writing = Writing(self._collections, head, staging, session)
             foreseen = Foreseen(self._collections, staging, session)
@@ -266,6 +267,8 @@ async def _stage(
 ) -> CommitRefused | None:
     """Make a batch part of the group, or return why it is refused: then the group is as it was."""
     asked = one.batch.conditions
+    if one.batch.is_indexed and one.batch.indexed != staging.indexed:
+        return IndexedOtherwise()
     try:
         if asked:
             await conditions.before(asked)

@@ -9,22 +9,26 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.values import IndexValues
 from fhir_server.store.mongo.entry import fields_of
-from fhir_server.store.mongo.schema import HEAD, Collections, Document
+from fhir_server.store.mongo.schema import HEAD, INDEXED, Collections, Document
 from fhir_server.store.mongo.versions import key_of, name_of
-from fhir_server.store.port import KeyHeld, Name
+from fhir_server.store.port import IndexedOtherwise, KeyHeld, Name
 
 Item = tuple[Name, int, IndexValues]
 """A resource, the version that was indexed, and its index values."""
 
 
 async def reindex(
-    collections: Collections, items: Sequence[Item], session: AsyncClientSession
+    collections: Collections, items: Sequence[Item], indexed: int, session: AsyncClientSession
 ) -> int:
     """Index resources anew, but for those that are at another version by now; return how many.
 
     Raises:
+        IndexedOtherwise: Resources are indexed by other search parameters by now.
         KeyHeld: By the new values two resources would hold one unique key.
     """
+    head = await collections.meta.find_one({"_id": HEAD}, {INDEXED: 1}, session=session)
+    if (head or {}).get(INDEXED, 0) != indexed:
+        raise IndexedOtherwise
     asked = {key_of(*name): (version_id, index) for name, version_id, index in items}
     found = collections.resource.find(
         {"_id": {"$in": list(asked)}}, {"x": 0, "s": 0, "o": 0, "l": 0, "e": 0}, session=session

@@ -52,6 +52,8 @@ _NAMESPACE_EXISTS: Final = 48
 _OF_EVERY_INDEX: Final = frozenset({"v", "key", "name", "ns", "background"})
 
 HEAD: Final = "head"
+INDEXED: Final = "indexed"
+"""The head's member that repeats the record `port.INDEXED_BY`; absent where that one is."""
 SEPARATOR: Final = "\x1f"
 """Between a ledger record's bucket and key."""
 

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from fhir_server.store.mongo.chunks import Pieces
 from fhir_server.store.mongo.prepared import Prepared, PreparedWrite
 from fhir_server.store.mongo.schema import SEPARATOR, Document
 from fhir_server.store.mongo.versions import key_of, name_of
-from fhir_server.store.port import ANY, AuditRecord, KeyHeld, Put, RecordChanged, VersionConflict
+from fhir_server.store.port import (
+    ANY,
+    INDEXED_BY,
+    AuditRecord,
+    KeyHeld,
+    Put,
+    RecordChanged,
+    VersionConflict,
+    generation_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,9 @@ def record_key(bucket: str, key: str) -> str:
     return f"{bucket}{SEPARATOR}{key}"
 
 
+_INDEXED_BY: Final = record_key(*INDEXED_BY)
+
+
 @dataclass(slots=True)
 class _Layer:
     """What one batch would make."""
@@ -90,11 +103,13 @@ class Staging:
     """The group's state: what was read before it, and what its batches have made of it.
 
     Attributes:
+        indexed: By which search parameters resources are indexed (`port.INDEXED_BY`).
         joined: The resources that batches have changed, one after another, each as it was then.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, indexed: int = 0) -> None:
         self.number = number
+        self.indexed = indexed
         self.resources: dict[str, Resource] = {}
         self.holders: dict[str, str] = {}
         self.held_before: dict[str, str] = {}
@@ -170,6 +185,9 @@ class Staging:
         self.loose += layer.loose
         self.records.update(layer.records)
         self.put.update(dict.fromkeys(layer.records))
+        if _INDEXED_BY in layer.records:
+            record = layer.records[_INDEXED_BY]
+            self.indexed = generation_of(record.value if record else None)
         self.audit += prepared.batch.audit
         self.adopted += prepared.all_pieces
 

@@ -313,17 +313,21 @@ class MongoStore:
 
         return await self._calls.read(walk)
 
-    async def reindex(self, items: Sequence[Item]) -> int:
+    async def reindex(self, items: Sequence[Item], *, indexed: int = 0) -> int:
         """Index resources anew, in one commit, and return how many.
 
         Args:
             items: Name, the version that was indexed, and its index values; a resource that is at
                 another version by now was indexed by its write, and is passed over.
+            indexed: By which search parameters, as in a Batch.
 
         Raises:
+            IndexedOtherwise: Resources are indexed by other search parameters by now.
             KeyHeld: By the new values two resources would hold one unique key.
         """
-        return await self._gatherer.ask(lambda session: reindex(self._collections, items, session))
+        return await self._gatherer.ask(
+            lambda session: reindex(self._collections, items, indexed, session)
+        )
 
     # --- life ----------------------------------------------------------------------------
 

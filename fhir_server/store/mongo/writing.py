@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError
 from fhir_server.model.outcome import TooLarge
 from fhir_server.store.mongo import chunks, keys, ledger
 from fhir_server.store.mongo.audit import documents_of
-from fhir_server.store.mongo.schema import HEAD, Collections, Document
+from fhir_server.store.mongo.schema import HEAD, INDEXED, Collections, Document
 from fhir_server.store.mongo.staging import Made, Resource, Staging
 from fhir_server.store.mongo.versions import document_of
 
@@ -233,6 +233,8 @@ class Writing:
         if staging.put:
             large = await ledger.write(self._collections, staging, session)
             await chunks.loosen(self._collections, staging.loose, session)
+            if staging.indexed != head.get(INDEXED, 0):
+                now[INDEXED] = staging.indexed
             if more := sorted(large.difference(head["large"])):
                 now["large"] = [*head["large"], *more]
         if staging.audit:

@@ -16,8 +16,10 @@ import apsw
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.values import IndexValues
 from fhir_server.store.port import (
+    INDEXED_BY,
     Batch,
     ConditionChanged,
+    IndexedOtherwise,
     KeyHeld,
     Matches,
     Name,
@@ -27,6 +29,7 @@ from fhir_server.store.port import (
     Unreferenced,
     VersionConflict,
     Write,
+    generation_of,
 )
 from fhir_server.store.sqlite.entry import Rows, entry_of, pack, rows_of, unpack
 from fhir_server.store.sqlite.ledger import Chain, put_record
@@ -72,23 +75,27 @@ class Applier:
         self._searcher = Searcher(db, self.names, self.packing)
         self._rows = Rows()
         self._rid = 0
+        self._indexed = 0
         self._made: set[Name] = set()
         self._chain = Chain(db)
         self._has_changed = False
 
     def begin(self) -> None:
         """Read, under the write lock, where the last transaction (of any process) ended."""
-        version, rid, nr, seq = next(
+        version, indexed, rid, nr, seq = next(
             self.db.execute(
                 "SELECT (SELECT value FROM meta WHERE key = 'version'), "
+                "(SELECT value FROM ledger WHERE bucket = ? AND key = ?), "
                 "(SELECT coalesce(max(rid), 0) FROM version), "
                 "(SELECT coalesce(max(nr), 0) FROM resource), "
-                "(SELECT coalesce(max(seq), 0) FROM audit)"
+                "(SELECT coalesce(max(seq), 0) FROM audit)",
+                INDEXED_BY,
             )
         )
         if version != LATEST:
             raise Unavailable("The store was changed by another version of this program.")
         self._rid = rid
+        self._indexed = generation_of(indexed)
         self._chain.begin(seq)
         self._numbering.begin(nr)
         self._has_changed = False
@@ -105,6 +112,8 @@ class Applier:
         if not (batch.writes or batch.tags or batch.conditions or batch.puts):
             self._chain.wait(batch.audit)
             return
+        if batch.is_indexed:
+            self.check_indexed(batch.indexed)
         if (
             batch.conditions
             or any(self._made_now(write) for write in batch.writes)
@@ -116,7 +125,19 @@ class Applier:
         self.whole(lambda: self._make(batch))
         self._chain.wait(batch.audit)
         self._has_changed = True
+        for put in batch.puts:
+            if (put.bucket, put.key) == INDEXED_BY:
+                self._indexed = generation_of(put.value)
         self._made.update((write.resource_type, write.resource_id) for write in batch.writes)
+
+    def check_indexed(self, generation: int) -> None:
+        """Make sure that resources are indexed by these search parameters.
+
+        Raises:
+            IndexedOtherwise: They are not, or not any more.
+        """
+        if generation != self._indexed:
+            raise IndexedOtherwise
 
     def _made_now(self, write: Write) -> bool:
         return (write.resource_type, write.resource_id) in self._made

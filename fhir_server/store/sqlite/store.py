@@ -297,18 +297,23 @@ class SqliteStore:
                 lambda reader, _: reader.walk(resource_type, after, limit),
             )
 
-    async def reindex(self, items: Sequence[tuple[Name, int, IndexValues]]) -> int:
+    async def reindex(
+        self, items: Sequence[tuple[Name, int, IndexValues]], *, indexed: int = 0
+    ) -> int:
         """Index resources anew, in one commit, and return how many.
 
         Args:
             items: Name, the version that was indexed, and its index values; a resource that is at
                 another version by now was indexed by its write, and is passed over.
+            indexed: By which search parameters, as in a Batch.
 
         Raises:
+            IndexedOtherwise: Resources are indexed by other search parameters by now.
             KeyHeld: By the new values two resources would hold one unique key.
         """
 
         def work(applier: Applier) -> int:
+            applier.check_indexed(indexed)
             return sum(applier.reindex(*item) for item in items)
 
         return await self.writer.run(work)
