@@ -124,7 +124,7 @@ def test_what_is_shared_comes_by_conditional_create(resource_type: str) -> None:
         ({"facility/01999"}, False),
         (set(), False),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_what_others_wrote_too_is_not_changed(tags: set[str], may) -> None:
     """A shared resource is changed by the facility that alone wrote and needs it."""
