@@ -77,7 +77,7 @@ _PASSING: Final = frozenset(
 )  # fmt: skip
 """Error codes of the server that pass by themselves (mongo/src/mongo/base/error_codes.yml)."""
 
-_BUSY: Final = "The database is busy: try again."
+BUSY: Final = "The database is busy: try again."
 _REFUSED: Final = frozenset({11, 13, 18, 8000})
 _NO_ROOM: Final = 14031
 
@@ -141,7 +141,7 @@ class Calls:
             except ExecutionTimeout:
                 raise WorkBudgetExceeded from None
             except Late as error:
-                raise Unavailable(_BUSY) from error
+                raise Unavailable(BUSY) from error
             except PyMongoError as error:
                 if not is_passing(error) or self._is_in_vain(tries):
                     raise unavailable(error) from error
@@ -339,7 +339,7 @@ def unavailable(error: PyMongoError) -> Unavailable:
     elif code == _NO_ROOM:
         text = "The database has no room left."
     elif is_passing(error):
-        text = _BUSY
+        text = BUSY
     else:
         text = "The database could not do this."
     return Unavailable(text)

@@ -20,7 +20,7 @@ from pymongo.errors import DocumentTooLarge, PyMongoError
 from fhir_server.model.outcome import TooLarge, Unavailable
 from fhir_server.store.mongo import ledger
 from fhir_server.store.mongo.audit import documents_of
-from fhir_server.store.mongo.calls import UNKNOWN, Calls, is_passing
+from fhir_server.store.mongo.calls import BUSY, UNKNOWN, Calls, Late, is_passing
 from fhir_server.store.mongo.chunks import Chunks
 from fhir_server.store.mongo.conditions import Conditions, Matching
 from fhir_server.store.mongo.foreseen import Foreseen
@@ -291,6 +291,9 @@ def _told(error: Exception) -> Exception:
         )
     elif isinstance(error, BSONError):
         told = Unavailable("The database could not do this.")
+    elif isinstance(error, Late):
+        # A condition of the write: not that it asks too much, nor may it have been stored.
+        told = Unavailable(BUSY)
     else:
         return error
     told.__cause__ = error

@@ -13,9 +13,9 @@ import pytest_asyncio
 from msgspec.structs import replace as changed
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.search.expression import Chain, Tagged, TokenIs
+from fhir_server.search.expression import Chain, StringIs, Tagged, TokenIs
 from fhir_server.store.memory import MemoryStore
-from fhir_server.store.mongo import writing
+from fhir_server.store.mongo import reads, writing
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import (
     AuditRecord,
@@ -182,6 +182,22 @@ async def test_a_batch_that_cannot_be_written_takes_nobody_down(store: MongoStor
     assert isinstance(answers[1], OverflowError)
     assert await store.read("Patient", "bad") is None
     assert await store.count("Patient") == 2
+
+
+async def test_a_condition_that_the_database_is_late_with_is_told_as_busy(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not ask too much: sent again it may be made. Those beside it are."""
+    monkeypatch.setattr(reads, "SECONDS", 0)
+    where = Chain("subject", "Patient", StringIs("family", "nguyen"))
+    late = Batch([made(observation("o", "p"))], conditions=[Matches("Observation", where)])
+
+    answers = await at_once(store, [late, Batch([made(patient("p"))])])
+
+    assert isinstance(answers[0], Unavailable)
+    assert "busy" in str(answers[0])
+    assert await store.read("Observation", "o") is None
+    assert await store.read("Patient", "p") is not None
 
 
 async def test_a_commit_whose_caller_was_cancelled_counts(store: MongoStore) -> None:
