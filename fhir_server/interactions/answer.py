@@ -14,6 +14,7 @@ from fhir_server.model.primitives import format_instant, from_micros
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fhir_server.search.paging import Around
     from fhir_server.store.port import Version
 
 STORED: Final = Issue(
@@ -68,13 +69,31 @@ def link_url(base_url: str, path: str, parameters: Iterable[tuple[str, str]]) ->
 
 
 def links(
-    base_url: str, path: str, parameters: Sequence[tuple[str, str]], following: str | None
+    base_url: str,
+    path: str,
+    parameters: Sequence[tuple[str, str]],
+    around: Around,
+    cursor: str | None = None,
 ) -> list[tuple[str, str]]:
-    """Return the `self` and, if the search goes on, the `next` link of a page."""
-    found = [("self", link_url(base_url, path, parameters))]
-    if following is not None:
-        found.append(("next", link_url(base_url, path, [*parameters, ("_cursor", following)])))
-    return found
+    """Return the links of a page: itself, the first, and those before and after it.
+
+    https://hl7.org/fhir/R4/http.html#paging; no `last`: it is optional, and would have to be found.
+
+    Args:
+        base_url: The FHIR base.
+        path: Of the search or history, below it.
+        parameters: What was asked.
+        around: The cursors of the other pages.
+        cursor: That of this page; None is the first.
+    """
+
+    def url(at: str | None) -> str:
+        more = [] if at is None else [("_cursor", at)]
+        return link_url(base_url, path, [*parameters, *more])
+
+    found = [("self", url(cursor)), ("first", url(around.first))]
+    others = (("previous", around.previous), ("next", around.next))
+    return found + [(relation, url(at)) for relation, at in others if at is not None]
 
 
 def dumps(answer: dict[str, Any]) -> bytes:

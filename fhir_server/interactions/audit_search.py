@@ -24,6 +24,7 @@ from fhir_server.search import expression as ex
 from fhir_server.search.expression import MOST_COUNTED, Prefix, Search
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
+from fhir_server.search.paging import Around
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,7 +99,7 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
         total = await _total(ctx, query)
     answer = bundle.searchset(
         entries,
-        links=links(ctx.base_url, AUDIT_EVENT, query.used, following),
+        links=links(ctx.base_url, AUDIT_EVENT, query.used, Around(following), query.cursor),
         total=total,
     )
     patients = frozenset(patient for event in page for patient in event.patients)
@@ -112,7 +113,7 @@ def _newest_first(event: _Event) -> tuple[int, int, str]:
 async def _counted(ctx: Context, query: Query) -> FhirResult:
     total = await _total(ctx, query)
     answer = bundle.searchset(
-        (), links=links(ctx.base_url, AUDIT_EVENT, query.used, None), total=total
+        (), links=links(ctx.base_url, AUDIT_EVENT, query.used, Around()), total=total
     )
     return FhirResult(body=dumps(answer))
 

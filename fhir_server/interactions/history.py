@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#history
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from auth.criteria import Anything
@@ -18,6 +19,7 @@ from fhir_server.model.primitives import date_range
 from fhir_server.search.query import DEFAULT_COUNT, MAX_COUNT
 
 if TYPE_CHECKING:
+    from fhir_server.search.paging import Around
     from fhir_server.store.port import Name, Page, Version
 
 _PASSED: Final = frozenset({"_format", "_pretty"})
@@ -51,29 +53,33 @@ async def history_system(ctx: Context, request: FhirRequest) -> FhirResult:
 async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
     asked = _parameters(request)
     count = _count(asked.get("_count"))
-    versions, following = await _shown(ctx, request, asked, count)
+    versions, around = await _shown(ctx, request, asked, count)
     used = [(k, v) for k, v in request.query if k in _KNOWN and k != "_cursor"]
     entries = [history_entry(ctx.base_url, version) for version in versions]
-    total = await _total(ctx, request, asked, len(versions), following)
-    answer = bundle.history(entries, links=links(ctx.base_url, path, used, following), total=total)
+    total = await _total(ctx, request, asked, len(versions), around.next)
+    found = links(ctx.base_url, path, used, around, asked.get("_cursor"))
+    answer = bundle.history(entries, links=found, total=total)
     patients = frozenset(patient for v in versions for patient in v.patients)
     return FhirResult(body=dumps(answer), patients=patients)
 
 
 async def _shown(
     ctx: Context, request: FhirRequest, asked: dict[str, str], count: int
-) -> tuple[list[Version], str | None]:
+) -> tuple[list[Version], Around]:
     """Return a page of the versions that are shown; a page may be short, never too wide."""
     found: list[Version] = []
-    cursor = asked.get("_cursor")
     currents: dict[Name, Version | None] = {}
+    begun = page = await _page(ctx, request, asked, count, asked.get("_cursor"))
     for _ in range(_MOST_PAGES):
-        page = await _page(ctx, request, asked, count - len(found), cursor)
-        found += [v for v in page.versions if await _is_shown(ctx, request, v, currents)]
-        cursor = page.next
-        if cursor is None or len(found) >= count:
+        shown = [v for v in page.versions if await _is_shown(ctx, request, v, currents)]
+        found = [*shown, *found] if begun.backwards else [*found, *shown]
+        further = page.previous if begun.backwards else page.next
+        if further is None or len(found) >= count:
             break
-    return found, cursor
+        page = await _page(ctx, request, asked, count - len(found), further)
+    if begun.backwards:
+        return found, replace(begun.around, previous=page.previous)
+    return found, replace(begun.around, next=page.next)
 
 
 async def _total(
@@ -85,8 +91,8 @@ async def _total(
     if request.resource_id is None:
         return None
     whole = {name: value for name, value in asked.items() if name != "_cursor"}
-    versions, more = await _shown(ctx, request, whole, MAX_COUNT)
-    return len(versions) if more is None else None
+    versions, around = await _shown(ctx, request, whole, MAX_COUNT)
+    return len(versions) if around.next is None else None
 
 
 async def _page(

@@ -174,9 +174,8 @@ def _searchset(
     entries += [
         match_entry(ctx.base_url, v, "include", subset(v, query.summary, ())) for v in included
     ]
-    return bundle.searchset(
-        entries, links=links(ctx.base_url, path, query.used, page.next), total=total_of(query, page)
-    )
+    found = links(ctx.base_url, path, query.used, page.around, query.cursor)
+    return bundle.searchset(entries, links=found, total=total_of(query, page))
 
 
 def total_of(query: Query, page: Page) -> int | None:

@@ -29,6 +29,7 @@ from fhir_server.search.expression import (
     Prefix,
     Search,
 )
+from fhir_server.search.paging import Around
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context
@@ -96,7 +97,9 @@ async def everything(ctx: Context, request: FhirRequest) -> FhirResult:
     used = [(name, value) for name, value in given if name in _USED]
     path = f"Patient/{patient_id}/$everything"
     answer = bundle.searchset(
-        entries, links=links(ctx.base_url, path, used, page.next), total=page.total
+        entries,
+        links=links(ctx.base_url, path, used, Around(page.next), cursor),
+        total=page.total,
     )
     return FhirResult(body=dumps(answer), patients=frozenset({patient_id}))
 

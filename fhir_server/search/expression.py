@@ -258,7 +258,8 @@ class Search:
         total: `accurate` asks for the number of all matches; `estimate` for the same where it is
             soon counted: of whole types always, else up to MOST_COUNTED. It depends on the search
             and the data alone: not on the page, nor on the clock.
-        cursor: Where the page begins, from Page.next; None is the first page.
+        cursor: Where the page begins, from a Page (`next`, `previous`, `first`); None is the
+            first page.
         asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
         base_url: The FHIR base, for the order by references: those below it are our own.
     """

@@ -88,21 +88,29 @@ class _Backwards:
         return hash(self.value)
 
 
-def position(sort: tuple[Sort, ...], values: tuple[SortValue | None, ...], newness: int) -> Any:
+def position(
+    sort: tuple[Sort, ...],
+    values: tuple[SortValue | None, ...],
+    newness: int,
+    *,
+    backwards: bool = False,
+) -> Any:
     """Return a key that Python's own sort brings into the order asked.
 
     Args:
         sort: The keys of `_sort`.
         values: What `sort_values` gave.
         newness: A number that is greater for what is newer.
+        backwards: The last of the order comes first.
     """
     keys: list[Any] = []
     for one, value in zip(sort, values, strict=True):
         if value is None:
-            keys.append((1,))
+            keys.append((not backwards,))
         else:
-            keys.append((0, _Backwards(value) if one.descending else value))
-    return (*keys, -newness)
+            down = one.descending != backwards
+            keys.append((backwards, _Backwards(value) if down else value))
+    return (*keys, newness if backwards else -newness)
 
 
 _DECIMAL: Final = frozenset({"number", "quantity"})

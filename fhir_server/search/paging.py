@@ -9,7 +9,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,98 @@ CursorItem = str | int | bytes | None
 
 class ForgedCursor(ValueError):
     """A text that is no cursor, or one made by another store or for another search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in an order, and which way a page is read from it: what stands behind it.
+
+    Attributes:
+        number: Of the version that has this place.
+        values: What that version is sorted by, as the store writes them.
+        backwards: The page is read against the order: it ends before this place.
+    """
+
+    number: int
+    values: tuple[Any, ...] = ()
+    backwards: bool = False
+
+    @property
+    def turned(self) -> Place:
+        """The place from which the other way gives all that this way does not.
+
+        Equals stand newest first, so the place of the next number lies just before.
+        """
+        step = 1 if self.backwards else -1
+        return Place(self.number + step, self.values, not self.backwards)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where a page begins.
+
+    Attributes:
+        snapshot: The last version's number on the first page's time.
+        place: None: at the beginning.
+    """
+
+    snapshot: int
+    place: Place | None = None
+
+    @property
+    def items(self) -> list[Any]:
+        """What a cursor carries."""
+        if self.place is None:
+            return [self.snapshot]
+        found = [self.snapshot, self.place.number, *self.place.values]
+        return [*found, True] if self.place.backwards else found
+
+    @classmethod
+    def of(cls, items: Sequence[Any], keys: int) -> Begin:
+        """Return what a cursor carries, of an order by so many keys.
+
+        Raises:
+            ForgedCursor: It is not one of such an order.
+        """
+        snapshot, *rest = items
+        if not rest:
+            return cls(snapshot)
+        backwards = len(rest) == keys + 2
+        if len(rest) != keys + 1 + backwards:
+            raise ForgedCursor
+        number, *values = rest[: keys + 1]
+        return cls(snapshot, Place(number, tuple(values), backwards))
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The cursors of the pages around a page; None where there is no such page.
+
+    Attributes:
+        backwards: The page itself is read against the order.
+    """
+
+    next: str | None = None
+    previous: str | None = None
+    first: str | None = None
+    backwards: bool = False
+
+
+def around(begin: Begin, last: Place | None, seal: Callable[[list[Any]], str]) -> Around:
+    """Return the cursors of the pages around a page.
+
+    Args:
+        begin: Where the page begins.
+        last: The place, the way it was read, of its last match; None: there is no more that way.
+        seal: Makes a cursor of what it carries.
+    """
+    further = None if last is None else seal(Begin(begin.snapshot, last).items)
+    if begin.place is None:
+        return Around(further)
+    back, first = seal(Begin(begin.snapshot, begin.place.turned).items), seal([begin.snapshot])
+    if begin.place.backwards:
+        return Around(back, further, first, backwards=True)
+    return Around(further, back, first)
 
 
 def shape(search: Search) -> bytes:

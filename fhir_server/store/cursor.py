@@ -10,6 +10,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fhir_server.search.paging import Begin, ForgedCursor
 from fhir_server.store.port import BadCursor
 
 _NONCE: Final = 12
@@ -39,3 +40,14 @@ class Cursors:
         except (ValueError, InvalidTag) as error:
             raise BadCursor("the cursor is not one of this store's") from error
         return list(msgspec.msgpack.decode(position))
+
+    def begin(self, about: bytes, cursor: str, keys: int = 0) -> Begin:
+        """Return where a page begins, in an order by so many keys.
+
+        Raises:
+            BadCursor: This store did not make it, or for another search.
+        """
+        try:
+            return Begin.of(self.open(about, cursor), keys)
+        except ForgedCursor as error:
+            raise BadCursor("the cursor belongs to another search") from error

@@ -248,23 +248,28 @@ class MemoryStore(MemoryLedger):
         cursor: str | None = None,
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
-        below = self._unseal(cursor, _HISTORY)[0] if cursor is not None else self._rid + 1
+        begin = paging.Begin(self._rid)
+        if cursor is not None:
+            begin = self._begin(cursor, _HISTORY, 0)
+        place = begin.place or paging.Place(begin.snapshot + 1)
         if resource_id is not None and resource_type is not None:
             log = self._versions.get(resource_type, {}).get(resource_id, [])
         else:
             log = self._log
         found = [
             kept
-            for kept in reversed(log)
-            if kept.rid < below
+            for kept in (log if place.backwards else reversed(log))
+            if kept.rid <= begin.snapshot
+            and (kept.rid > place.number if place.backwards else kept.rid < place.number)
             and (resource_type is None or kept.version.resource_type == resource_type)
             and (since is None or kept.version.last_updated >= since)
             and (at is None or self._was_current(kept, at))
         ]
         page = found[:count]
         more = page and len(found) > count
-        following = self._seal([page[-1].rid], _HISTORY) if more else None
-        return Page(tuple(kept.version for kept in page), following)
+        last = paging.Place(page[-1].rid, (), place.backwards) if more else None
+        around = paging.around(begin, last, lambda items: self._seal(items, _HISTORY))
+        return Page.of([kept.version for kept in page], around)
 
     def _was_current(self, kept: _Kept, at: tuple[int, int]) -> bool:
         low, high = at
@@ -316,24 +321,29 @@ class MemoryStore(MemoryLedger):
             BadCursor: The cursor is not one of this store's.
         """
         about = paging.shape(search)
-        snapshot, after = self._rid, None
+        begin, after, backwards = paging.Begin(self._rid), None, False
         if search.cursor is not None:
-            snapshot, last, *ends = self._unseal(search.cursor, about)
-            after = order.position(search.sort, order.loaded(search.sort, ends), last)
+            begin = self._begin(search.cursor, about, len(search.sort))
+        if begin.place is not None:
+            backwards = begin.place.backwards
+            ends = order.loaded(search.sort, list(begin.place.values))
+            after = order.position(search.sort, ends, begin.place.number, backwards=backwards)
         found = []
-        for then, now in self._at(search, snapshot):
+        for then, now in self._at(search, begin.snapshot):
             # What is changed meanwhile keeps the place that it had on the first page's time.
             values = order.sort_values(search.sort, self._seen(then))
-            place = order.position(search.sort, values, then.rid)
-            found.append((place, now.version, [then.rid, *order.dumped(search.sort, values)]))
+            position = order.position(search.sort, values, then.rid, backwards=backwards)
+            dumped = tuple(order.dumped(search.sort, values))
+            found.append((position, now.version, paging.Place(then.rid, dumped, backwards)))
         found.sort(key=lambda item: item[0])
         total = self._total(search)
         rest = [item for item in found if after is None or item[0] > after]
         page = rest[: search.count]
-        following = None
-        if page and len(rest) > search.count:
-            following = self._seal([snapshot, *page[-1][2]], about)
-        return Page(tuple(version for _, version, _ in page), following, total)
+        if search.count <= 0:
+            return Page((), None, total)
+        last = page[-1][2] if len(rest) > search.count else None
+        around = paging.around(begin, last, lambda items: self._seal(items, about))
+        return Page.of([version for _, version, _ in page], around, total)
 
     def _total(self, search: Search) -> int | None:
         if search.total == "none":
@@ -351,9 +361,9 @@ class MemoryStore(MemoryLedger):
     def _seal(self, items: list[str | int | None], about: bytes) -> str:
         return paging.encode(items, key=self._secret, about=about)
 
-    def _unseal(self, cursor: str, about: bytes) -> list[int]:
+    def _begin(self, cursor: str, about: bytes, keys: int) -> paging.Begin:
         try:
-            return paging.decode(cursor, key=self._secret, about=about)
+            return paging.Begin.of(paging.decode(cursor, key=self._secret, about=about), keys)
         except paging.ForgedCursor:
             raise BadCursor from None
 

@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.search.paging import Around
 from fhir_server.search.values import IndexValues
 
 Name = tuple[str, str]
@@ -220,11 +221,31 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: versions in order, the cursor of the next (None: this is the last), the total."""
+    """One page: versions in order, the cursor of the next (None: this is the last), the total.
+
+    Attributes:
+        previous: The cursor of what stands before; None: there is nothing.
+        first: The cursor of the first page as it was defined; None on the first page itself.
+        backwards: It was read against the order, from the end: by `previous`.
+    """
 
     versions: tuple[Version, ...]
     next: str | None = None
     total: int | None = None
+    previous: str | None = None
+    first: str | None = None
+    backwards: bool = False
+
+    @classmethod
+    def of(cls, versions: Sequence[Version], around: Around, total: int | None = None) -> Page:
+        """Return the page of these versions, given as they were read."""
+        order = tuple(reversed(versions)) if around.backwards else tuple(versions)
+        return cls(order, around.next, total, around.previous, around.first, around.backwards)
+
+    @property
+    def around(self) -> Around:
+        """The cursors of the pages around it."""
+        return Around(self.next, self.previous, self.first, self.backwards)
 
 
 class CommitRefused(Exception):

@@ -108,6 +108,15 @@ async def walk(store: Store, search: Search) -> list[Page]:
     return pages
 
 
+async def walk_back(store: Store, search: Search, page: Page) -> list[Page]:
+    """Return the pages before one, the nearest first."""
+    pages: list[Page] = []
+    while page.previous:
+        page = await store.search(replace(search, cursor=page.previous))
+        pages.append(page)
+    return pages
+
+
 def turned(search: Search, page: Page) -> Search:
     """Return the search of the page after this one."""
     return replace(search, cursor=page.next)

@@ -23,7 +23,7 @@ from fhir_server.store.port import (
 )
 from tests.contracts.conftest import HERE
 from tests.contracts.drawing import CCCD, IDS, SECOND, TYPES, Draw
-from tests.contracts.making import START, gone, made, walk
+from tests.contracts.making import START, gone, ids, made, walk, walk_back
 from tests.sizes import seeds
 
 COMMITS = 14
@@ -76,8 +76,10 @@ async def _kept(store: Store) -> list[Any]:
 
 
 async def _found(store: Store, search: Search) -> list[Any]:
-    """Return everything that a store says of a search."""
+    """Return everything that a store says of a search; all pages are turned, and back again."""
     pages = await walk(store, search)
+    back = await walk_back(store, search, pages[-1])
+    assert [ids(page) for page in reversed(back)] == [ids(page) for page in pages[:-1]]
     counts = [await store.count(kind, where) for kind, where in search.by_type]
     seen = [
         [await store.visible((kind, name), where) for name in IDS] for kind, where in search.by_type

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fhir_server.search.expression import EVERYTHING, Search
-from fhir_server.store.port import BadCursor, Batch, Store
+from fhir_server.store.port import BadCursor, Batch, Page, Store
 from tests.contracts.making import START, asked, gone, ids, made, patient, put, turned, walk
 
 
@@ -195,6 +195,38 @@ async def test_history_while_others_write(store: Store) -> None:
 
     assert ids(first) + ids(second) == [f"p{n}" for n in reversed(range(6))]
     assert second.next is None
+
+
+@pytest.mark.parametrize("name", [(None, None), ("Patient", None), ("Patient", "p0")])
+@pytest.mark.parametrize("count", [1, 2, 4])
+async def test_history_is_turned_back_while_others_write(
+    store: Store, name: tuple[str | None, str | None], count: int
+) -> None:
+    """The pages before are those that were visited, whatever is written since."""
+    await put(store, *(patient(f"p{n}") for n in range(3)))
+    for number in range(2, 6):
+        await store.commit(Batch(writes=[made(patient("p0", active=number % 2 == 0), number)]))
+    page = await store.history(*name, count=count)
+    assert page.previous is None
+    assert page.first is None
+    forward = [page]
+    while page.next is not None:
+        page = await store.history(*name, count=count, cursor=page.next)
+        forward.append(page)
+        await put(store, patient(f"n{len(forward)}"))
+    assert len(forward) > 1
+    version_id = 6
+    back: list[Page] = []
+    while page.previous is not None:
+        await store.commit(Batch(writes=[made(patient("p0", active=False), version_id)]))
+        version_id += 1
+        page = await store.history(*name, count=count, cursor=page.previous)
+        back.insert(0, page)
+    first = await store.history(*name, count=count, cursor=forward[-1].first)
+
+    assert [_told(page) for page in back] == [_told(page) for page in forward[:-1]]
+    assert _told(first) == _told(forward[0])
+    assert _told(await store.history(*name, count=count, cursor=first.next)) == _told(forward[1])
 
 
 async def test_a_forged_cursor_of_history_is_refused(store: Store) -> None:

@@ -6,12 +6,13 @@ https://hl7.org/fhir/R4/http.html#paging
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fhir_server.search.expression import EVERYTHING, And, Search, Sort
-from fhir_server.store.port import BadCursor, Batch, CommitRefused, Store, Write
+from fhir_server.store.port import BadCursor, Batch, CommitRefused, Page, Store, Write
 from tests.contracts.conftest import HERE
 from tests.contracts.drawing import EVERYWHERE, IDS, SECOND, SORTS, TYPES, Draw
 from tests.contracts.making import (
@@ -35,6 +36,7 @@ KEYS = [
     for descending in (False, True)
 ]
 SEEDS = seeds(10)
+BACK = seeds(3, 50)
 
 
 def _named(case: object) -> str | None:
@@ -126,6 +128,107 @@ async def _turn_pages(
     assert stayed <= set(seen) <= there
 
 
+@pytest.mark.parametrize("case", KEYS, ids=_named)
+async def test_the_pages_before_are_those_that_were_visited(
+    case: tuple[str, Sort], tmp_path: Path
+) -> None:
+    """Who turns back while others write sees the same pages; without those deleted, each once.
+
+    All stores show the same versions, and `first` is the first page as it was defined.
+    """
+    kind, key = case
+    async with contextlib.AsyncExitStack() as stack:
+        for seed in BACK:
+            draw = Draw(seed)
+            second = draw.one([s for k, s in KEYS if k == kind and s.param != key.param])
+            sort = draw.one([(), (key,), (key,), (key, second)])
+            stores: dict[str, Store] = {}
+            for name, opens in HERE.items():
+                folder = tmp_path / f"{seed}"
+                folder.mkdir(exist_ok=True)
+                stores[name] = await opens(folder)
+                stack.push_async_callback(stores[name].close)
+            await _turn_back(draw, stores, Search(((kind, EVERYTHING),), sort, draw.one([1, 2])))
+
+
+async def _turn_back(draw: Draw, stores: dict[str, Store], search: Search) -> None:
+    measure, kind, at = stores["memory"], search.by_type[0][0], START
+    for identity in IDS:
+        at += SECOND
+        await _committed(stores, Batch(writes=[made(_again(draw, kind, identity), at=at)]))
+    cursors: dict[str, str | None] = dict.fromkeys(stores)
+    forward: list[list[str]] = []
+    gone_since: set[str] = set()
+    while True:
+        pages = await _same_page(stores, search, cursors)
+        forward.append(ids(pages["memory"]))
+        if pages["memory"].next is None:
+            break
+        cursors = {name: page.next for name, page in pages.items()}
+        at += SECOND
+        gone_since |= await _written(draw, stores, measure, kind, at)
+    back: list[list[str]] = []
+    while pages["memory"].previous is not None:
+        at += SECOND
+        gone_since |= await _written(draw, stores, measure, kind, at)
+        before = pages
+        pages = await _same_page(
+            stores, search, {name: page.previous for name, page in before.items()}
+        )
+        back.insert(0, ids(pages["memory"]))
+        again = await _same_page(stores, search, {n: page.next for n, page in pages.items()})
+        assert again["memory"].previous is not None
+        left = [one for one in ids(before["memory"]) if await _is_there(measure, kind, one)]
+        assert ids(again["memory"])[: len(left)] == left
+    visited = [one for page in forward[:-1] for one in page]
+    if not gone_since:
+        assert back == forward[:-1]
+    turned_back = [one for page in back for one in page]
+    assert len(set(turned_back)) == len(turned_back)
+    assert [one for one in turned_back if one not in gone_since] == [
+        one for one in visited if one not in gone_since
+    ]
+    if pages["memory"].first is not None:
+        first = await _same_page(stores, search, {n: page.first for n, page in pages.items()})
+        assert first["memory"].previous is None
+        assert gone_since or ids(first["memory"]) == forward[0]
+
+
+async def _is_there(store: Store, kind: str, identity: str) -> bool:
+    version = await store.read(kind, identity)
+    return version is not None and not version.deleted
+
+
+async def _same_page(
+    stores: dict[str, Store], search: Search, cursors: dict[str, str | None]
+) -> dict[str, Page]:
+    """Return a page of each store; all show the same, with the same links."""
+    pages = {
+        name: await store.search(replace(search, cursor=cursors[name]))
+        for name, store in stores.items()
+    }
+    shown = {
+        name: (
+            [(v.resource_id, v.version_id) for v in page.versions],
+            page.next is None,
+            page.previous is None,
+            page.first is None,
+        )
+        for name, page in pages.items()
+    }
+    assert all(one == shown["memory"] for one in shown.values()), (search, shown)
+    return pages
+
+
+async def _written(
+    draw: Draw, stores: dict[str, Store], measure: Store, kind: str, at: int
+) -> set[str]:
+    """Make a drawn change; return what it deleted."""
+    batch = await _write(draw, measure, kind, at)
+    made_it = await _committed(stores, batch)
+    return {write.resource_id for write in batch.writes if write.deleted} if made_it else set()
+
+
 async def _committed(stores: dict[str, Store], batch: Batch) -> bool:
     """Commit to all stores; False where all refuse it, as what gives a number to a second."""
     refused = set()
@@ -154,6 +257,41 @@ async def test_a_page_that_ends_with_what_was_updated_ends_there(store: Store, q
 
     assert [*order, *ids(second), *ids(third)] == [f"p{n}" for n in reversed(range(9))]
     assert third.next is None
+
+
+@pytest.mark.parametrize("query", ["", "_sort=birthdate", "_sort=-birthdate", "_sort=_id"])
+async def test_the_page_before_an_empty_one(store: Store, query: str) -> None:
+    """Where all of a page was deleted meanwhile, the ways on and back are still there."""
+    await put(store, *(patient(f"p{n}", birthDate="1990") for n in range(6)))
+    search = asked("Patient", query, count=2)
+    first = await store.search(search)
+    second = await store.search(turned(search, first))
+    third = await store.search(turned(search, second))
+    await store.commit(Batch(writes=[gone("Patient", one, 2) for one in ids(first)]))
+
+    before = await store.search(replace(search, cursor=second.previous))
+    after = await store.search(turned(search, before))
+
+    assert ids(before) == []
+    assert before.previous is None
+    assert ids(after) == ids(second)
+    assert ids(await store.search(turned(search, after))) == ids(third)
+    assert ids(await store.search(replace(search, cursor=before.first))) == ids(second)
+
+
+async def test_only_the_first_page_has_no_previous(store: Store) -> None:
+    """The first page tells of no page before it, nor does the one that is reached by `first`."""
+    await put(store, *(patient(f"p{n}") for n in range(4)))
+    search = asked("Patient", count=2)
+
+    first = await store.search(search)
+    second = await store.search(turned(search, first))
+    again = await store.search(replace(search, cursor=second.previous))
+    by_first = await store.search(replace(search, cursor=second.first))
+
+    assert (first.previous, first.first, again.previous, by_first.previous) == (None,) * 4
+    assert ids(again) == ids(by_first) == ids(first)
+    assert second.previous is not None
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["up", "down"])

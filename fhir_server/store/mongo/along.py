@@ -106,7 +106,14 @@ class _Stream:
 
 
 async def groups(
-    reads: Reads, planned: Plan, first: Sort, snapshot: int, start: Any, most: int | None
+    reads: Reads,
+    planned: Plan,
+    first: Sort,
+    snapshot: int,
+    start: Any,
+    most: int | None,
+    *,
+    backwards: bool = False,
 ) -> AsyncGenerator[Group, None]:
     """Give the resources that are equal in an index, group by group.
 
@@ -117,17 +124,19 @@ async def groups(
         snapshot: The number after which no version counts.
         start: The value with which they begin, as it is indexed; None is the first.
         most: Of more that are equal not all are given; None gives all.
+        backwards: The walk goes against the order.
     """
     streams: list[_Stream] = []
-    for field, where, hint in _fields(planned, first, start):
+    is_down = first.descending != backwards
+    for field, where, hint in _fields(planned, first, start, is_down=is_down):
         filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
         if filter_ is not None:
-            streams.append(_Stream(reads, filter_, hint, field, -1 if first.descending else 1))
+            streams.append(_Stream(reads, filter_, hint, field, -1 if is_down else 1))
     while True:
         heads = [(one.value(head), one) for one in streams if (head := await one.first())]
         if not heads:
             return
-        pick = max if first.descending else min
+        pick = max if is_down else min
         value = pick(head for head, _ in heads)
         # What is cut may be equal here alone.
         enough = None if first.kind == "string" and len(value) >= keys.LONGEST else most
@@ -163,10 +172,12 @@ def arms_of(kind: str, sort: Sort, value: Any) -> tuple[Arm, ...]:
     return (Arm({greatest: value}, "ordered"), Arm({least: value}, "ordered", also=alone))
 
 
-def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, str]]:
+def _fields(
+    planned: Plan, sort: Sort, start: Any, *, is_down: bool
+) -> list[tuple[str, Document, str]]:
     """Return the field of each stream, what it is asked, and its index."""
     kind = planned.kind
-    sign = "$lte" if sort.descending else "$gte"
+    sign = "$lte" if is_down else "$gte"
     if sort.kind == "id":
         bounds = {"$gte": f"{kind}/", "$lt": f"{kind}0"}  # "0" follows "/"
         if start is not None:
@@ -178,7 +189,7 @@ def _fields(planned: Plan, sort: Sort, start: Any) -> list[tuple[str, Document, 
     path = keys.path(kind, sort.param)
     least, greatest = "o.a" + path, "o.d" + path
     if start is None:
-        start = _END[sort.kind] if sort.descending else _BEGINNING[sort.kind]
+        start = _END[sort.kind] if is_down else _BEGINNING[sort.kind]
     fields: list[tuple[str, Document]] = [(least, {least: {sign: start}})]
     if sort.descending:
         fields = [

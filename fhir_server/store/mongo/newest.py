@@ -1,14 +1,18 @@
-"""Matches of one type, newest first: read as the index gives them, judged by their entries."""
+"""Matches of one type, newest first: read as the index gives them, judged by their entries.
+
+A page that is read against the order has the oldest first.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from fhir_server.store.mongo.filters import Filter, every
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.plan import LEVELS, Plan, asked, driven
 from fhir_server.store.mongo.query import Arm
-from fhir_server.store.mongo.reads import JUDGED, NEWEST, WHOLE, Reads
+from fhir_server.store.mongo.reads import JUDGED, NEWEST, OLDEST, WHOLE, Order, Reads
 from fhir_server.store.mongo.schema import Document
 
 TRIED: Final = 2_000
@@ -30,22 +34,60 @@ _SLACK: Final = 10
 """A walk is given up when it has gone so many times as far as it would if matches lay evenly."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a walk begins, and which way it goes: down to the oldest, or up to a snapshot.
+
+    Attributes:
+        begin: The numbers behind this one are visited.
+        until: Oldest first, up to this number; None is newest first.
+    """
+
+    begin: int = LATEST
+    until: int | None = None
+
+    @property
+    def order(self) -> Order:
+        """In which the database gives what is visited."""
+        return NEWEST if self.until is None else OLDEST
+
+    def behind(self, number: int) -> Document:
+        """Return what the numbers have that stand behind one."""
+        if self.until is None:
+            return {"$lt": number}
+        return {"$gt": number, "$lte": self.until}
+
+    def between(self, number: int, last: int) -> Document:
+        """Return what the numbers have that stand behind one, up to a last one (0: all)."""
+        if self.until is None:
+            return {"$lt": number, "$gte": last}
+        return {"$gt": number, "$lte": last or self.until}
+
+    def key(self, number: int) -> int:
+        """Return a number that is the less the sooner one is visited."""
+        return -number if self.until is None else number
+
+
+DOWN: Final = Way()
+"""All, newest first."""
+
+
 async def newest(
     reads: Reads,
     planned: Plan,
     *,
     limit: int,
-    before: int = LATEST,
+    way: Way = DOWN,
     only: Filter = None,
     whole: bool = False,
 ) -> list[Candidate]:
-    """Return the first matches whose version's number is less than `before`.
+    """Return the first matches along a way.
 
     Args:
         reads: What is asked.
         planned: How they are found.
         limit: How many at most.
-        before: Where they begin.
+        way: Where they begin.
         only: A filter that they pass too.
         whole: Whether they are to be shown: read whole where no other is read.
 
@@ -54,25 +96,26 @@ async def newest(
     """
     if planned.may is None or limit <= 0:
         return []
-    search = _Newest(reads, planned, {} if only is None else only, limit, whole=whole)
+    search = _Newest(reads, planned, {} if only is None else only, limit, way, whole=whole)
     if planned.many:
-        if await search.tried(before):
+        if await search.tried():
             return search.first
         planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
         search.replan(planned)
     many = planned.rows is None or planned.rows >= GATHERED
-    if many and not planned.ordered and await search.walked(before):
+    if many and not planned.ordered and await search.walked():
         return search.first
-    return await search.streamed(before)
+    return await search.streamed()
 
 
 class _Newest:
     """One search for the newest of a plan that pass one more filter, at most so many."""
 
     def __init__(
-        self, reads: Reads, planned: Plan, only: Document, limit: int, *, whole: bool
+        self, reads: Reads, planned: Plan, only: Document, limit: int, way: Way, *, whole: bool
     ) -> None:
         self._only = only
+        self._way = way
         self._whole = whole and planned.exact
         self._reads = reads
         self._plan = planned
@@ -93,57 +136,63 @@ class _Newest:
         candidates = [Candidate(one) for one in documents]
         return await judged(self._reads, self._plan.kind, self._plan.where, candidates)
 
-    async def streamed(self, before: int) -> list[Candidate]:
+    async def streamed(self) -> list[Candidate]:
         """Return them as all arms give them, however long it takes."""
         rest = every([self._plan.rest, self._only])
         arms = [(arm, asked(arm, rest)) for arm in self._plan.arms]
         found: list[Candidate] = []
         size = self._limit
-        while len(found) < self._limit:
-            documents, before = await self._batch(arms, before, size)
+        at: int | None = self._way.begin
+        while at is not None and len(found) < self._limit:
+            documents, at = await self._batch(arms, at, size)
             found += await self._judged(documents)
-            if not before:
-                break
             size = min(max(size * 2, 50), _MOST)
         return found[: self._limit]
 
     async def _batch(
-        self, arms: list[tuple[Arm, Filter]], before: int, size: int
-    ) -> tuple[list[Document], int]:
-        """Return the next of all arms, and before which number there are more (0: no more)."""
+        self, arms: list[tuple[Arm, Filter]], at: int, size: int
+    ) -> tuple[list[Document], int | None]:
+        """Return the next of all arms, and behind which number there are more (None: no more)."""
+        way = self._way
         gathered: dict[str, Document] = {}
-        reached = 0
+        ends: list[int] = []
         for arm, where in arms:
             if where is None:
                 continue
             documents = await self._reads.newest(
-                {**where, "r": {"$lt": before}}, arm.hint, limit=size, whole=self._whole
+                {**where, "r": way.behind(at)},
+                arm.hint,
+                limit=size,
+                whole=self._whole,
+                order=way.order,
             )
             if len(documents) >= size:
-                # Of this arm nothing is known below its last one.
-                reached = max(reached, documents[-1]["r"])
+                # Of this arm nothing is known behind its last one.
+                ends.append(documents[-1]["r"])
             gathered.update((one["_id"], one) for one in documents)
-        found = [one for one in gathered.values() if one["r"] >= reached]
-        found.sort(key=lambda one: -one["r"])
-        return found, reached
+        found = sorted(gathered.values(), key=lambda one: way.key(one["r"]))
+        if not ends:
+            return found, None
+        reached = min(ends, key=way.key)
+        return [one for one in found if way.key(one["r"]) <= way.key(reached)], reached
 
-    async def tried(self, before: int) -> bool:
+    async def tried(self) -> bool:
         """Look among the newest few of an index; return whether that was enough."""
         if self._plan.ordered and len(self._plan.arms) == 1:
-            enough = await self._windows(self._plan.arms[0], self._plan.rest, before, TRIED)
+            enough = await self._windows(self._plan.arms[0], self._plan.rest, TRIED)
             if not enough:
                 self._begun, self._found = None, []
             return enough
-        return await self._windows(self._plan.walk, self._plan.may, before, TRIED)
+        return await self._windows(self._plan.walk, self._plan.may, TRIED)
 
-    async def walked(self, before: int) -> bool:
+    async def walked(self) -> bool:
         """Look along the whole type; False where they lie far back."""
         worth = self._worth()
         if self._begun is not None:
-            before, worth = self._begun, worth - TRIED
-        return await self._windows(self._plan.walk, self._plan.may, before, worth)
+            worth -= TRIED
+        return await self._windows(self._plan.walk, self._plan.may, worth)
 
-    async def _windows(self, arm: Arm, rest: Filter, before: int, left: int) -> bool:
+    async def _windows(self, arm: Arm, rest: Filter, left: int) -> bool:
         """Look among the first `left` of an arm; return whether that was enough.
 
         It is walked in windows, so that the database looks at no more than was meant. Where
@@ -152,28 +201,32 @@ class _Newest:
         where = asked(arm, every([rest, self._only]))
         if where is None:
             return True
-        if self._begun is None and await self._at_once(arm, where, before, left):
+        at = self._way.begin if self._begun is None else self._begun
+        if self._begun is None and await self._at_once(arm, where, at, left):
             return True
         window = min(_FIRST_WINDOW, max(left, 1))
         while left > 0:
-            end = await self._after(arm, before, window)
+            end = await self._after(arm, at, window)
             while len(self._found) < self._limit:
-                within = {**where, "r": {"$lt": before, "$gte": end}}
                 documents = await self._reads.newest(
-                    within, arm.hint, limit=self._limit, whole=self._whole
+                    {**where, "r": self._way.between(at, end)},
+                    arm.hint,
+                    limit=self._limit,
+                    whole=self._whole,
+                    order=self._way.order,
                 )
                 self._found += await self._judged(documents)
                 if len(documents) < self._limit:
                     break
-                before = documents[-1]["r"]
+                at = documents[-1]["r"]
             if len(self._found) >= self._limit or not end:
                 return True
-            self._begun = before = end
+            self._begun = at = end
             left -= window
             window = min(window * _GROWTH, max(left, 1))
         return False
 
-    async def _at_once(self, arm: Arm, where: Document, before: int, left: int) -> bool:
+    async def _at_once(self, arm: Arm, where: Document, at: int, left: int) -> bool:
         """Look among the first few of an arm; return whether that was enough, else forget them.
 
         The database reads all of these few, whatever matches: a page of them, and no more.
@@ -182,7 +235,7 @@ class _Newest:
         if not 0 < window <= _MOST:
             return False
         stages: list[Document] = [
-            *_next(arm, before, window),
+            *_next(arm, self._way, at, window),
             {"$match": where},
             {"$limit": self._limit},
             {"$project": dict(WHOLE if self._whole else JUDGED)},
@@ -203,10 +256,10 @@ class _Newest:
             return rows
         return min(rows, TRIED + _SLACK * self._limit * size // rows)
 
-    async def _after(self, arm: Arm, before: int, window: int) -> int:
+    async def _after(self, arm: Arm, at: int, window: int) -> int:
         """Return the number of the version that stands so many after another, 0 at the end."""
         stages = [
-            *_next(arm, before, window + 1),
+            *_next(arm, self._way, at, window + 1),
             {"$skip": window},
             {"$project": {"_id": 0, "r": 1}},
         ]
@@ -214,12 +267,12 @@ class _Newest:
         return int(found[0]["r"]) if found else 0
 
 
-def _next(arm: Arm, before: int, window: int) -> list[Document]:
-    """Return the stages that give the next so many of an arm, newest first."""
+def _next(arm: Arm, way: Way, at: int, window: int) -> list[Document]:
+    """Return the stages that give the next so many of an arm."""
     # A deleted one is as good a bound, and the index alone tells it.
     where = {name: value for name, value in arm.where.items() if name != "D"}
     return [
-        {"$match": {**where, "r": {"$lt": before}}},
-        {"$sort": dict(NEWEST)},
+        {"$match": {**where, "r": way.behind(at)}},
+        {"$sort": dict(way.order)},
         {"$limit": window},
     ]

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from fhir_server.search import paging
 from fhir_server.search.expression import And, Expression, InPatient, Or, Tagged
+from fhir_server.search.paging import Begin, Place
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo.conditions import referrers
+from fhir_server.store.mongo.newest import DOWN, Way
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
@@ -17,8 +20,6 @@ from fhir_server.store.port import Name, Page, Version
 
 MARKS: Final = {"D": 1, "p": 1, "g": 1}
 """Projection: whether it is deleted, in whose compartments, its access tags."""
-
-_NEWEST_FIRST: Final = -1
 
 
 class Reader:
@@ -129,9 +130,10 @@ class Reader:
         """
         reads = Reads(self._collections, session)
         about = f"history {name[0]} {name[1]}".encode()
-        below = None if cursor is None else self._cursors.open(about, cursor)[0]
+        begin = Begin(0) if cursor is None else self._cursors.begin(about, cursor)
+        way = _way(begin)
         found: list[Document] = []
-        for asked, order, collection in self._walks(head, name, below):
+        for asked, order, collection in self._walks(head, name, way):
             if since is not None:
                 asked["u"] = {"$gte": since}
             if at is not None:
@@ -148,36 +150,40 @@ class Reader:
                 max_time_ms=reads.milliseconds(),
             )
             found += await walk.to_list()
-        found.sort(key=number_of, reverse=True)
-        page = found[:count]
-        more = page and len(found) > count
-        following = self._cursors.seal(about, [number_of(page[-1])]) if more else None
-        return Page(tuple(await versions_of(self._collections, page, session)), following)
+        found.sort(key=lambda one: way.key(number_of(one)))
+        page, last, backwards = found[:count], None, way.until is not None
+        if page and not begin.snapshot:
+            begin = Begin(number_of(page[0]))
+        if page and len(found) > count:
+            last = Place(number_of(page[-1]), backwards=backwards)
+        around = paging.around(begin, last, lambda items: self._cursors.seal(about, items))
+        return Page.of(await versions_of(self._collections, page, session), around)
 
     def _walks(
-        self, head: Document, name: tuple[str | None, str | None], below: int | None
+        self, head: Document, name: tuple[str | None, str | None], way: Way
     ) -> list[tuple[Document, list[tuple[str, int]], Any]]:
         """Return what is asked of both collections, and in which order."""
         resource, history = self._collections.resource, self._collections.history
-        before = {} if below is None else {"$lt": below}
+        before = {} if way == DOWN else way.behind(way.begin)
+        step = way.order[0][1]
         if name[0] is not None and name[1] is not None:
             key = key_of(name[0], name[1])
             current: Document = {"_id": key} | ({"r": before} if before else {})
             past: Document = {"n": key} | ({"_id": before} if before else {})
             return [
                 (current, [("_id", 1)], resource),
-                (past, [("v", _NEWEST_FIRST)], history),
+                (past, [("v", step)], history),
             ]
         kinds = {"$in": sorted(head["counts"])} if name[0] is None else name[0]
         return [
             (
                 {"t": kinds} | ({"r": before} if before else {}),
-                [("r", _NEWEST_FIRST)],
+                [("r", step)],
                 resource,
             ),
             (
                 {"t": kinds} | ({"_id": before} if before else {}),
-                [("_id", _NEWEST_FIRST)],
+                [("_id", step)],
                 history,
             ),
         ]
@@ -197,6 +203,13 @@ class Reader:
         documents = await found.to_list()
         versions = await versions_of(self._collections, documents)
         return [(one["r"], version) for one, version in zip(documents, versions, strict=True)]
+
+
+def _way(begin: Begin) -> Way:
+    """Return which versions a page of history is of."""
+    if begin.place is None:
+        return Way(begin.snapshot + 1) if begin.snapshot else DOWN
+    return Way(begin.place.number, begin.snapshot if begin.place.backwards else None)
 
 
 def seen(where: Expression, document: Document | None) -> bool | None:

@@ -40,6 +40,7 @@ _BATCH: Final = 1_000
 
 Order = Sequence[tuple[str, int]]
 NEWEST: Final[Order] = (("r", -1),)
+OLDEST: Final[Order] = (("r", 1),)
 
 
 class Reads:
@@ -203,11 +204,17 @@ class Reads:
         await cursor.close()
 
     async def newest(
-        self, where: Document, hint: str, *, limit: int, whole: bool = False
+        self,
+        where: Document,
+        hint: str,
+        *,
+        limit: int,
+        whole: bool = False,
+        order: Order = NEWEST,
     ) -> list[Document]:
-        """Return the newest resources, to be judged and maybe shown."""
+        """Return the newest resources, or the oldest, to be judged and maybe shown."""
         fields = WHOLE if whole else JUDGED
-        return await self.find(where, hint, order=NEWEST, limit=limit, fields=fields)
+        return await self.find(where, hint, order=order, limit=limit, fields=fields)
 
     async def count(self, where: Document, hint: str, *, most: int = 0) -> int:
         """Return how many there are, counted up to `most` (0: all)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -27,13 +27,14 @@ from fhir_server.search.expression import (
     Search,
     Sort,
 )
+from fhir_server.search.paging import Around, Begin, Place
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo import links
 from fhir_server.store.mongo.counting import count
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.newest import LATEST, newest
+from fhir_server.store.mongo.newest import DOWN, Way, newest
 from fhir_server.store.mongo.plan import LEVELS, Plan, driven
 from fhir_server.store.mongo.reads import DOCUMENTS, Reads
 from fhir_server.store.mongo.schema import Collections, Document
@@ -86,24 +87,32 @@ class Searcher:
             BadCursor: The cursor is not one of this store's.
         """
         reads = Reads(self._collections, session, head["counts"])
-        snapshot, after = head["rid"], None
+        begin, after = Begin(head["rid"]), None
         if search.cursor is not None:
-            snapshot, after = _opened(self._cursors, search)
+            begin, after = _opened(self._cursors, search)
         found: list[Placed] = []
         plans: _Plans = {}
         if search.count > 0:
             for kind, where in _by_type(search, head):
-                begins = (snapshot, after)
+                begins = (begin.snapshot, after)
                 found += await self._of_type(reads, search, (kind, where), head, begins, plans)
             found = heapq.nsmallest(search.count + 1, found, key=lambda one: one.position)
-        page, following = found[: search.count], None
-        if len(found) > search.count > 0:
-            last = page[-1]
-            values = order.dumped(search.sort, last.values)
-            position = [snapshot, last.number, *values]
-            following = self._cursors.seal(paging.shape(search), position)
-        total = await self._total(reads, search, head, plans, len(page), following)
-        return Page(await self._versions(reads, page), following, total)
+        page = found[: search.count]
+        around = self._around(search, begin, page[-1] if len(found) > len(page) else None)
+        total = await self._total(reads, search, head, plans, len(page), around.next)
+        return Page.of(await self._versions(reads, page), around, total)
+
+    def _around(self, search: Search, begin: Begin, last: Placed | None) -> Around:
+        """Return the cursors of the pages around one; `last` is of one that goes on behind it."""
+        if search.count <= 0 or (last is None and begin.place is None):
+            return Around()
+        place = None
+        if last is not None:
+            backwards = begin.place is not None and begin.place.backwards
+            values = tuple(order.dumped(search.sort, last.values))
+            place = Place(last.number, values, backwards)
+        about = paging.shape(search)
+        return paging.around(begin, place, lambda items: self._cursors.seal(about, items))
 
     async def count(
         self, resource_type: str, where: Expression, session: AsyncClientSession
@@ -163,16 +172,18 @@ class Searcher:
             return []
         if search.sort:
             found, number = await self._in_order(reads, search, planned, snapshot, after)
-            if after is None:
+            if search.cursor is None:
                 known.matches = number
         else:
-            before = LATEST if after is None else after.number
-            limit = search.count + 1
-            new = await newest(reads, planned, limit=limit, before=before, whole=True)
-            found = [placed((), one) for one in new]
-        if after is not None and head["rid"] > snapshot:
-            changed = await self._changed(reads, search, planned, snapshot)
-            found += [one for one in changed if one.position > after.position]
+            way, backwards = DOWN, after is not None and after.backwards
+            if after is not None:
+                way = Way(after.number, snapshot if backwards else None)
+            elif search.cursor is not None:
+                way = Way(snapshot + 1)
+            new = await newest(reads, planned, limit=search.count + 1, way=way, whole=True)
+            found = [placed((), one, backwards=backwards) for one in new]
+        if search.cursor is not None and head["rid"] > snapshot:
+            found += await self._changed(reads, search, planned, snapshot, after)
         return found
 
     async def _in_order(
@@ -211,9 +222,12 @@ class Searcher:
             return None
 
     async def _changed(
-        self, reads: Reads, search: Search, planned: Plan, snapshot: int
+        self, reads: Reads, search: Search, planned: Plan, snapshot: int, after: After | None
     ) -> list[Placed]:
-        """Return the matches that were changed since a snapshot, at the places that they had."""
+        """Return the matches that were changed since a snapshot, at the places that they had.
+
+        Of these, those that stand behind where the page begins.
+        """
         since: Document = {"t": planned.kind, "r": {"$gt": snapshot}, "c": {"$lte": snapshot}}
         where = every([{**since, **ALIVE}, planned.may])
         documents = await reads.find(where or since, "types")
@@ -223,11 +237,13 @@ class Searcher:
         versions = list(then.values())
         values = await self._former.values(reads, search.sort, versions, search.base_url)
         changed: list[Placed] = []
+        backwards = after is not None and after.backwards
         for one in found:
             if one.key in then:
                 number = then[one.key]["_id"]
-                position = order.position(search.sort, values[number], number)
-                changed.append(Placed(position, number, values[number], one))
+                position = order.position(search.sort, values[number], number, backwards=backwards)
+                if after is None or position > after.position:
+                    changed.append(Placed(position, number, values[number], one))
         return changed
 
     # --- what is shown, and how many there are -------------------------------------------
@@ -330,13 +346,15 @@ def _by_type(search: Search, head: Document) -> Sequence[tuple[str, Expression]]
     return [one for one in search.by_type if _size(head, one[0]) > 0]
 
 
-def _opened(cursors: Cursors, search: Search) -> tuple[int, After]:
-    position: list[Any] = cursors.open(paging.shape(search), search.cursor or "")
-    if len(position) != len(search.sort) + 2:
-        raise BadCursor("the cursor belongs to another search")
-    snapshot, number, *ends = position
+def _opened(cursors: Cursors, search: Search) -> tuple[Begin, After | None]:
+    begin = cursors.begin(paging.shape(search), search.cursor or "", len(search.sort))
+    place = begin.place
+    if place is None:
+        return begin, None
     try:
-        values = order.loaded(search.sort, ends)
+        values = order.loaded(search.sort, list(place.values))
     except TypeError as error:  # of a store in a file, which was moved here
         raise BadCursor("the cursor is another engine's") from error
-    return snapshot, After(order.position(search.sort, values, number), number, values)
+    number, backwards = place.number, place.backwards
+    position = order.position(search.sort, values, number, backwards=backwards)
+    return begin, After(position, number, values, backwards)

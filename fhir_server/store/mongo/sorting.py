@@ -21,10 +21,11 @@ from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.along import ORDERED, arms_of, as_indexed, groups
 from fhir_server.store.mongo.filters import either, every
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.newest import newest
+from fhir_server.store.mongo.newest import Way, newest
 from fhir_server.store.mongo.plan import Plan, asked
 from fhir_server.store.mongo.query import Clause
 from fhir_server.store.mongo.reads import Reads
+from fhir_server.store.mongo.schema import Document
 from fhir_server.store.mongo.versions import name_of
 
 _EQUAL: Final = 200
@@ -49,20 +50,26 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """Where a page begins: behind this place."""
+    """Where a page begins: behind this place, which may be read against the order."""
 
     position: Any
     number: int
     values: tuple[SortValue | None, ...]
+    backwards: bool = False
 
 
-def placed(sort: tuple[Sort, ...], one: Candidate) -> Placed:
+def placed(sort: tuple[Sort, ...], one: Candidate, *, backwards: bool = False) -> Placed:
     """Return a current resource at its place."""
     values = tuple(
         value for param in dict.fromkeys(key.param for key in sort) for value in one.values(param)
     )
     found = order.sort_values(sort, Current(name_of(one.key), one.updated, IndexValues(values)))
-    return Placed(order.position(sort, found, one.number), one.number, found, one)
+    position = order.position(sort, found, one.number, backwards=backwards)
+    return Placed(position, one.number, found, one)
+
+
+def _is_back(after: After | None) -> bool:
+    return after is not None and after.backwards
 
 
 async def gathered(
@@ -112,9 +119,15 @@ async def walked(
     first = sort[0]
     if first.kind not in {*ORDERED, "id", "last"}:
         return None
-    found: list[Placed] = []
+    view = _View(reads, planned, sort, snapshot, after)
+    if first.kind in ORDERED and view.backwards:
+        # Those without a value are the last of the order: against it they come first.
+        found = await _without(reads, planned, sort, snapshot, after, limit)
+        if len(found) < limit:
+            found += await _with_value(view, limit - len(found))
+        return found[:limit]
+    found = []
     if after is None or after.values[0] is not None:
-        view = _View(reads, planned, sort, snapshot, after)
         found = await _with_value(view, limit)
     if first.kind in ORDERED and len(found) < limit:
         found += await _without(reads, planned, sort, snapshot, after, limit - len(found))
@@ -131,6 +144,11 @@ class _View:
     snapshot: int
     after: After | None
 
+    @property
+    def backwards(self) -> bool:
+        """Whether it is read against the order."""
+        return _is_back(self.after)
+
     async def sorted(self, candidates: Sequence[Candidate]) -> list[Placed]:
         """Return those that match, behind the place where the page begins."""
         return await _sorted(self.reads, self.planned, self.sort, candidates, self.after)
@@ -139,12 +157,15 @@ class _View:
 async def _with_value(view: _View, limit: int) -> list[Placed]:
     """Return the first matches behind a place that have a value of the first key."""
     first, kind, after = view.sort[0], view.planned.kind, view.after
-    start = None if after is None else as_indexed(kind, first, after.values[0])
+    value = None if after is None else after.values[0]
+    start = None if value is None else as_indexed(kind, first, value)
     # By one key alone, what is equal stands newest first: many of them need not all be read.
     most = _EQUAL if len(view.sort) == 1 else None
     found: list[Placed] = []
     candidates: list[Candidate] = []
-    walk = groups(view.reads, view.planned, first, view.snapshot, start, most)
+    walk = groups(
+        view.reads, view.planned, first, view.snapshot, start, most, backwards=view.backwards
+    )
     async with aclosing(walk):
         async for group in walk:
             if group.whole:
@@ -174,10 +195,17 @@ async def _newest_of(view: _View, value: Any, start: Any, limit: int) -> list[Pl
         rows=None,
         counted=0,
     )
-    begun = view.after is not None and start == value
-    before = view.after.number if view.after is not None and begun else view.snapshot + 1
-    found = await newest(view.reads, within, limit=limit, before=before)
-    return [placed(view.sort, one) for one in found]
+    begun = view.after if start == value else None
+    way = _way(begun, view.snapshot, backwards=view.backwards)
+    found = await newest(view.reads, within, limit=limit, way=way)
+    return [placed(view.sort, one, backwards=view.backwards) for one in found]
+
+
+def _way(after: After | None, snapshot: int, *, backwards: bool) -> Way:
+    """Return where equals begin, behind a place or at their first."""
+    if backwards:
+        return Way(0 if after is None else after.number, snapshot)
+    return Way(snapshot + 1 if after is None else after.number)
 
 
 async def _sorted(
@@ -189,7 +217,7 @@ async def _sorted(
 ) -> list[Placed]:
     found: list[Placed] = []
     for one in await judged(reads, planned.kind, planned.where, candidates):
-        place = placed(sort, one)
+        place = placed(sort, one, backwards=_is_back(after))
         one.forget()
         if after is None or place.position > after.position:
             found.append(place)
@@ -205,17 +233,16 @@ async def _without(
     limit: int,
 ) -> list[Placed]:
     """Return the first matches behind a place that have no value of the first key."""
-    field = "o.a" + keys.path(planned.kind, sort[0].param)
+    absent: Document = {"o.a" + keys.path(planned.kind, sort[0].param): {"$exists": False}}
+    backwards = _is_back(after)
     if after is not None and after.values[0] is not None:
+        if backwards:
+            return []  # none of them stands before it
         after = None  # all of them stand behind it
     if len(sort) == 1:
-        before = snapshot + 1 if after is None else after.number
-        found = await newest(
-            reads, planned, limit=limit, before=before, only={field: {"$exists": False}}
-        )
-        return [placed(sort, one) for one in found]
-    found = await newest(
-        reads, planned, limit=1 << 31, before=snapshot + 1, only={field: {"$exists": False}}
-    )
-    rest = [placed(sort, one) for one in found]
+        way = _way(after, snapshot, backwards=backwards)
+        found = await newest(reads, planned, limit=limit, way=way, only=absent)
+        return [placed(sort, one, backwards=backwards) for one in found]
+    found = await newest(reads, planned, limit=1 << 31, way=Way(snapshot + 1), only=absent)
+    rest = [placed(sort, one, backwards=backwards) for one in found]
     return sorted(one for one in rest if after is None or one.position > after.position)[:limit]

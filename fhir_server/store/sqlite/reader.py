@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+from fhir_server.search import paging
 from fhir_server.search.expression import And, Expression, InPatient, Or, Search, Tagged
+from fhir_server.search.paging import Begin, Place
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.feed import Tokens
 from fhir_server.store.port import AuditEntry, Name, Page, Version
@@ -20,7 +22,7 @@ from fhir_server.store.sqlite.connect import connect, cursor_key
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.numbering import as_numbers
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.search import LATEST_RID, Searcher, as_json
+from fhir_server.store.sqlite.search import ALL, LATEST_RID, Searcher, Span, as_json
 
 _MANY: Final = 4
 """From so many on, one statement costs less than one for each."""
@@ -227,7 +229,9 @@ class Reader:
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
         about = f"history {name[0]} {name[1]}".encode()
-        before = LATEST_RID if cursor is None else self._cursors.open(about, cursor)[0]
+        begin = Begin(0) if cursor is None else self._cursors.begin(about, cursor)
+        span = _span(begin)
+        within = span.sql("v.rid")
         conditions, binds = self._of(name)
         if since is not None:
             conditions.append("v.last_updated >= ?")
@@ -239,16 +243,19 @@ class Reader:
                 "n.nr = v.nr AND n.version_id = v.version_id + 1 AND n.last_updated <= ?)"
             )
             binds += [at[1], at[0]]
-        text = " AND ".join(["r.nr = v.nr", "v.rid < ?", *conditions])
-        rows = self.db.execute(
+        text = " AND ".join(["r.nr = v.nr", within.text, *conditions])
+        rows: list[Any] = self.db.execute(
             f"SELECT {_COLUMNS} FROM version AS v {_history_index(name)} "
-            f"CROSS JOIN resource AS r WHERE {text} ORDER BY v.rid DESC LIMIT ?",
-            (before, *binds, count + 1),
+            f"CROSS JOIN resource AS r WHERE {text} ORDER BY v.rid {span.order} LIMIT ?",
+            (*within.binds, *binds, count + 1),
         ).fetchall()
-        page = rows[:count]
-        more = page and len(rows) > count
-        following = self._cursors.seal(about, [page[-1][0]]) if more else None
-        return Page(tuple(map(self._version, page)), following)
+        page, last = rows[:count], None
+        if page and not begin.snapshot:
+            begin = Begin(page[0][0])
+        if page and len(rows) > count:
+            last = Place(page[-1][0], backwards=span.oldest)
+        around = paging.around(begin, last, lambda items: self._cursors.seal(about, items))
+        return Page.of(list(map(self._version, page)), around)
 
     def _of(self, name: tuple[str | None, str | None]) -> tuple[list[str], list[Any]]:
         if name[0] is None:
@@ -276,9 +283,9 @@ class Reader:
     def search(self, search: Search, steps: int) -> Page:
         """Return one page of matches."""
         with self.snapshot(steps):
-            rids, following = self.searcher.page(search)
-            total = self._total(search, len(rids), following)
-            return Page(self.by_rid(rids) if rids else (), following, total)
+            rids, around = self.searcher.page(search)
+            total = self._total(search, len(rids), around.next)
+            return Page.of(self.by_rid(rids) if rids else (), around, total)
 
     def _total(self, search: Search, shown: int, following: str | None) -> int | None:
         if search.total == "none":
@@ -368,6 +375,15 @@ class Reader:
             (seq, limit),
         )
         return [_entry(row) for row in rows]
+
+
+def _span(begin: Begin) -> Span:
+    """Return which versions a page of history is of."""
+    if begin.place is None:
+        return Span(begin.snapshot + 1) if begin.snapshot else ALL
+    if begin.place.backwards:
+        return Span(begin.snapshot + 1, begin.place.number, oldest=True)
+    return Span(begin.place.number)
 
 
 def _history_index(name: tuple[str | None, str | None]) -> str:

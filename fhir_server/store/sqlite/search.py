@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from fhir_server.search.expression import (
     Search,
     Sort,
 )
+from fhir_server.search.paging import Around, Begin, Place
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
@@ -42,6 +44,36 @@ from fhir_server.store.sqlite.search_sql import Predicates, Sql
 from fhir_server.store.sqlite.sorting import Sorting
 
 LATEST_RID: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The rids between two others, and which of them come first.
+
+    Attributes:
+        after: They are greater.
+        before: They are less.
+        oldest: The oldest come first, not the newest.
+    """
+
+    before: int = LATEST_RID
+    after: int = 0
+    oldest: bool = False
+
+    @property
+    def order(self) -> str:
+        """The direction of SQL in which the first come first."""
+        return "ASC" if self.oldest else "DESC"
+
+    def sql(self, rid: str) -> Sql:
+        """Return the condition of a rid."""
+        if not self.after:
+            return Sql(f"{rid} < ?", (self.before,))
+        return Sql(f"{rid} > ? AND {rid} < ?", (self.after, self.before))
+
+
+ALL: Final = Span()
+"""All rids, newest first."""
 WALK_STEPS: Final = 3_000_000
 """Steps for which a walk is tried at most, before all that an index gives is gathered."""
 
@@ -55,6 +87,9 @@ _STEPS_EACH: Final = 30
 COUNT_STEPS: Final = 20_000_000
 """Steps for which matches are counted where no accurate total is asked for, whatever the page took:
 several times what all of COUNTED_AMONG take."""
+
+Placed = tuple[int, tuple[Any, ...]]
+"""The rid that has a place, and what it is sorted by."""
 
 _CHUNK: Final = 64
 _ONE_BY_ONE: Final = 4
@@ -70,33 +105,50 @@ class Searcher:
         self.cursors: Cursors | None = None
         self._sql = Predicates(db, names, packing, self.budget.charge)
         self._sources = Sources(self._sql, self._few)
-        self._sorting = Sorting(self._sql, Former(db, packing, self.budget))
+        former = Former(db, packing, self.budget)
+        self._sorting = Sorting(self._sql, former)
+        self._against = Sorting(self._sql, former, backwards=True)
         self._names = names
 
-    def page(self, search: Search) -> tuple[list[int], str | None]:
-        """Return the rids of one page, and the cursor of the next."""
+    def page(self, search: Search) -> tuple[list[int], Around]:
+        """Return the rids of one page, and the cursors of the pages around it."""
         self._sql.begin()
         if search.count <= 0:
-            return [], None
-        if search.sort:
-            return self._sorted_page(search)
-        snapshot, before = self._latest(), LATEST_RID
+            return [], Around()
+        begin = Begin(self._latest())
         if search.cursor is not None:
-            snapshot, before = self._open(search, 2)
+            about = paging.shape(search)
+            begin = self._cursors().begin(about, search.cursor, len(search.sort))
+        backwards = begin.place is not None and begin.place.backwards
+        found = self._in_order(search, begin) if search.sort else self._newest(search, begin)
+        page, last = found[: search.count], None
+        if len(found) > search.count:
+            # The place of what was changed meanwhile is not that of its newest version.
+            last = Place(*page[-1][0], backwards)
+        rids = [rid for _, rid in page]
+        if last is None and begin.place is None:
+            return rids, Around()
+        about = paging.shape(search)
+        around = paging.around(begin, last, lambda items: self._cursors().seal(about, items))
+        return rids, around
+
+    def _newest(self, search: Search, begin: Begin) -> list[tuple[Placed, int]]:
+        """Return the first `count + 1` of a page newest first, with their places."""
+        snapshot, place, span = begin.snapshot, begin.place, ALL
+        if place is not None and place.backwards:
+            span = Span(snapshot + 1, place.number, oldest=True)
+        elif search.cursor is not None:
+            span = Span(snapshot + 1 if place is None else place.number)
         found: list[tuple[int, int]] = []
         for resource_type, where in self._by_type(search):
-            rids = self.newest(resource_type, where, before, search.count + 1)
+            rids = self.newest(resource_type, where, span, search.count + 1)
             found += [(rid, rid) for rid in rids]
             if search.cursor is not None:
                 changed = self._changed(resource_type, where, snapshot)
-                found += [(place, rid) for place, rid in changed if place < before]
+                found += [one for one in changed if span.after < one[0] < span.before]
         if len(search.by_type) > 1 or search.cursor is not None:
-            found.sort(reverse=True)
-        rids = [rid for _, rid in found[: search.count]]
-        if len(found) <= search.count:
-            return rids, None
-        last = found[search.count - 1][0]
-        return rids, self._cursors().seal(paging.shape(search), [snapshot, last])
+            found.sort(reverse=not span.oldest)
+        return [((at, ()), rid) for at, rid in found[: search.count + 1]]
 
     def _by_type(self, search: Search) -> Sequence[tuple[str, Expression]]:
         """Return what is asked of each type, of many types of those alone that the store has."""
@@ -133,17 +185,11 @@ class Searcher:
             self.cursors = Cursors(cursor_key(self.db))
         return self.cursors
 
-    def _open(self, search: Search, parts: int) -> list[Any]:
-        position = self._cursors().open(paging.shape(search), search.cursor or "")
-        if len(position) != parts:
-            raise BadCursor("the cursor belongs to another search")
-        return position
-
     def newest_now(self, resource_type: str, where: Expression, limit: int) -> list[int]:
         """Return the newest that match, in a search of its own and within the work budget."""
         self._sql.begin()
         with self.budget.of(FULL):
-            return self.newest(resource_type, where, LATEST_RID, limit)
+            return self.newest(resource_type, where, ALL, limit)
 
     def total(self, search: Search) -> int:
         """Return the number of all matches."""
@@ -207,8 +253,8 @@ class Searcher:
         text = f"SELECT {part.text} FROM (SELECT ? AS rid) AS d"
         return bool(self.db.execute(text, (*part.binds, rid)).get)
 
-    def newest(self, resource_type: str, where: Expression, before: int, limit: int) -> list[int]:
-        """Return the rids that match and are less than `before`, newest first."""
+    def newest(self, resource_type: str, where: Expression, span: Span, limit: int) -> list[int]:
+        """Return the first rids of a span that match."""
         if where == Or(()):
             return []
         # What else is asked may leave few of many: then the walk must be worth its price.
@@ -220,28 +266,28 @@ class Searcher:
             newest=True,
             enough=lambda rows: is_all and self._is_dense(resource_type, rows, limit),
         )
-        return self._newest_by(best, resource_type, where, before, limit)
+        return self._newest_by(best, resource_type, where, span, limit)
 
     def _newest_by(
-        self, best: Best | None, resource_type: str, where: Expression, before: int, limit: int
+        self, best: Best | None, resource_type: str, where: Expression, span: Span, limit: int
     ) -> list[int]:
         walk = self._sources.walk(resource_type)
         if best is None:
-            return self._stream(walk, where, resource_type, before, limit)
+            return self._stream(walk, where, resource_type, span, limit)
         source, rows, rest = best
         if not source.arms:
             return []
         if source.mergeable:
-            return self._stream(source, rest, resource_type, before, limit)
+            return self._stream(source, rest, resource_type, span, limit)
         if rows >= _GATHERED and (
             not source.costly or rows >= MANY or self._is_dense(resource_type, rows, limit)
         ):
             try:
                 with self.budget.of(_walk_steps(rows)):
-                    return self._stream(walk, where, resource_type, before, limit)
+                    return self._stream(walk, where, resource_type, span, limit)
             except WorkBudgetExceeded:
                 pass  # what matches lies far back: gather it
-        return self._gather(source, rest, resource_type, before, limit)
+        return self._gather(source, rest, resource_type, span, limit)
 
     def _is_dense(self, resource_type: str, rows: int, limit: int) -> bool:
         """Return whether a page of these rows is sooner found among all than they are gathered."""
@@ -263,7 +309,7 @@ class Searcher:
             arm = source.arms[0]
             text = f"SELECT count(*) {arm.text} AND {part.text}"
             return int(self.db.execute(text, arm.binds + part.binds).get)
-        return len(self._rids(source, part, LATEST_RID))
+        return len(self._rids(source, part, ALL))
 
     def _driven(self, resource_type: str, where: Expression) -> tuple[Source, Expression]:
         best = self._sources.best(where, resource_type, self._some)
@@ -279,46 +325,47 @@ class Searcher:
         """Return all rids that match, or None where they are more than `most` or hard to find."""
         try:
             with self.budget.of(WALK_STEPS // 10):
-                found = self.newest(resource_type, where, LATEST_RID, most + 1)
+                found = self.newest(resource_type, where, ALL, most + 1)
         except WorkBudgetExceeded:
             return None
         return found if len(found) <= most else None
 
     def _stream(
-        self, source: Source, rest: Expression, resource_type: str, before: int, limit: int
+        self, source: Source, rest: Expression, resource_type: str, span: Span, limit: int
     ) -> list[int]:
         if not source.arms:
             return []
-        part = self._sql.predicate(rest, resource_type, "d.rid")
+        part, within = self._sql.predicate(rest, resource_type, "d.rid"), span.sql("d.rid")
         arms = [
             Sql(
-                f"SELECT d.rid {arm.text} AND d.rid < ? AND {part.text}",
-                (*arm.binds, before, *part.binds),
+                f"SELECT d.rid {arm.text} AND {within.text} AND {part.text}",
+                arm.binds + within.binds + part.binds,
             )
             for arm in source.arms
         ]
         text = " UNION ".join(arm.text for arm in arms)
         binds = tuple(bind for arm in arms for bind in arm.binds)
         order = "d.rid" if len(arms) == 1 else "1"
-        rows = self.db.execute(f"{text} ORDER BY {order} DESC LIMIT ?", (*binds, limit))
+        rows = self.db.execute(f"{text} ORDER BY {order} {span.order} LIMIT ?", (*binds, limit))
         return [rid for (rid,) in rows]
 
-    def _rids(self, source: Source, part: Sql, before: int) -> set[int]:
+    def _rids(self, source: Source, part: Sql, span: Span) -> set[int]:
         found: set[int] = set()
+        within = span.sql("d.rid")
         for arm in source.arms:
-            text = f"SELECT d.rid {arm.text} AND d.rid < ? AND {part.text}"
-            binds = (*arm.binds, before, *part.binds)
+            text = f"SELECT d.rid {arm.text} AND {within.text} AND {part.text}"
+            binds = arm.binds + within.binds + part.binds
             rows: list[Any] = self.db.execute(text, binds).fetchall()
             found.update(chain.from_iterable(rows))
         return found
 
     def _gather(
-        self, source: Source, rest: Expression, resource_type: str, before: int, limit: int
+        self, source: Source, rest: Expression, resource_type: str, span: Span, limit: int
     ) -> list[int]:
         # One arm alone may give a rid twice; several are united.
         if rest == And(()) and source.is_few and (source.lone or len(source.arms) > 1):
-            return self._stream(source, rest, resource_type, before, limit)
-        gathered = sorted(self._rids(source, Sql("1"), before), reverse=True)
+            return self._stream(source, rest, resource_type, span, limit)
+        gathered = sorted(self._rids(source, Sql("1"), span), reverse=not span.oldest)
         if rest == And(()):
             return gathered[:limit]
         part = self._sql.predicate(rest, resource_type, "d.value")
@@ -331,34 +378,31 @@ class Searcher:
                 return found[:limit]
         return found
 
-    def _sorted_page(self, search: Search) -> tuple[list[int], str | None]:
-        keys = len(search.sort)
-        if search.cursor is None:
-            snapshot = self._latest()
-            after: list[Any] | None = None
-        else:
-            snapshot, last, *values = self._open(search, keys + 2)
-            if not all(map(_fits, search.sort, values)):
+    def _in_order(self, search: Search, begin: Begin) -> list[tuple[Placed, int]]:
+        """Return the first `count + 1` of a sorted page, with their places."""
+        place, sorting = begin.place, self._sorting
+        after: list[Any] | None = None
+        if place is not None:
+            if not all(map(_fits, search.sort, place.values)):
                 raise BadCursor("the cursor is another engine's")
-            after = self._sorting.key(search.sort, values, last)
+            sorting = self._against if place.backwards else self._sorting
+            after = sorting.key(search.sort, place.values, place.number)
         found: list[tuple[list[Any], int]] = []
         for resource_type, where in self._by_type(search):
-            found += self._in_order(search, resource_type, where, snapshot, after)
-            if after is not None:
-                changed = dict(self._changed(resource_type, where, snapshot))
-                found += self._sorting.placed(search, resource_type, changed, after)
+            found += self._of_type(search, sorting, resource_type, where, begin.snapshot, after)
+            if search.cursor is not None:
+                changed = dict(self._changed(resource_type, where, begin.snapshot))
+                found += sorting.placed(search, resource_type, changed, after)
         found.sort()
-        rids = [rid for _, rid in found[: search.count]]
-        if len(found) <= search.count:
-            return rids, None
-        key, _ = found[search.count - 1]
-        values = self._sorting.values(key)
-        # The place of what was changed meanwhile is not that of its newest version.
-        return rids, self._cursors().seal(paging.shape(search), [snapshot, -key[-1], *values])
+        return [
+            ((sorting.rid(key), tuple(sorting.values(key))), rid)
+            for key, rid in found[: search.count + 1]
+        ]
 
-    def _in_order(
+    def _of_type(
         self,
         search: Search,
+        sorting: Sorting,
         resource_type: str,
         where: Expression,
         snapshot: int,
@@ -373,17 +417,15 @@ class Searcher:
             steps = FULL if best is None else _walk_steps(best[1])
             try:
                 with self.budget.of(steps):
-                    walked = self._sorting.walk(
-                        search.sort, resource_type, where, snapshot, after, limit
-                    )
+                    walked = sorting.walk(search.sort, resource_type, where, snapshot, after, limit)
             except WorkBudgetExceeded:
                 walked = None  # what matches lies far along: gather it
             if walked is not None:
                 return walked
-        rids = self._newest_by(best, resource_type, where, snapshot + 1, LATEST_RID)
+        rids = self._newest_by(best, resource_type, where, Span(snapshot + 1), LATEST_RID)
         if len(search.sort) == 1 and search.sort[0].kind == "date":
-            return self._sorting.by_date(search.sort, resource_type, rids, after, limit)
-        keyed = ((key, rid) for key, rid in self._sorting.keyed(search.sort, resource_type, rids))
+            return sorting.by_date(search.sort, resource_type, rids, after, limit)
+        keyed = ((key, rid) for key, rid in sorting.keyed(search.sort, resource_type, rids))
         if after is not None:
             return heapq.nsmallest(limit, (one for one in keyed if one[0] > after))
         return heapq.nsmallest(limit, keyed)

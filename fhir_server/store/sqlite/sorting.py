@@ -46,32 +46,41 @@ class _Down:
 
 
 Key = list[Any]
-"""For each sort key [missing, value], then the rid turned round."""
+"""For each sort key [missing, value], then the rid turned round; or all that against the order."""
 
 
 class Sorting:
-    """Gives sort keys, on one connection."""
+    """Gives sort keys, on one connection: of the order as it is asked, or against it."""
 
-    def __init__(self, predicates: Predicates, former: Former) -> None:
+    def __init__(self, predicates: Predicates, former: Former, *, backwards: bool = False) -> None:
         self._sql = predicates
         self._former = former
+        self._backwards = backwards
+
+    def _is_down(self, sort: Sort) -> bool:
+        return sort.descending != self._backwards
+
+    def rid(self, key: Key) -> int:
+        """Return the rid of a key."""
+        return int(key[-1] if self._backwards else -key[-1])
 
     def key(self, sort: Sequence[Sort], values: Sequence[Any], rid: int) -> Key:
         """Return the key that compares as the order asks."""
         key: Key = []
         for one, value in zip(sort, values, strict=True):
             if value is None:
-                key.append((True, 0))
+                key.append((not self._backwards, 0))
             else:
-                key.append((False, _Down(value) if one.descending else value))
-        key.append(-rid)
+                key.append((self._backwards, _Down(value) if self._is_down(one) else value))
+        key.append(rid if self._backwards else -rid)
         return key
 
     def values(self, key: Key) -> list[Any]:
         """Return the values of a key, None where one is missing."""
         plain = []
-        for missing, value in key[:-1]:
-            plain.append(None if missing else value.value if isinstance(value, _Down) else value)
+        for mark, value in key[:-1]:
+            is_missing = mark != self._backwards
+            plain.append(None if is_missing else value.value if isinstance(value, _Down) else value)
         return plain
 
     def keyed(
@@ -94,7 +103,11 @@ class Sorting:
     ) -> list[tuple[Key, int]]:
         """Return the first of some resources after a key, by one date: SQLite sorts them."""
         param = self._sql.names.param(resource_type, sort[0].param)
-        best, direction, sign = ("max", "DESC", "<") if sort[0].descending else ("min", "ASC", ">")
+        best = "max" if sort[0].descending else "min"
+        direction, sign = ("DESC", "<") if self._is_down(sort[0]) else ("ASC", ">")
+        missing, newest, less = "k IS NULL", "DESC", "<"
+        if self._backwards:
+            missing, newest, less = "k IS NOT NULL", "ASC", ">"
         text = (
             "SELECT rid, k FROM (SELECT j.value AS rid, (SELECT "
             f"{best}(low) FROM date INDEXED BY date_of WHERE rid = j.value AND param = ?) AS k "
@@ -102,19 +115,21 @@ class Sorting:
         )
         binds: tuple[Any, ...] = (param, "[" + ",".join(map(str, rids)) + "]")
         if after is not None:
-            (value,), rid = self.values(after), -after[-1]
+            (value,), rid = self.values(after), self.rid(after)
             if value is None:
-                text += " WHERE k IS NULL AND rid < ?"
+                also = "k IS NOT NULL OR" if self._backwards else "k IS NULL AND"
+                text += f" WHERE {also} rid {less} ?"
                 binds += (rid,)
             else:
-                text += f" WHERE k IS NULL OR k {sign} ? OR (k = ? AND rid < ?)"
+                also = "" if self._backwards else "k IS NULL OR "
+                text += f" WHERE {also}k {sign} ? OR (k = ? AND rid {less} ?)"
                 binds += (value, value, rid)
-        text += f" ORDER BY k IS NULL, k {direction}, rid DESC LIMIT ?"
+        text += f" ORDER BY {missing}, k {direction}, rid {newest} LIMIT ?"
         rows: list[Any] = self._sql.db.execute(text, (*binds, limit)).fetchall()
         return [(self.key(sort, [value], rid), rid) for rid, value in rows]
 
     def placed(
-        self, search: Search, resource_type: str, changed: dict[int, int], after: Key
+        self, search: Search, resource_type: str, changed: dict[int, int], after: Key | None
     ) -> list[tuple[Key, int]]:
         """Return the keys that changed resources had at their places, after a key.
 
@@ -135,7 +150,7 @@ class Sorting:
             (self.key(search.sort, [column.get(place) for column in columns], place), rid)
             for place, rid in changed.items()
         ]
-        return [one for one in placed if one[0] > after]
+        return [one for one in placed if after is None or one[0] > after]
 
     def _column(self, sort: Sort, resource_type: str, rids: Sequence[int]) -> dict[int, Any]:
         """Return the sort value of each resource that has one."""
@@ -218,10 +233,35 @@ class Sorting:
         if first.kind == "token" and any(self._has_hashes(arm) for _, arm in arms):
             return None
         part = self._sql.predicate(where, resource_type, "d.rid")
+        view = (sort, resource_type, part, snapshot, after)
+        if self._backwards and first.kind not in {"id", "last"}:
+            # Those without a value are the last of the order: against it they come first.
+            found = self._without(*view, limit)
+            return found + self._with(*view, arms, limit - len(found))
+        found = self._with(*view, arms, limit)
+        if first.kind in {"id", "last"}:
+            return found
+        return found + self._without(*view, limit - len(found))
+
+    def _with(
+        self,
+        sort: Sequence[Sort],
+        resource_type: str,
+        part: Sql,
+        snapshot: int,
+        after: Key | None,
+        arms: list[tuple[str, Sql]],
+        limit: int,
+    ) -> list[tuple[Key, int]]:
+        """Return the first of the resources that have a value of the first key."""
         found: list[tuple[Key, int]] = []
-        values = self.values(after) if after is not None else []
-        if arms and (after is None or values[0] is not None):
-            rows = self._walked(first, arms, part, snapshot, values[:1])
+        start = self.values(after)[:1] if after is not None else []
+        if start == [None]:
+            if not self._backwards:
+                return found
+            start = []
+        if arms and limit > 0:
+            rows = self._walked(sort[0], arms, part, snapshot, start)
             for value, group in groupby(rows, key=itemgetter(0)):
                 rids = sorted({rid for _, rid in group}, reverse=True)
                 keyed = sorted(self.keyed(sort, resource_type, rids))
@@ -233,9 +273,7 @@ class Sorting:
                 ]
                 if len(found) >= limit:
                     return found[:limit]
-        if first.kind in {"id", "last"}:
-            return found
-        return found + self._without(sort, resource_type, part, snapshot, after, limit - len(found))
+        return found
 
     def _has_hashes(self, arm: Sql) -> bool:
         """Whether codes stand there by their hashes, and so in no order."""
@@ -245,7 +283,7 @@ class Sorting:
     def _walked(
         self, first: Sort, arms: list[tuple[str, Sql]], part: Sql, snapshot: int, start: list[Any]
     ) -> Iterator[tuple[Any, int]]:
-        direction, sign = ("DESC", "<=") if first.descending else ("ASC", ">=")
+        direction, sign = ("DESC", "<=") if self._is_down(first) else ("ASC", ">=")
         pieces = []
         for column, arm in arms:
             text = f"SELECT {column}, d.rid {arm.text} AND d.rid <= ?"
@@ -269,8 +307,11 @@ class Sorting:
         limit: int,
     ) -> list[tuple[Key, int]]:
         """Return the first of the resources that have no value of the first key."""
-        has = self._has(sort[0], resource_type)
         values = self.values(after) if after is not None else []
+        if limit <= 0 or (self._backwards and values and values[0] is not None):
+            return []
+        has = self._has(sort[0], resource_type)
+        sign, newest = (">", "ASC") if self._backwards else ("<", "DESC")
         text = (
             "SELECT d.rid FROM resource AS d INDEXED BY resource_live WHERE d.type = ? "
             f"AND d.live = 1 AND d.rid <= ? AND NOT {has.text} AND {part.text}"
@@ -279,9 +320,9 @@ class Sorting:
         binds += has.binds + part.binds
         if len(sort) == 1:
             if after is not None and values[0] is None:
-                text += " AND d.rid < ?"
-                binds += (-after[-1],)
-            text += " ORDER BY d.rid DESC LIMIT ?"
+                text += f" AND d.rid {sign} ?"
+                binds += (self.rid(after),)
+            text += f" ORDER BY d.rid {newest} LIMIT ?"
             binds += (limit,)
         rids = [rid for (rid,) in self._sql.db.execute(text, binds)]
         keyed = sorted(self.keyed(sort, resource_type, rids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from auth.principal import Principal
 from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
+from fhir_server.model.bundle import link
 from fhir_server.model.identifiers import CCCD, MA_LK, PAYER
 from fhir_server.model.outcome import (
     FhirError,
@@ -125,6 +127,36 @@ async def test_includes_bring_nothing_hidden(people: World) -> None:
     assert names(forward) == ["Observation/of-ana", "Patient/ana", "Practitioner/doc"]
     assert names(backward) == ["Observation/of-ana", "Patient/ana", "Practitioner/doc"]
     assert b"secret" not in (backward.body or b"")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_history_is_turned_back_over_what_is_hidden(people: World, count: int) -> None:
+    """Forth and back the pages show the own versions, each once, and nothing of another's."""
+    for whose in ("bo", "ana", "bo", "ana"):
+        await people.put(observation(f"Patient/{whose}") | {"id": "moved"})
+
+    async def page(url: str) -> dict[str, Any]:
+        query = tuple(parse_qsl(urlsplit(url).query))
+        asked = {"resource_type": "Observation", "resource_id": "moved", "query": query}
+        return codec.loads((await people.perform("history-instance", ANA, **asked)).body or b"")
+
+    def versions(answer: dict[str, Any]) -> list[str]:
+        return [one["resource"]["meta"]["versionId"] for one in answer.get("entry", ())]
+
+    answer = await page(f"?_count={count}")
+    forth = versions(answer)
+    last = versions(answer)
+    while (url := link(answer, "next")) is not None:
+        answer = await page(url)
+        last = versions(answer)
+        forth += last
+    back: list[str] = []
+    while (url := link(answer, "previous")) is not None:
+        answer = await page(url)
+        back = versions(answer) + back
+
+    assert forth == ["6", "4", "2"]
+    assert back == forth[: len(forth) - len(last)]
 
 
 async def test_history_shows_no_version_of_anothers_book(people: World) -> None:

@@ -73,6 +73,48 @@ async def test_pages_visit_each_match_once(records: World) -> None:
     assert seen == ["p4", "p3", "p2", "p1", "p0"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("Patient", {}),
+        ("Observation", {"compartment": ("Patient", "p1")}),
+        (None, {}),
+    ],
+    ids=["type", "compartment", "system"],
+)
+async def test_pages_are_turned_forth_and_back(
+    records: World, kind: str | None, more: dict[str, Any]
+) -> None:
+    """`previous` leads to the pages that `next` came from, `first` to the first, `self` to itself.
+
+    What is created meanwhile is on none of them.
+    """
+    await records.put(observation("Patient/p1") | {"id": "more"})
+    interaction = "search-type" if kind else "search-system"
+
+    async def page(url: str) -> dict[str, Any]:
+        query = tuple(parse_qsl(urlsplit(url).query))
+        result = await records.perform(interaction, resource_type=kind, query=query, **more)
+        return codec.loads(result.body or b"")
+
+    pages = [await page("?_count=1&_type=Patient" if kind is None else "?_count=1")]
+    assert link(pages[0], "previous") is None
+    assert link(pages[0], "first") == link(pages[0], "self")
+    while (following := link(pages[-1], "next")) is not None:
+        pages.append(await page(following))
+        assert link(pages[-1], "self") == following
+    await records.put(patient("new") | {"id": "new"})
+    await records.put(observation("Patient/p1") | {"id": "newer"})
+    back = []
+    while (before := link(back[0] if back else pages[-1], "previous")) is not None:
+        back.insert(0, await page(before))
+
+    assert len(pages) > 1
+    assert [ids(one) for one in back] == [ids(one) for one in pages[:-1]]
+    assert ids(await page(link(pages[-1], "first") or "")) == ids(pages[0])
+    assert validate(pages[1]) == []
+
+
 async def test_a_forged_cursor_is_refused(records: World) -> None:
     """A cursor that this server did not make is 400, never a wider search."""
     with pytest.raises(FhirError) as refusal:
@@ -242,6 +284,39 @@ async def test_wider_histories_are_paged(records: World, interaction: str) -> No
         seen += len(answer.get("entry", ()))
 
     assert seen == (3 if kind else 6)
+
+
+@pytest.mark.parametrize("interaction", ["history-type", "history-system", "history-instance"])
+async def test_histories_are_turned_forth_and_back(records: World, interaction: str) -> None:
+    """`previous` of a history leads to the pages that `next` came from, whatever is written."""
+    for name in "abcd":
+        await records.put(patient(name) | {"id": "p0"})
+    kind = None if interaction == "history-system" else "Patient"
+    identity = "p0" if interaction == "history-instance" else None
+
+    async def page(url: str) -> dict[str, Any]:
+        query = tuple(parse_qsl(urlsplit(url).query))
+        result = await records.perform(
+            interaction, resource_type=kind, resource_id=identity, query=query
+        )
+        return codec.loads(result.body or b"")
+
+    def told(answer: dict[str, Any]) -> list[str]:
+        return [one["fullUrl"] + one["response"]["etag"] for one in answer["entry"]]
+
+    pages = [await page("?_count=2")]
+    assert link(pages[0], "previous") is None
+    while (following := link(pages[-1], "next")) is not None:
+        pages.append(await page(following))
+        assert link(pages[-1], "self") == following
+        await records.put(patient(f"again{len(pages)}") | {"id": "p0"})
+    back = []
+    while (before := link(back[0] if back else pages[-1], "previous")) is not None:
+        back.insert(0, await page(before))
+
+    assert len(pages) > 1
+    assert [told(one) for one in back] == [told(one) for one in pages[:-1]]
+    assert told(await page(link(pages[-1], "first") or "")) == told(pages[0])
 
 
 @pytest.mark.parametrize("query", [("_count", "0"), ("_since", "soon"), ("_at", "2024-13")])

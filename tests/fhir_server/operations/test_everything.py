@@ -148,7 +148,7 @@ async def test_a_patient_without_a_record_is_one_page(filled: World) -> None:
 
     assert names(answer) == ["Patient/alone"]
     assert answer["total"] == 1
-    assert [one["relation"] for one in answer["link"]] == ["self"]
+    assert [one["relation"] for one in answer["link"]] == ["self", "first"]
 
 
 @pytest.mark.parametrize(
