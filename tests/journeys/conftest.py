@@ -60,10 +60,10 @@ def form_action(html: str, url: str) -> str:
     return urljoin(url, unescape(found[1])) if found else url
 
 
-def log_in(server: Server, cccd: str, *, level: str = "2", **claims: str) -> httpx.Client:
-    """Return a browser-like client that has logged in at /book as this citizen."""
-    browser = server.client(follow_redirects=True)
-    page = browser.get("/book")
+def answer_pages(
+    browser: httpx.Client, page: httpx.Response, cccd: str, *, level: str = "2", **claims: str
+) -> httpx.Response:
+    """Answer VNeID's page, and the one that asks whose book, as this citizen; return what comes."""
     assert 'name="cccd"' in page.text, page.text[:500]
     fields = field_values(page.text) | {"cccd": cccd, "level": level} | claims
     answer = browser.post(form_action(page.text, str(page.url)), data=fields)
@@ -72,5 +72,12 @@ def log_in(server: Server, cccd: str, *, level: str = "2", **claims: str) -> htt
         assert first
         chosen = field_values(answer.text) | {"patient": unescape(first[1])}
         answer = browser.post(form_action(answer.text, str(answer.url)), data=chosen)
+    return answer
+
+
+def log_in(server: Server, cccd: str, *, level: str = "2", **claims: str) -> httpx.Client:
+    """Return a browser-like client that has logged in at /book as this citizen."""
+    browser = server.client(follow_redirects=True)
+    answer = answer_pages(browser, browser.get("/book"), cccd, level=level, **claims)
     assert answer.status_code == 200 or level != "2", answer.text[:2000]
     return browser
