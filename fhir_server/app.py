@@ -31,6 +31,7 @@ from auth.server.keys import FolderKeys, KeysUnusable
 from auth.server.oauth import AuthorizationServer
 from auth.tokens import Verifier
 from fhir_server.interactions.context import Context
+from fhir_server.interactions.own_parameters import StoreRegistry
 from fhir_server.loader import Counts, Loader
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD
@@ -92,6 +93,7 @@ class Composition:
         self.store = store
         self.origin = origin
         self.fhir_base = f"{origin}/fhir"
+        self.registry = StoreRegistry(store)
         self.directory = Directory(self.system)
         self.grants = Grants(LedgerGrants(store, now))
         try:
@@ -121,6 +123,7 @@ class Composition:
             base_url=self.fhir_base,
             source=source,
             operations=OPERATIONS,
+            registry=self.registry,
         )
 
     def system(self) -> Context:
@@ -136,6 +139,7 @@ class Composition:
             LoginRequired: They are absent, or not good now.
         """
         del purpose  # a break-glass reason opens nothing yet
+        await self.registry.refreshed()
         access = await self._bearer.access_of(authorization)
         return self.context(access.principal, access.policy, source)
 
@@ -275,7 +279,9 @@ async def opened(settings: Settings) -> AsyncIterator[Composition]:
         last = await store.get(META, "origin")
         origin = settings.base_url or (last.decode() if last else Serving().origin(settings))
         async with at_work(store):
-            yield Composition(settings, store, origin)
+            composition = Composition(settings, store, origin)
+            await composition.registry.look()
+            yield composition
     finally:
         await store.close()
 

@@ -12,6 +12,8 @@ import structlog
 
 from adapters.submissions.resume import resume_pending
 from fhir_server.app import Composition
+from fhir_server.indexing import index_parameters
+from fhir_server.interactions.own_parameters import SECONDS
 from fhir_server.model.outcome import Unavailable
 from fhir_server.store.stopping import stopped
 
@@ -24,11 +26,27 @@ EVERY: Final = 5.0
 @asynccontextmanager
 async def at_chores(composition: Composition) -> AsyncIterator[None]:
     """Give the time in which they are done."""
-    task = asyncio.create_task(_chores(composition))
+    tasks = [asyncio.create_task(_chores(composition)), asyncio.create_task(_index(composition))]
     try:
         yield
     finally:
-        await stopped(task)
+        for task in tasks:
+            await stopped(task)
+
+
+async def _index(composition: Composition) -> None:
+    """Index by search parameters that were given to the store, whenever there are new ones."""
+    registry = composition.registry
+    while True:
+        await asyncio.sleep(SECONDS * random.uniform(0.5, 1))
+        try:
+            await registry.refreshed()
+            if not registry.is_settled:
+                await index_parameters(composition, gently=True)
+        except Unavailable:
+            continue
+        except Exception as fault:
+            log.exception("indexing.failed", fault=type(fault).__name__)
 
 
 async def _chores(composition: Composition) -> None:

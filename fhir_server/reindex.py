@@ -8,16 +8,18 @@ from functools import partial
 from typing import Final
 
 from fhir_server.app import Composition, now
+from fhir_server.indexing import index_parameters
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.search.extract import index_values
-from fhir_server.search.parameters import parameters
+from fhir_server.search.parameters import Known
 from fhir_server.store.leases import Lease, Leases
-from fhir_server.store.port import Batch, Put
+from fhir_server.store.port import Batch, IndexedOtherwise, Put
 from fhir_server.stores import Refused, walkable
 
 BUCKET: Final = "reindex"
 CHUNK: Final = 200
+_LOOK: Final = 1.0
 
 
 async def reindex(
@@ -37,7 +39,13 @@ async def reindex(
     Raises:
         Refused: There is no such type or parameter, or another process reindexes this store.
     """
-    types = sorted(_types(resource_type, param))
+    known = await composition.registry.look()
+    types = sorted(_types(resource_type, param, known))
+    while not composition.registry.is_settled:
+        # What is to be indexed anyway comes first: whoever asks waits for its end.
+        if not await index_parameters(composition, said=said):
+            await asyncio.sleep(_LOOK)
+            await composition.registry.look()
     lease = await Leases(composition.store, now).take("reindex")
     if lease is None:
         raise Refused(
@@ -56,12 +64,12 @@ def _said(said: Callable[[int, int], None], before: int, total: int, more: int) 
     said(before + more, total)
 
 
-def _types(resource_type: str | None, param: str | None) -> set[str]:
+def _types(resource_type: str | None, param: str | None, known: Known) -> set[str]:
     if resource_type is not None and resource_type not in RESOURCE_TYPES:
         raise Refused(f"--type {resource_type}: R4 has no such resource type.")
     types = {resource_type} if resource_type else set(RESOURCE_TYPES)
     if param is not None:
-        types = {one for one in types if param in parameters(one)}
+        types = {one for one in types if param in known.of(one)}
         if not types:
             raise Refused(f"--param {param}: no such search parameter.")
     return types
@@ -74,18 +82,24 @@ async def _one(
     begun = await store.get(BUCKET, resource_type)
     after, done = int(begun or 0), 0
     while chunk := await store.walk(resource_type, after=after, limit=CHUNK):
+        known = composition.registry.known
+        base = composition.fhir_base
         items = [
             (
                 (version.resource_type, version.resource_id),
                 version.version_id,
-                index_values(codec.loads_stored(version.body), base_url=composition.fhir_base),
+                index_values(codec.loads_stored(version.body), base_url=base, known=known),
             )
             for _, version in chunk
             if not version.deleted
         ]
         if lease.is_lost:
             raise Refused("Another process has taken the reindex over.")
-        await store.reindex(items)
+        try:
+            await store.reindex(items, indexed=known.generation)
+        except IndexedOtherwise:
+            await composition.registry.look()
+            continue
         after, done = chunk[-1][0], done + len(items)
         await store.commit(Batch(puts=(Put(BUCKET, resource_type, str(after).encode()),)))
         said(done)

@@ -14,13 +14,16 @@ from weakref import WeakValueDictionary
 
 from fhir_server.interactions.asked import Ask, placed
 from fhir_server.interactions.linking import Links
+from fhir_server.interactions.own_parameters import BUCKET as OWN_PARAMETERS
 from fhir_server.interactions.plan import Plan
 from fhir_server.interactions.removal import still_referenced
 from fhir_server.model.outcome import Conflict, Duplicate, FhirError
 from fhir_server.store.port import (
     Batch,
     ConditionChanged,
+    IndexedOtherwise,
     KeyHeld,
+    RecordChanged,
     Referenced,
     VersionConflict,
 )
@@ -76,7 +79,7 @@ async def write(
                 batch = _batch(plan, Extras(puts, conditions, tags, audit))
                 if batch is None:
                     return plan
-                await ctx.store.commit(batch)
+                is_made = await _is_made(ctx, plan, batch)
         except VersionConflict as refusal:
             turn = _turn_of(ctx.store, refusal.name)
         except ConditionChanged:
@@ -90,6 +93,8 @@ async def write(
             place = plan.removals.places.get(refusal.name, "")
             raise _standing_at(still_referenced(refusal.name), place) from refusal
         else:
+            if not is_made:
+                continue
             ctx.trail.written = ctx.trail.written or bool(batch.audit)
             return plan
         await asyncio.sleep(random.random() * min(0.001 * 2**attempt, _LONGEST_WAIT))
@@ -97,6 +102,23 @@ async def write(
         "Others changed the same resources at the same time; please try again.",
         text_vi="Người khác vừa thay đổi cùng dữ liệu này; hãy thử lại.",
     )
+
+
+async def _is_made(ctx: Context, plan: Plan, batch: Batch) -> bool:
+    """Commit; return False where other search parameters than the plan's are there by now."""
+    try:
+        await ctx.store.commit(batch)
+    except IndexedOtherwise:
+        await ctx.registry.look()
+        return False
+    except RecordChanged as refusal:
+        if refusal.bucket != OWN_PARAMETERS:
+            raise
+        await ctx.registry.look()
+        return False
+    if plan.puts:
+        await ctx.registry.look()
+    return True
 
 
 _turns: WeakValueDictionary[tuple[int, Name], asyncio.Lock] = WeakValueDictionary()
@@ -127,8 +149,9 @@ def _batch(plan: Plan, extras: Extras) -> Batch | None:
         writes=writes,
         tags=(*plan.tags, *extras.tags),
         conditions=(*plan.conditions, *plan.removals.conditions(), *extras.conditions),
-        puts=tuple(extras.puts),
+        puts=(*plan.puts, *extras.puts),
         audit=(trail.draft(plan.patients()),) if extras.audit and trail.draft else (),
+        indexed=plan.known.generation,
     )
 
 

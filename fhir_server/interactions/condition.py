@@ -112,7 +112,7 @@ async def find(
         anywhere: Look at the whole store where the condition is on an identifier of WHOLE_STORE.
         every: Find all matches, not only whether there are none, one or several.
     """
-    where = criteria_of(resource_type, query, ctx.base_url, known=ctx.known)
+    where = criteria_of(resource_type, query, ctx.base_url, known=ctx.searched)
     number = _number(where) if anywhere else None
     if number is not None:
         return await _everywhere(ctx, resource_type, where, number)

@@ -170,6 +170,15 @@ class Context:
         """The search parameters by which what is asked is read, and what is written indexed."""
         return self.registry.known
 
+    @property
+    def searched(self) -> Known:
+        """The search parameters that the caller may ask for.
+
+        A store's own could ask for what a mask hides: they are closed to whoever has one.
+        """
+        known = self.registry.known
+        return known.closed() if self.policy.masks else known
+
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResult]]
 

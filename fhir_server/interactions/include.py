@@ -78,7 +78,7 @@ class Inclusion:
             if not wanted:
                 continue
             resource = codec.loads_stored(version.body)
-            known = self.ctx.known
+            known = self.ctx.searched
             references = set(_references(known, version.resource_type))
             index = index_values(resource, base_url=self.ctx.base_url, known=known)
             for value in index.values:
@@ -95,7 +95,7 @@ class Inclusion:
     async def _referring(self, versions: Sequence[Version], include: Include) -> list[Version]:
         by_type = []
         for source in _sources(include):
-            where = _refers(self.ctx.known, source, include.param, versions)
+            where = _refers(self.ctx.searched, source, include.param, versions)
             shown = where_shown(self.ctx, "search-type", source)
             if where is not None and shown is not None:
                 by_type.append((source, both(where, shown)))
@@ -136,7 +136,9 @@ def _refers(known: Known, source: str, param: str, versions: Sequence[Version]) 
 def _references(known: Known, source: str) -> list[str]:
     """Return the reference parameters of a type by which resources may be brought along now."""
     return [
-        one.code for one in known.of(source).values() if one.type == "reference" and one.is_ready
+        one.code
+        for one in known.of(source).values()
+        if one.type == "reference" and one.is_ready and (one.own is None or not known.is_closed)
     ]
 
 

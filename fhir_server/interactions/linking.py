@@ -125,11 +125,10 @@ class Links:
         )
 
     def _made(self, ctx: Context, resource_type: str, query: str) -> Iterable[int]:
-        known = ctx.known
-        where = criteria_of(resource_type, query, ctx.base_url, known=known)
+        where = criteria_of(resource_type, query, ctx.base_url, known=ctx.searched)
         for number, ask in enumerate(self.asks):
             if ask.resource_type == resource_type and ask.resource is not None:
-                index = index_values(ask.resource, base_url=ctx.base_url, known=known)
+                index = index_values(ask.resource, base_url=ctx.base_url, known=ctx.known)
                 name = (resource_type, ask.new_id)
                 if matches(where, name, 0, index, frozenset(), _no_target):
                     yield number

@@ -27,6 +27,7 @@ from fhir_server.interactions.elsewhere import left_as_it_was
 from fhir_server.interactions.label import labelled
 from fhir_server.interactions.let_go import moved
 from fhir_server.interactions.narrow import is_shown, require_type, unknown
+from fhir_server.interactions.own_parameters import redefined
 from fhir_server.interactions.patched import patched
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
@@ -38,7 +39,7 @@ from fhir_server.model.outcome import (
 )
 from fhir_server.search.extract import index_values
 from fhir_server.search.parameters import R4, Known
-from fhir_server.store.port import Condition, Name, Tag, Version, Write
+from fhir_server.store.port import Condition, Name, Put, Tag, Version, Write
 from fhir_server.validation.structure import validate
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Plan:
 
     Attributes:
         known: The search parameters by which what is made is indexed.
+        puts: Records of the ledger that follow from what is written.
     """
 
     ctx: Context
@@ -94,6 +96,7 @@ class Plan:
     conditions: list[Condition] = field(default_factory=list)
     removals: Removals = field(default_factory=Removals)
     tags: list[Tag] = field(default_factory=list)
+    puts: list[Put] = field(default_factory=list)
 
     async def make(self) -> Plan:
         """Settle names, references and content of everything asked for.
@@ -122,6 +125,7 @@ class Plan:
         let_go, held = await moved(self.ctx, self.steps)
         self.tags += let_go
         self.conditions += held
+        self.puts += await redefined(self.ctx.store, self.steps, self.removals.versions)
         self._tag_found()
         return self
 

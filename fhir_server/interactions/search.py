@@ -62,7 +62,7 @@ async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
         strict=request.handling == "strict",
         now=ctx.now(),
         among=_searched(ctx, request),
-        known=ctx.known,
+        known=ctx.searched,
     )
     if query.types == (AUDIT_EVENT,):
         pairs = tuple(pair for pair in request.query if pair[0] != "_type")
@@ -160,7 +160,7 @@ def query_of(ctx: Context, request: FhirRequest) -> Query:
         base_url=ctx.base_url,
         strict=request.handling == "strict",
         now=ctx.now(),
-        known=ctx.known,
+        known=ctx.searched,
     )
 
 

@@ -166,7 +166,11 @@ async def _shared(
     brought: set[tuple[str, ex.TokenIs]],
 ) -> list[Condition]:
     condition = step.ask.condition
-    if condition is not None and before is None and not _names_itself(write, condition, ctx.known):
+    if (
+        condition is not None
+        and before is None
+        and not _names_itself(write, condition, ctx.searched)
+    ):
         raise Forbidden(
             "The condition must be on an identifier that the resource has.",
             text_vi="Điều kiện phải là một định danh mà tài nguyên có.",

@@ -109,6 +109,18 @@ MA_BN: Final = f"{NS}/sid/ma-bn/"
 """How the system of a facility's own patient numbers (MA_BN) begins; its code follows."""
 
 
+def names_facility(value: Any) -> bool:
+    """Return whether an element says of which facility it is, at any depth."""
+    if isinstance(value, list):
+        return any(map(names_facility, value))
+    if not isinstance(value, dict):
+        return False
+    system = value.get("system")
+    if isinstance(system, str) and (system == MA_CSKCB or system.startswith(MA_BN)):
+        return True
+    return any(map(names_facility, value.values()))
+
+
 def extension(name: str) -> str:
     """Return the URL of one of the project's own extensions."""
     return f"{NS}/StructureDefinition/{name}"

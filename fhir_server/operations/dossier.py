@@ -153,7 +153,13 @@ async def _commit(
             draft = ctx.trail.draft if audit else None
             records = (draft(patients),) if draft else ()
             await ctx.store.commit(
-                Batch(tags=plan.tags, conditions=plan.conditions, puts=puts, audit=records)
+                Batch(
+                    tags=plan.tags,
+                    conditions=plan.conditions,
+                    puts=puts,
+                    audit=records,
+                    indexed=ctx.known.generation,
+                )
             )
             ctx.trail.written = ctx.trail.written or bool(records)
         return

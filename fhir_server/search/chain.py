@@ -9,6 +9,7 @@ from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue, TooCostly
 from fhir_server.search.criterion import Asked, criterion, shown
 from fhir_server.search.expression import Chain, Expression, Has, Or
+from fhir_server.search.own import check_own
 from fhir_server.search.parameters import R4, Known
 from fhir_server.search.reading import MAX_DEPTH, MAX_LINKS, MAX_TARGETS, MAX_VALUES, Reading
 
@@ -33,7 +34,7 @@ def named(
         return _has(reading, resource_type, name, value, depth)
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
-    known = reading.known.get(resource_type, code)
+    known = reading.find(resource_type, code)
     if known is None or (head.endswith(":") and not modifier):
         return None
     if not dot:
@@ -43,6 +44,8 @@ def named(
                 f"A search may have at most {MAX_VALUES} values.",
                 text_vi=f"Một tìm kiếm có nhiều nhất {MAX_VALUES} giá trị.",
             )
+        if known.own is not None:
+            check_own(reading, known.own, Asked(known, name, modifier), value)
         return criterion(Asked(known, name, modifier, reading.base_url, reading.now), value)
     if known.type != "reference":
         return None
@@ -100,7 +103,7 @@ def _has(
             text_vi="_has được viết là _has:Loại:tham số tham chiếu:tham số.",
         )
     source, code, rest = links
-    known = reading.known.get(source, code) if source in RESOURCE_TYPES else None
+    known = reading.find(source, code) if source in RESOURCE_TYPES else None
     if known is None or known.type != "reference":
         return None
     if resource_type not in known.targets and resource_type != "Resource":

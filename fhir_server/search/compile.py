@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fhir_server.model import definitions
+from fhir_server.model.identifiers import names_facility
 from fhir_server.search import path
 from fhir_server.search.leaves import leaf
 from fhir_server.search.parameters import DECEASED, Known, Parameter, matching
-from fhir_server.search.path import Field, Resolves, Where
+from fhir_server.search.path import Field, NoFacility, Resolves, Where
 from fhir_server.search.sink import Extract, Sink
 from fhir_server.search.values import CompositeValue, TokenValue, Value
 
@@ -28,7 +29,7 @@ class _Node:
 
     extractors: list[Extract] = field(default_factory=list)
     properties: dict[str, _Node] = field(default_factory=dict)
-    conditions: dict[Where, _Node] = field(default_factory=dict)
+    conditions: dict[Where | NoFacility, _Node] = field(default_factory=dict)
     first: _Node | None = None
 
     def child(self, name: str) -> _Node:
@@ -60,11 +61,13 @@ def _lay(
     step, rest = steps[0], steps[1:]
     if isinstance(step, Field):
         for property_ in matching(holder, step):
-            child = node.child(property_.name)
+            inside = bool(rest) and isinstance(rest[0], Field) and property_.is_primitive
+            # JSON has the extensions of a primitive in a member of their own.
+            child = node.child(f"_{property_.name}" if inside else property_.name)
             _lay(child, property_.type, rest, end, element=property_.element, only=only)
     elif isinstance(step, Resolves):
         _lay(node, holder, rest, end, element=element, only=step.resource_type)
-    elif isinstance(step, Where):
+    elif isinstance(step, Where | NoFacility):
         _lay(node.conditions.setdefault(step, _Node()), holder, rest, end, element=element)
     else:
         node.first = node.first or _Node()
@@ -109,11 +112,21 @@ def _walk(table: dict[str, Extract]) -> Extract:
     return walk
 
 
-def _if(condition: Where, then: Extract) -> Extract:
+def _if(condition: Where | NoFacility, then: Extract) -> Extract:
+    if isinstance(condition, NoFacility):
+        return _if_no_facility(then)
     name, code = condition.field, condition.code
 
     def extract(value: Any, out: Sink) -> None:
         if value.get(name) == code:
+            then(value, out)
+
+    return extract
+
+
+def _if_no_facility(then: Extract) -> Extract:
+    def extract(value: Any, out: Sink) -> None:
+        if not names_facility(value):
             then(value, out)
 
     return extract

@@ -15,7 +15,7 @@ import msgspec
 
 from fhir_server.model import definitions, identifiers
 from fhir_server.search import path
-from fhir_server.search.path import Field, Path, Resolves, Step
+from fhir_server.search.path import Field, NoFacility, Path, Resolves, Step
 
 if TYPE_CHECKING:
     from fhir_server.search.sink import Extract
@@ -99,10 +99,19 @@ class Parameter:
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A component of a store's own composite parameter: the parameter's URL, and the path to it."""
+    """A component of a store's own composite parameter.
 
+    Attributes:
+        code: What tells the component's values within the composite's.
+        type: Of the parameter that it is.
+        expression: From the composite's element to the component's.
+    """
+
+    code: str
+    type: str
     url: str
     expression: str
+    target: tuple[str, ...] = ()
 
 
 class Own(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -185,6 +194,11 @@ def _begin_at(resource_type: str, expression: str) -> tuple[Path, ...]:
     return tuple(found for found in path.parse(expression) if found.root in roots)
 
 
+def ends_of(holder: str, steps: tuple[Step, ...]) -> Iterator[Found]:
+    """Return what stands at the end of a path from a type; nothing where it leads nowhere."""
+    return _ends(holder, steps, frozenset())
+
+
 def _resolved(parameter: Parameter, context: str, target: frozenset[str]) -> Parameter:
     found = [end for item in parameter.paths for end in _ends(context, item.steps, target)]
     targets = frozenset(name for end in found for name in end.targets)
@@ -211,7 +225,7 @@ def _standard(resource_type: str, fact: definitions.SearchParameter) -> Paramete
     return replace(parameter, components=components)
 
 
-def _component(part: definitions.Component, context: str, resource_type: str) -> Parameter:
+def _component(part: definitions.Component | Part, context: str, resource_type: str) -> Parameter:
     paths = path.parse(part.expression)
     holder = resource_type if any(item.root == path.RESOURCE for item in paths) else context
     parameter = Parameter(part.code, part.type, part.url, part.expression, paths)
@@ -254,13 +268,19 @@ class Known:
         own: The store's own.
         generation: Grows with each change of what resources are indexed by.
         compiled: The extractors of types, kept by `search.compile`.
+        is_closed: Whether who asks may not use the store's own.
+        progress: How far the indexing of those that are not ready is, to be shown: `40 %`.
     """
 
-    __slots__ = ("__weakref__", "_by_type", "compiled", "generation", "own")
+    __slots__ = (
+        "__weakref__", "_by_type", "compiled", "generation", "is_closed", "own", "progress",
+    )  # fmt: skip
 
     def __init__(self, own: tuple[Own, ...] = (), generation: int = 0) -> None:
         self.own = own
         self.generation = generation
+        self.is_closed = False
+        self.progress = ""
         self.compiled: dict[str, Extract] = {}
         self._by_type: dict[str, Mapping[str, Parameter]] = {}
 
@@ -286,6 +306,20 @@ class Known:
             **{name: own_parameter(one, resource_type) for name, one in own.items()},
         })
 
+    def closed(self) -> Known:
+        """Return the same for who may not use the store's own: asking for one is refused."""
+        return self._like(is_closed=True, progress=self.progress) if self.own else self
+
+    def at(self, progress: str) -> Known:
+        """Return the same, with how far the indexing is."""
+        return self._like(is_closed=self.is_closed, progress=progress)
+
+    def _like(self, *, is_closed: bool, progress: str) -> Known:
+        other = Known(self.own, self.generation)
+        other.compiled, other._by_type = self.compiled, self._by_type
+        other.is_closed, other.progress = is_closed, progress
+        return other
+
     def __reduce__(self) -> tuple[object, tuple[tuple[Own, ...], int]]:
         return known_of, (self.own, self.generation)
 
@@ -303,8 +337,31 @@ R4: Final = Known()
 def own_parameter(one: Own, resource_type: str) -> Parameter:
     """Return a store's own parameter as one type has it."""
     plain = Parameter(one.code, one.type, one.url, one.expression, own=one)
-    return _resolved(
-        replace(plain, paths=_begin_at(resource_type, one.expression)),
-        resource_type,
-        frozenset(one.target),
+    paths = tuple(
+        _guarded(resource_type, item) for item in _begin_at(resource_type, one.expression)
     )
+    found = _resolved(replace(plain, paths=paths), resource_type, frozenset(one.target))
+    contexts = sorted(found.value_types) or [resource_type]
+    components = tuple(_component(part, contexts[0], resource_type) for part in one.components)
+    guarded = tuple(
+        replace(part, paths=tuple(_guarded(resource_type, item) for item in part.paths))
+        for part in components
+    )
+    return replace(found, components=guarded)
+
+
+_NAMING_FACILITIES: Final = frozenset({"extension", "identifier"})
+
+
+def _guarded(resource_type: str, item: Path) -> Path:
+    """Return a path that finds nothing of a Patient which a facility may not see of it.
+
+    Where else a Patient was is hidden from facilities (`interactions.elsewhere`): a store's own
+    parameter would tell by what it finds.
+    """
+    if resource_type != "Patient" or not item.steps:
+        return item
+    first, *rest = item.steps
+    if not isinstance(first, Field) or first.name not in _NAMING_FACILITIES:
+        return item
+    return Path(item.root, (first, NoFacility(), *rest))

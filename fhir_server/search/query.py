@@ -68,6 +68,7 @@ class Query:
         cursor: Where the page begins.
         used: The parameters that were understood, for the `self` link.
         ignored: Names of those that were not.
+        own: Codes of the store's own parameters among them: a cursor is good with these alone.
     """
 
     where: Expression
@@ -81,12 +82,14 @@ class Query:
     cursor: str | None = None
     used: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def asked(self) -> bytes:
         """What is asked, without how it is shown: what a cursor belongs to (Search.asked)."""
         shown = PASSED.union(RESULT) - {"_sort", "_type"}
         pairs = sorted((name, value) for name, value in self.used if name not in shown)
+        pairs += [("", code) for code in self.own]
         return urlencode(pairs, errors="surrogatepass").encode()
 
 
@@ -224,4 +227,5 @@ def _finished(
         cursor=reading.once.get(CURSOR),
         used=used,
         ignored=ignored,
+        own=tuple(sorted(reading.own)),
     )

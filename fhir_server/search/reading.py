@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from fhir_server.model.outcome import UnsupportedParameter
 from fhir_server.search.expression import Expression, Sort
-from fhir_server.search.parameters import R4, Known
+from fhir_server.search.parameters import R4, Known, Parameter
 
 MAX_LENGTH: Final = 1_000_000
 MAX_VALUES: Final = 5000
@@ -49,6 +50,7 @@ class Reading:
         links: How many links of chains were followed.
         where: What a match is: all of these.
         once: Parameters that may be given once.
+        own: How often a store's own parameters were named, by their codes.
     """
 
     resource_type: str
@@ -63,3 +65,32 @@ class Reading:
     once: dict[str, str] = field(default_factory=dict)
     elements: list[str] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
+    own: dict[str, int] = field(default_factory=dict)
+
+    def find(self, resource_type: str, name: str) -> Parameter | None:
+        """Return a parameter of a type; None where it is not known.
+
+        Raises:
+            UnsupportedParameter: It is the store's own, and not all resources are indexed by it
+                yet, or who asks may not use it: left out, the search would be wider.
+        """
+        found = self.known.get(resource_type, name)
+        if found is None or found.own is None:
+            return found
+        if self.known.is_closed:
+            raise UnsupportedParameter(
+                f"The search parameter '{name}' is this server's own, and not open to this client.",
+                text_vi=f"Tham số tìm kiếm '{name}' là của riêng máy chủ này, "
+                "không mở cho ứng dụng này.",
+            )
+        if not found.own.ready:
+            raise UnsupportedParameter(
+                f"The search parameter '{name}' is being indexed"
+                f"{self.known.progress and f' ({self.known.progress} done)'}: "
+                "it can be used once that is finished; please try again later.",
+                text_vi=f"Tham số tìm kiếm '{name}' đang được lập chỉ mục"
+                f"{self.known.progress and f' (đã xong {self.known.progress})'}: "
+                "dùng được khi đã xong; hãy thử lại sau.",
+            )
+        self.own[found.code] = self.own.get(found.code, 0) + 1
+        return found

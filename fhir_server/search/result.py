@@ -74,7 +74,7 @@ def _names(value: str) -> list[str]:
 def _sort(reading: Reading, _name: str, value: str) -> None:
     for text in _names(value):
         code = text.removeprefix("-")
-        known = reading.known.get(reading.resource_type, code)
+        known = reading.find(reading.resource_type, code)
         kind = known and (_SORTS.get(code) or _SORTS.get(known.type))
         if known is None or not kind:
             raise InvalidValue(
@@ -122,7 +122,7 @@ def _include(reading: Reading, name: str, value: str) -> None:
     source, *rest = value.split(":")
     code, target = rest[0] if rest else "*", rest[1] if len(rest) > 1 else ""
     whole = value == "*" or (source in RESOURCE_TYPES and len(rest) in {1, 2})
-    known = reading.known.get(source, code) if code != "*" else None
+    known = reading.find(source, code) if code != "*" else None
     if (
         not whole
         or (code != "*" and (known is None or known.type != "reference"))

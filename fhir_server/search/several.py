@@ -68,5 +68,11 @@ def parse_types(
             "The parameter _sort names a parameter that is not the same for all types.",
             text_vi="Tham số _sort nêu một tham số không giống nhau ở các loại.",
         )
-    whole = replace(first, types=types, used=(*named, *first.used), ignored=tuple(sorted(unknown)))
+    whole = replace(
+        first,
+        types=types,
+        used=(*named, *first.used),
+        ignored=tuple(sorted(unknown)),
+        own=tuple(sorted({code for one in queries for code in one.own})),
+    )
     return whole, [(kind, one.where) for kind, one in zip(types, queries, strict=True)]
