@@ -8,7 +8,7 @@ by any process, the keys, the second of the clock. So what ends, ends now.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from auth.client import Client
@@ -23,10 +23,15 @@ from fhir_server.model.outcome import LoginRequired
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who asks, and what they may see."""
+    """Who asks, and what they may see.
+
+    Attributes:
+        basis: The claims of the token that gives it; None for a session of the web book.
+    """
 
     principal: Principal
     policy: AccessPolicy
+    basis: AccessToken | None = None
 
 
 class BearerTokens:
@@ -97,7 +102,17 @@ class BearerTokens:
         Raises:
             InvalidToken: It is not good now.
         """
-        claims = self._verifier.verify(token, self._now().timestamp())
+        return await self.access_again(self._verifier.verify(token, self._now().timestamp()))
+
+    async def access_again(self, claims: AccessToken) -> Access:
+        """Return the access that a token gives whose claims were verified before.
+
+        What was begun with it may go on when its time is over, but not when it was ended, its
+        client disabled, or its grant taken back.
+
+        Raises:
+            InvalidToken: It has been.
+        """
         client = await self._grants.client(claims.client_id)
         if client is None or client.disabled:
             raise InvalidToken("the client is not enabled")
@@ -108,7 +123,7 @@ class BearerTokens:
         if claims.sub != client.client_id or claims.family or claims.patient:
             raise InvalidToken("the client's kind has changed")
         principal = principal_of(client, held(claims.scope, client.scopes))
-        return Access(principal, policy_for(principal))
+        return Access(principal, policy_for(principal), claims)
 
     async def _citizen(self, claims: AccessToken, client: Client) -> Access:
         family = await self._grants.family(claims.family) if claims.family else None
@@ -117,7 +132,8 @@ class BearerTokens:
         if claims.patient != family.patient:
             raise InvalidToken("the grant is of another patient")
         scopes = held(claims.scope, client.scopes)
-        return await citizen_access(self._directory, client, family, scopes)
+        access = await citizen_access(self._directory, client, family, scopes)
+        return replace(access, basis=claims)
 
 
 async def citizen_access(

@@ -51,6 +51,9 @@ OPERATIONS: Final[dict[str, Letter]] = {
 }
 """The letter that an operation needs; of one that is not here, `r`."""
 
+ASYNCHRONOUS: Final = frozenset({"job-status", "job-output", "job-cancel"})
+"""What is asked of an asynchronous request once it is begun: https://hl7.org/fhir/R4/async.html"""
+
 OPEN: Final = frozenset({"Location", "Medication", "Organization", "Practitioner"})
 """Types that say nothing of a patient, which a citizen may read."""
 
@@ -114,6 +117,9 @@ class AccessPolicy:
             return Anything()
         if interaction in {"transaction", "batch"}:
             # The Bundle's entries are asked for one by one.
+            return Anything() if principal.scopes else None
+        if interaction in ASYNCHRONOUS:
+            # Whoever began an asynchronous request, and nobody else, finds it.
             return Anything() if principal.scopes else None
         if interaction in {"submit", "submission-read"}:
             return self._submission(interaction)

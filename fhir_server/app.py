@@ -5,6 +5,7 @@ Which engine a store is in, `stores.py` knows.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -29,12 +30,14 @@ from auth.principal import SYSTEM, Principal
 from auth.server.hand_out import NotHandedOut, citizen_token, client_token
 from auth.server.keys import FolderKeys, KeysUnusable
 from auth.server.oauth import AuthorizationServer
-from auth.tokens import Verifier
+from auth.tokens import AccessToken, InvalidToken, Verifier
 from fhir_server.interactions.context import Context
+from fhir_server.interactions.jobs.record import Jobs
 from fhir_server.interactions.own_parameters import StoreRegistry
 from fhir_server.loader import Counts, Loader
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD
+from fhir_server.model.outcome import LoginRequired
 from fhir_server.model.primitives import VIETNAM
 from fhir_server.operations.settle import Directory
 from fhir_server.operations.table import OPERATIONS
@@ -104,6 +107,8 @@ class Composition:
         self._bearer = BearerTokens(
             verifier, self.grants, self.directory, now, edition=store.edition
         )
+        self.work_to_do = asyncio.Event()
+        self.jobs = Jobs(Limits(self.grants.store, now), self.again, self.work_to_do.set)
 
     @property
     def verify(self) -> Verify | None:
@@ -112,7 +117,13 @@ class Composition:
             return None
         return lambda body: signature.verify(body, now=now())
 
-    def context(self, principal: Principal, policy: Any, source: str = "") -> Context:
+    def context(
+        self,
+        principal: Principal,
+        policy: Any,
+        source: str = "",
+        basis: AccessToken | None = None,
+    ) -> Context:
         """Return the Context of a caller."""
         return Context(
             principal=principal,
@@ -124,6 +135,8 @@ class Composition:
             source=source,
             operations=OPERATIONS,
             registry=self.registry,
+            basis=basis,
+            jobs=self.jobs,
         )
 
     def system(self) -> Context:
@@ -141,7 +154,20 @@ class Composition:
         del purpose  # a break-glass reason opens nothing yet
         await self.registry.refreshed()
         access = await self._bearer.access_of(authorization)
-        return self.context(access.principal, access.policy, source)
+        return self.context(access.principal, access.policy, source, access.basis)
+
+    async def again(self, basis: AccessToken, source: str) -> Context:
+        """Return the Context of who began something, as it is now (interactions.jobs.Again).
+
+        Raises:
+            LoginRequired: What it was begun with was ended.
+        """
+        await self.registry.refreshed()
+        try:
+            access = await self._bearer.access_again(basis)
+        except InvalidToken:
+            raise LoginRequired("What this was begun with was ended.") from None
+        return self.context(access.principal, access.policy, source, basis)
 
     def context_for(self, access: Access, source: str) -> Context:
         """Return the Context of a session of the web book."""

@@ -35,6 +35,11 @@ _OWN_AUDIT: Final = (
     "report is a resource like any other."
 )
 
+_ASYNCHRONOUS: Final = (
+    "Prefer: respond-async (http://hl7.org/fhir/R4/async.html) on searches, histories, "
+    "transactions, batches and operations: 202 with Content-Location; results are NDJSON."
+)
+
 
 def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Resource:
     """Return what this server does, at this base."""
@@ -61,6 +66,7 @@ def _rest(base_url: str, operations: tuple[Operation, ...]) -> dict[str, Any]:
     whole = sorted(known & _SYSTEM | ({"batch"} if "transaction" in known else set()))
     rest: dict[str, Any] = {
         "mode": "server",
+        "documentation": _ASYNCHRONOUS,
         "security": _security(base_url),
         "resource": [_resource(kind, known, operations) for kind in sorted(RESOURCE_TYPES)],
         "interaction": [{"code": code} for code in whole],

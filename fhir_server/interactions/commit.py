@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from fhir_server.interactions.asked import Ask, placed
+from fhir_server.interactions.context import Superseded
 from fhir_server.interactions.linking import Links
 from fhir_server.interactions.own_parameters import BUCKET as OWN_PARAMETERS
 from fhir_server.interactions.plan import Plan
@@ -66,6 +67,7 @@ async def write(
         Conflict: Others were faster each time, or what would be deleted is referred to.
         Duplicate: Another resource holds an identifier that only one may hold.
         CommitRefused: A condition or ledger record of the caller's own does not hold.
+        Superseded: The job that this is a step of is no longer as it was read.
     """
     links = asks if isinstance(asks, Links) else Links.of(tuple(asks))
     held: KeyHeld | None = None
@@ -106,16 +108,21 @@ async def write(
 
 async def _is_made(ctx: Context, plan: Plan, batch: Batch) -> bool:
     """Commit; return False where other search parameters than the plan's are there by now."""
+    fence = ctx.fence
     try:
-        await ctx.store.commit(batch)
+        await ctx.store.commit(batch if fence is None else fence.around(batch, plan))
     except IndexedOtherwise:
         await ctx.registry.look()
         return False
     except RecordChanged as refusal:
+        if fence is not None and refusal.bucket == fence.bucket:
+            raise Superseded from refusal
         if refusal.bucket != OWN_PARAMETERS:
             raise
         await ctx.registry.look()
         return False
+    if fence is not None:
+        fence.is_made = True
     if plan.puts:
         await ctx.registry.look()
     return True

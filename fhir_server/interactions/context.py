@@ -14,8 +14,11 @@ from fhir_server.search.parameters import R4, Known
 if TYPE_CHECKING:
     from auth.policy import AccessPolicy
     from auth.principal import Principal
+    from auth.tokens import AccessToken
+    from fhir_server.interactions.jobs.record import Jobs
+    from fhir_server.interactions.plan import Plan
     from fhir_server.model.outcome import Issue
-    from fhir_server.store.port import AuditRecord, Store, Version
+    from fhir_server.store.port import AuditRecord, Batch, Store, Version
 
 Resource = dict[str, Any]
 """A resource as parsed by `model.codec`: decimals are `Decimal`, every digit kept."""
@@ -44,6 +47,7 @@ class FhirRequest:
             `Patient` and `1` of `Patient/1/Observation`, where `resource_type` is what is sought.
         method: HTTP's method; with `url` (path and query below the base) for audit and history.
         purpose: `X-Break-Glass` or another purpose of use, for the audit.
+        asynchronous: `Prefer: respond-async`.
     """
 
     interaction: str
@@ -65,6 +69,7 @@ class FhirRequest:
     method: str = "GET"
     url: str = ""
     purpose: str = ""
+    asynchronous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class FhirResult:
         refusals: How many entries of a batch were refused.
         denied: Ids of the Patients whom refused entries named, for the AuditEvent.
         hidden: The answer must have no body, only a Location (contract 6: a hidden match).
+        media: The media type of `body` where it is no resource, but what is made of some that
+            were masked already; it goes out as it is.
     """
 
     status: int = 200
@@ -94,6 +101,7 @@ class FhirResult:
     denied: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
     hidden: bool = False
+    media: str = ""
 
 
 @dataclass(slots=True)
@@ -138,6 +146,25 @@ class Standard:
 STANDARD: Final = Standard()
 
 
+class Superseded(Exception):
+    """The job that something is done for is no longer as it was read: nothing was done."""
+
+
+class Fence(Protocol):
+    """Stands around the one commit of a step of a job (`jobs.fence`).
+
+    Attributes:
+        bucket: The ledger's bucket whose record, where it has changed, means Superseded.
+        is_made: Whether the commit was made.
+    """
+
+    bucket: str
+    is_made: bool
+
+    def around(self, batch: Batch, plan: Plan) -> Batch:
+        """Return the commit with what the job adds to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Who asks, what they may see, and the effects, passed in.
@@ -150,6 +177,9 @@ class Context:
         operations: The rows of `operations.table`; app.py gives them.
         patching: What the patches of this request may still cost, all entries of a batch together.
         registry: What knows the store's search parameters.
+        basis: The claims of the caller's token, where there is one.
+        jobs: What makes a job of a request; None: every request is answered at once.
+        fence: What every commit of this step of a job goes through.
     """
 
     principal: Principal
@@ -164,6 +194,9 @@ class Context:
     operations: tuple[Operation, ...] = ()
     patching: Allowance = field(default_factory=Allowance)
     registry: Registry = STANDARD
+    basis: AccessToken | None = None
+    jobs: Jobs | None = None
+    fence: Fence | None = None
 
     @property
     def known(self) -> Known:

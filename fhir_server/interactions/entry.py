@@ -143,6 +143,11 @@ def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
         )
     if interaction in {"transaction", "capabilities"}:
         raise InvalidValue("A Bundle's entry may not be a Bundle to be done, nor metadata.")
+    if interaction.startswith("job-"):
+        raise InvalidValue(
+            "An asynchronous request is asked after by itself, not in a Bundle.",
+            text_vi="Trạng thái yêu cầu bất đồng bộ phải được hỏi riêng, không nằm trong Bundle.",
+        )
     resource = entry.get("resource")
     if resource is not None and not (
         isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)

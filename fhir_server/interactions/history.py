@@ -50,6 +50,20 @@ async def history_system(ctx: Context, request: FhirRequest) -> FhirResult:
     return await _answer(ctx, request, "_history")
 
 
+def check_history(request: FhirRequest) -> None:
+    """Refuse what a history would refuse of its parameters, before it is begun.
+
+    Raises:
+        InvalidValue: A parameter's value cannot be parsed.
+        UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
+    """
+    asked = _parameters(request)
+    _count(asked.get("_count"))
+    for name in ("_since", "_at"):
+        if name in asked:
+            _instant(asked[name], name)
+
+
 async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
     asked = _parameters(request)
     count = _count(asked.get("_count"))

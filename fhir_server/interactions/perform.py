@@ -9,8 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions import audit
+from fhir_server.interactions.context import Superseded
 from fhir_server.interactions.elsewhere import without_elsewhere
 from fhir_server.interactions.functions import FUNCTIONS
+from fhir_server.interactions.jobs.begin import becomes_job, begin
+from fhir_server.interactions.jobs.status import job_cancel, job_output, job_status
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.redact import redacted
@@ -33,8 +36,12 @@ ALL: Final[Mapping[str, Interaction]] = MappingProxyType({
     **FUNCTIONS,
     "transaction": transaction,
     "batch": transaction,
+    "job-status": job_status,
+    "job-output": job_output,
+    "job-cancel": job_cancel,
 })
 _FAILED: Final = 500
+_WRITES: Final = frozenset({"create", "update", "patch", "delete", "transaction", "batch"})
 
 
 async def perform(ctx: Context, request: FhirRequest) -> FhirResult:
@@ -43,7 +50,8 @@ async def perform(ctx: Context, request: FhirRequest) -> FhirResult:
     Raises:
         FhirError: The interaction is refused; the AuditEvent says so.
     """
-    return await perform_with(ctx, request, ALL[request.interaction])
+    run = begin if becomes_job(ctx, request) else ALL[request.interaction]
+    return await perform_with(ctx, request, run)
 
 
 async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> FhirResult:
@@ -52,9 +60,40 @@ async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> 
     Raises:
         FhirError: The interaction is refused; the AuditEvent says so.
     """
+    result = await _shown(ctx, request, run)
+    await audit.leave(ctx, request, result.status, result.patients, result)
+    return result
+
+
+async def prepare(ctx: Context, request: FhirRequest, run: Interaction) -> FhirResult:
+    """Run a function for a job, whose result nobody is shown yet.
+
+    What it would show is left to the AuditEvent of who fetches it; what it wrote, or was refused,
+    leaves its own here.
+
+    Raises:
+        FhirError: It is refused; the AuditEvent says so.
+        Superseded: The job is no longer as it was read.
+    """
+    result = await _shown(ctx, request, run)
+    if not _only_reads(ctx, request):
+        await audit.leave(ctx, request, result.status, result.patients, result)
+    return result
+
+
+def _only_reads(ctx: Context, request: FhirRequest) -> bool:
+    if request.interaction == "operation":
+        return any(row.code == request.operation and "GET" in row.methods for row in ctx.operations)
+    return request.interaction not in _WRITES
+
+
+async def _shown(ctx: Context, request: FhirRequest, run: Interaction) -> FhirResult:
+    """Return what the caller is shown of the result; a refusal leaves its AuditEvent."""
     audit.begin(ctx, request)
     try:
         result = await _run(ctx, request, run)
+        if result.media:
+            return result
         if ctx.policy.masks:
             result = await redacted(ctx, request, result)
         if ctx.policy.facility:
@@ -62,10 +101,11 @@ async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> 
     except FhirError as refusal:
         await refused(ctx, request, refusal)
         raise
+    except Superseded:
+        raise
     except Exception:
         await audit.leave(ctx, request, _FAILED, audit.named_by_path(request))
         raise
-    await audit.leave(ctx, request, result.status, result.patients, result)
     return result
 
 

@@ -77,6 +77,26 @@ async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
     return await _page(ctx, request, query, by_type)
 
 
+def check_search(ctx: Context, request: FhirRequest) -> None:
+    """Refuse what a search would refuse of its parameters, before it is begun.
+
+    Raises:
+        InvalidValue: A parameter's value cannot be parsed.
+        UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
+    """
+    if request.resource_type is not None:
+        query_of(ctx, request)
+        return
+    parse_types(
+        request.query,
+        base_url=ctx.base_url,
+        strict=request.handling == "strict",
+        now=ctx.now(),
+        among=_searched(ctx, request),
+        known=ctx.searched,
+    )
+
+
 def _searched(ctx: Context, request: FhirRequest) -> list[str]:
     """Return the types of a search that names none."""
     kinds: Iterable[str] = sorted(RESOURCE_TYPES - {AUDIT_EVENT})

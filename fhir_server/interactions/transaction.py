@@ -45,7 +45,7 @@ MOST_SHOWN: Final = 100_000_000
 
 
 @dataclass(slots=True)
-class _Shown:
+class Shown:
     """What the reading entries of one Bundle show: it is held in memory until all are done."""
 
     size: int = 0
@@ -119,7 +119,7 @@ async def _transaction(
     reads = [entry for entry, ask in asks if ask is None]
 
     async def check(plan: Plan) -> None:
-        shown = _Shown()
+        shown = Shown()
         for entry in reads:
             with at(entry.place):
                 shown.require_room()
@@ -129,17 +129,49 @@ async def _transaction(
     results: dict[int, dict[str, Any]] = {}
     patients = set(plan.patients())
     for entry, step in zip(writes, plan.steps, strict=True):
-        results[entry.number] = _answer(ctx, _written(step), request.prefer)
-    shown = _Shown()
+        results[entry.number] = response_of(ctx, _written(step), request.prefer)
+    shown = Shown()
     for entry in reads:
         with at(entry.place):
             if not writes:
                 shown.require_room()
             result = shown.add(await _run(ctx, entry.request))
-        results[entry.number] = _answer(ctx, result, "representation")
+        results[entry.number] = response_of(ctx, result, "representation")
         patients |= result.patients
     answer = bundle.transaction_response(results[number] for number in sorted(results))
     return FhirResult(body=dumps(answer), patients=frozenset(patients))
+
+
+async def answer_again(
+    ctx: Context, request: FhirRequest, made: Sequence[FhirResult], patients: frozenset[str]
+) -> FhirResult:
+    """Return the answer of a transaction that was committed, where the answer itself was lost.
+
+    Args:
+        ctx: Whose it is.
+        request: The transaction.
+        made: What its writes came to, in the order in which they were done.
+        patients: Whom they concerned.
+    """
+    ordered = _ordered(ctx, entries_of(request.resource or {}))
+    writes = [entry for entry in ordered if entry.order != READS]
+    results: dict[int, dict[str, Any]] = {}
+    for entry, result in zip(writes, made, strict=True):
+        results[entry.number] = response_of(ctx, result, request.prefer)
+    shown = Shown()
+    for entry in ordered[len(writes) :]:
+        try:
+            with at(entry.place):
+                shown.require_room()
+                result = shown.add(await _run(ctx, entry.request))
+        except FhirError as refusal:
+            # What is committed stays: the rest of the answer must not be lost over this.
+            results[entry.number] = refusal_of(refusal)
+            continue
+        results[entry.number] = response_of(ctx, result, "representation")
+        patients |= result.patients
+    answer = bundle.transaction_response(results[number] for number in sorted(results))
+    return FhirResult(body=dumps(answer), patients=patients)
 
 
 def _ordered(ctx: Context, entries: list[dict[str, Any]]) -> list[Entry]:
@@ -161,7 +193,7 @@ def _require_doable(ctx: Context, entry: Entry) -> None:
     require_granted(ctx, entry.request)
 
 
-async def _check_read(ctx: Context, plan: Plan, entry: Entry, shown: _Shown) -> None:
+async def _check_read(ctx: Context, plan: Plan, entry: Entry, shown: Shown) -> None:
     """Refuse, before anything is committed, a read that would be refused after it."""
     request = entry.request
     if request.interaction == "read":
@@ -248,18 +280,18 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     patients: set[str] = set()
     denied: set[str] = set()
     refusals = 0
-    shown = _Shown()
+    shown = Shown()
     for number, entry in enumerate(entries):
         try:
             result = await _one(ctx, entry, number, shown)
         except FhirError as refusal:
-            answers.append(_refused(refusal))
+            answers.append(refusal_of(refusal))
             denied.update(named_by_entry(entry))
             refusals += 1
             continue
         patients |= result.patients
         prefer = request.prefer if result.location else "representation"
-        answers.append(_answer(ctx, result, prefer))
+        answers.append(response_of(ctx, result, prefer))
     body = dumps(bundle.batch_response(answers))
     return FhirResult(
         body=body,
@@ -269,7 +301,7 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     )
 
 
-async def _one(ctx: Context, asked: dict[str, Any], number: int, shown: _Shown) -> FhirResult:
+async def _one(ctx: Context, asked: dict[str, Any], number: int, shown: Shown) -> FhirResult:
     """Do one entry of a batch; the batch's own AuditEvent speaks of it."""
     entry = read_entry(asked, number, ctx.base_url)
     own = replace(ctx, trail=AuditTrail(request_id=ctx.trail.request_id))
@@ -306,7 +338,8 @@ async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
 # Answers
 
 
-def _answer(ctx: Context, result: FhirResult, prefer: str) -> dict[str, Any]:
+def response_of(ctx: Context, result: FhirResult, prefer: str) -> dict[str, Any]:
+    """Return the entry that answers one: status, version, location, and what is preferred."""
     response: dict[str, str] = {}
     if result.location:
         response["location"] = f"{ctx.base_url}/{result.location}"
@@ -337,7 +370,8 @@ def _resource(result: FhirResult) -> Any:
     return result.resource
 
 
-def _refused(refusal: FhirError) -> dict[str, Any]:
+def refusal_of(refusal: FhirError) -> dict[str, Any]:
+    """Return the entry that says what one was refused with."""
     return bundle.response_entry(_status(refusal.status), outcome=refusal.outcome())
 
 

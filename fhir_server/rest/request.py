@@ -193,8 +193,8 @@ def _date(text: str) -> int | None:
         return None
 
 
-def _prefer(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _prefer(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for part in text.replace(";", ",").split(","):
         name, _, value = part.strip().partition("=")
         match name.strip().lower():
@@ -204,6 +204,8 @@ def _prefer(text: str) -> dict[str, str]:
                     found.setdefault("prefer", known)
             case "handling" if value.strip().lower() in {"strict", "lenient"}:
                 found.setdefault("handling", value.strip().lower())
+            case "respond-async":
+                found["asynchronous"] = True
             case _:
                 pass
     return found

@@ -23,7 +23,8 @@ Header = tuple[bytes, bytes]
 
 _READ: Final = (
     b"ETag", b"Location", b"Content-Location", b"Last-Modified", b"X-Request-Id",
-    b"WWW-Authenticate", b"Accept-Patch",
+    b"WWW-Authenticate", b"Accept-Patch", b"X-Progress", b"Retry-After", b"Expires",
+    b"Preference-Applied",
 )  # fmt: skip
 # Any origin, no cookies: contract section 4. What is personal is kept by no cache on the way.
 ALWAYS: Final[tuple[Header, ...]] = (
@@ -90,6 +91,9 @@ def rendered(result: FhirResult, request: FhirRequest, wanted: Wanted, base_url:
         headers.append((b"location", f"{base_url}/{result.location}".encode("ascii")))
     if result.hidden:
         return Response(result.status, b"", headers)
+    if result.media:
+        headers.append((b"content-type", result.media.encode("ascii")))
+        return Response(result.status, result.body or b"", headers)
     if result.version is not None:
         headers += version_headers(result.version)
     if result.status in _BODILESS:

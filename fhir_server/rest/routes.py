@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from auth.policy import ASYNCHRONOUS
 from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
@@ -144,7 +145,7 @@ class FhirApp:
         bare = arrival.bare(_interaction(arrival, place) or arrival.method.lower(), place)
         try:
             _require_place(arrival, place)
-            if asked.problem is not None:
+            if asked.problem is not None and not _is_of_a_job(asked, bare):
                 raise asked.problem
             request = with_headers(arrival, bare, asked.query)
             if has_body(arrival, request.interaction):
@@ -186,6 +187,11 @@ def _interaction(arrival: Arrival, place: Place | None) -> str | None:
     if place is None:
         return None
     return place.methods.get("GET" if arrival.method == "HEAD" else arrival.method)
+
+
+def _is_of_a_job(asked: _Asked, request: FhirRequest) -> bool:
+    """Return whether what is asked for has one format alone, so that Accept chooses nothing."""
+    return request.interaction in ASYNCHRONOUS and isinstance(asked.problem, NotAcceptable)
 
 
 def _require_place(arrival: Arrival, place: Place | None) -> None:
