@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +52,7 @@ from fhir_server.store.mongo.schema import Document
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch, Matches, Page, Store, WorkBudgetExceeded, Write
 from tests.contracts.drawing import SECOND, TYPES, Draw
-from tests.contracts.making import START, asked, ids, made, patient, put, walk
+from tests.contracts.making import START, asked, ids, made, patient, put, turned, walk, walk_back
 from tests.contracts.test_store_agree import _agree, _batch, _committed
 from tests.mongo.commands import open_counted
 from tests.mongo.databases import give_back, open_mongo
@@ -233,9 +234,14 @@ async def test_a_page_of_many_costs_as_a_page_of_few(
     monkeypatch.setattr(reads, "DOCUMENTS", 30)
 
     page = await _page(six_thousand, where, count=10)
+    search_ = Search((("Observation", where),), count=10)
+    second = await six_thousand.search(turned(search_, page))
+    third = await six_thousand.search(turned(search_, second))
+    before = await six_thousand.search(replace(search_, cursor=third.previous))
 
     assert len(page.versions) == 10
-    assert page.next is not None
+    assert ids(before) == ids(second)
+    assert before.previous is not None
 
 
 async def test_a_dense_match_is_asked_twice(
@@ -278,7 +284,14 @@ async def test_pages_along_an_order_bring_little(
         DateIs("date", Prefix.LT, high, high),
     ))  # fmt: skip
 
-    page = await _page(six_thousand, where, Sort("date", "date", descending=descending), count=3)
+    order = (Sort("date", "date", descending=descending),)
+    search_ = Search((("Observation", where),), order, 3)
+    page = await six_thousand.search(search_)
+    if page.next is not None:
+        second = await six_thousand.search(turned(search_, page))
+        assert second.previous is not None
+        again = await six_thousand.search(replace(search_, cursor=second.previous))
+        assert (ids(again), again.previous) == (ids(page), None)
 
     step = {"common0": 2, "rare": 1000}[code]
     first = {"common0": 1000, "rare": 1500}[code]
@@ -302,7 +315,9 @@ async def test_many_that_are_equal_in_an_order_are_not_all_read(
     search_ = Search((("Observation", EVERYTHING),), (Sort("note", "string", descending),), 150)
 
     pages = await walk(store, search_)
+    back = await walk_back(store, search_, pages[-1])
 
+    assert [ids(page) for page in reversed(back)] == [ids(page) for page in pages[:-1]]
     found = [name for page in pages for name in ids(page)]
     expected = sorted(range(3_000), key=lambda n: (values[n], -n))
     if descending:
@@ -494,10 +509,11 @@ async def test_a_sorted_walk_ends_with_what_has_no_value(store: MongoStore) -> N
         writes.append(Write("Patient", f"p{number}", 1, number, b"{}", "PUT", IndexValues(values)))
     await store.commit(Batch(writes=writes))
 
-    pages = await walk(
-        store, Search((("Patient", EVERYTHING),), (Sort("name", "string", descending=True),), 100)
-    )
+    search_ = Search((("Patient", EVERYTHING),), (Sort("name", "string", descending=True),), 100)
+    pages = await walk(store, search_)
+    back = await walk_back(store, search_, pages[-1])
 
+    assert [ids(page) for page in reversed(back)] == [ids(page) for page in pages[:-1]]
     names = [version.resource_id for page in pages for version in page.versions]
     assert len(names) == len(set(names)) == 1_500
     values_ = [int(name[1:]) % 700 if int(name[1:]) % 5 else -1 for name in names]

@@ -26,7 +26,7 @@ from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
 from fhir_server.store.sqlite import arms, plan, search, sorting
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
-from tests.contracts.making import START, asked, ids, made, patient, put, walk
+from tests.contracts.making import START, asked, ids, made, patient, put, walk, walk_back
 from tests.contracts.test_store_agree import _batch, _committed, _found
 from tests.sizes import seeds
 
@@ -147,9 +147,14 @@ async def test_a_page_of_many_costs_as_a_page_of_few(where: Expression, path: Pa
     await _many(store, 6_000)
 
     page = await store.search(Search((("Observation", where),), count=10))
+    deep = page
+    for _ in range(3):
+        deep = await store.search(Search((("Observation", where),), count=30, cursor=deep.next))
+    before = await store.search(Search((("Observation", where),), count=10, cursor=deep.previous))
 
-    assert len(page.versions) == 10
+    assert len(page.versions) == len(before.versions) == 10
     assert page.next is not None
+    assert before.previous is not None
     await store.close()
 
 
@@ -185,10 +190,11 @@ async def test_a_sorted_walk_ends_with_what_has_no_value(store: SqliteStore) -> 
         writes.append(Write("Patient", f"p{number}", 1, number, b"{}", "PUT", IndexValues(values)))
     await store.commit(Batch(writes=writes))
 
-    pages = await walk(
-        store, Search((("Patient", EVERYTHING),), (Sort("name", "string", descending=True),), 100)
-    )
+    search_ = Search((("Patient", EVERYTHING),), (Sort("name", "string", descending=True),), 100)
+    pages = await walk(store, search_)
+    back = await walk_back(store, search_, pages[-1])
 
+    assert [_ids(page) for page in reversed(back)] == [_ids(page) for page in pages[:-1]]
     names = [version.resource_id for page in pages for version in page.versions]
     assert len(names) == len(set(names)) == 1_500
     keys = [int(name[1:]) % 700 if int(name[1:]) % 5 else -1 for name in names]
