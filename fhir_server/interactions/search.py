@@ -13,6 +13,7 @@ from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT
 from fhir_server.interactions.audit_search import search_audit_events
 from fhir_server.interactions.compartments import may_hold, within
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
+from fhir_server.interactions.explain import EXPLAIN, explaining, explanation
 from fhir_server.interactions.include import Inclusion
 from fhir_server.interactions.narrow import both, narrowed, require_type, where_shown
 from fhir_server.interactions.subset import subset
@@ -40,9 +41,10 @@ async def search_type(ctx: Context, request: FhirRequest) -> FhirResult:
     kind = request.resource_type or ""
     if kind == AUDIT_EVENT:
         return await _audit_events(ctx, request)
+    request, explain = explaining(ctx, request)
     query = query_of(ctx, request)
     require_type(ctx, "search-type", kind)
-    return await _page(ctx, request, query, [(kind, query.where)])
+    return await _page(ctx, request, query, [(kind, query.where)], explain=explain)
 
 
 async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
@@ -56,6 +58,8 @@ async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
         InvalidValue: A parameter's value cannot be parsed.
         UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
     """
+    asked = request
+    request, explain = explaining(ctx, request)
     query, by_type = parse_types(
         request.query,
         base_url=ctx.base_url,
@@ -65,7 +69,7 @@ async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
         known=ctx.searched,
     )
     if query.types == (AUDIT_EVENT,):
-        pairs = tuple(pair for pair in request.query if pair[0] != "_type")
+        pairs = tuple(pair for pair in asked.query if pair[0] != "_type")
         return await _audit_events(ctx, replace(request, query=pairs))
     for kind in query.types:
         require_type(ctx, "search-system", kind)
@@ -74,7 +78,7 @@ async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
             "AuditEvents are searched alone: name no other type beside them.",
             text_vi="AuditEvent phải được tìm riêng, không kèm loại khác.",
         )
-    return await _page(ctx, request, query, by_type)
+    return await _page(ctx, request, query, by_type, explain=explain)
 
 
 def check_search(ctx: Context, request: FhirRequest) -> None:
@@ -135,6 +139,8 @@ async def _page(
     request: FhirRequest,
     query: Query,
     asked: Sequence[tuple[str, Expression]],
+    *,
+    explain: bool = False,
 ) -> FhirResult:
     """Return one page of what is asked of each type, as far as it is shown to the caller."""
     _require_sort(ctx, query)
@@ -155,8 +161,11 @@ async def _page(
             query.cursor,
             asked=query.asked if request.compartment is None else path.encode() + query.asked,
             base_url=ctx.base_url,
+            explain=explain,
         )
     )
+    if explain:
+        query = replace(query, used=(*query.used, (EXPLAIN, "true")))
     growing = Inclusion(ctx, {(v.resource_type, v.resource_id) for v in page.versions})
     await growing.grow(page.versions, query.includes)
     body = dumps(_searchset(ctx, path, query, page, growing.included))
@@ -194,6 +203,8 @@ def _searchset(
     entries += [
         match_entry(ctx.base_url, v, "include", subset(v, query.summary, ())) for v in included
     ]
+    if page.explained:
+        entries.append(bundle.outcome_entry(explanation(page.explained)))
     found = links(ctx.base_url, path, query.used, page.around, query.cursor)
     return bundle.searchset(entries, links=found, total=total_of(query, page))
 

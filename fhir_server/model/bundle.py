@@ -49,6 +49,11 @@ def search_entry(full_url: str, resource: Any, mode: SearchMode = "match") -> di
     return {"fullUrl": full_url, "resource": resource, "search": {"mode": mode}}
 
 
+def outcome_entry(outcome: Any) -> dict[str, Any]:
+    """Return an entry of a searchset that tells of the search itself: an OperationOutcome."""
+    return {"resource": outcome, "search": {"mode": "outcome"}}
+
+
 def searchset(
     entries: Iterable[Mapping[str, Any]],
     *,

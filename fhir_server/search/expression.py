@@ -262,6 +262,7 @@ class Search:
             first page.
         asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
         base_url: The FHIR base, for the order by references: those below it are our own.
+        explain: How it was done goes along (Page.explained).
     """
 
     by_type: tuple[tuple[str, Expression], ...]
@@ -271,3 +272,4 @@ class Search:
     cursor: str | None = None
     asked: bytes = b""
     base_url: str = ""
+    explain: bool = False

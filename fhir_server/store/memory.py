@@ -6,6 +6,7 @@ Every method says by its plainest code what the others' must give; `tests/contra
 from __future__ import annotations
 
 import secrets
+import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from fhir_server.search import order, paging
 from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, Expression, Search
 from fhir_server.search.match import Current, matches
 from fhir_server.search.values import IndexValues, ReferenceValue
+from fhir_server.store.explained import Explained, told
 from fhir_server.store.feed import Tokens, Wakes
 from fhir_server.store.memory_ledger import MemoryLedger, Record
 from fhir_server.store.port import (
@@ -320,6 +322,7 @@ class MemoryStore(MemoryLedger):
         Raises:
             BadCursor: The cursor is not one of this store's.
         """
+        started = time.perf_counter()
         about = paging.shape(search)
         begin, after, backwards = paging.Begin(self._rid), None, False
         if search.cursor is not None:
@@ -339,11 +342,30 @@ class MemoryStore(MemoryLedger):
         total = self._total(search)
         rest = [item for item in found if after is None or item[0] > after]
         page = rest[: search.count]
+        explained = self._explained(search, started) if search.explain else ()
         if search.count <= 0:
-            return Page((), None, total)
+            return Page((), None, total, explained=explained)
         last = page[-1][2] if len(rest) > search.count else None
         around = paging.around(begin, last, lambda items: self._seal(items, about))
-        return Page.of([version for _, version, _ in page], around, total)
+        return Page.of([version for _, version, _ in page], around, total, explained)
+
+    def _explained(self, search: Search, started: float) -> tuple[Explained, ...]:
+        took = (time.perf_counter() - started) * 1000 / max(len(search.by_type), 1)
+        return tuple(
+            Explained(
+                resource_type=kind,
+                driver=None,
+                rows=None,
+                candidates=(),
+                judged=(told(where),),
+                ways=("all of the type looked at",),
+                work=len(self._versions.get(kind, {})),
+                budget=len(self._log),
+                unit="resources",
+                milliseconds=took,
+            )
+            for kind, where in search.by_type
+        )
 
     def _total(self, search: Search) -> int | None:
         if search.total == "none":

@@ -15,6 +15,7 @@ import msgspec
 from fhir_server.search.expression import EVERYTHING, Expression, Search
 from fhir_server.search.paging import Around
 from fhir_server.search.values import IndexValues
+from fhir_server.store.explained import Explained
 
 Name = tuple[str, str]
 """A resource's type and id."""
@@ -227,6 +228,7 @@ class Page:
         previous: The cursor of what stands before; None: there is nothing.
         first: The cursor of the first page as it was defined; None on the first page itself.
         backwards: It was read against the order, from the end: by `previous`.
+        explained: How it was found, one a type, where that was asked for (Search.explain).
     """
 
     versions: tuple[Version, ...]
@@ -235,12 +237,21 @@ class Page:
     previous: str | None = None
     first: str | None = None
     backwards: bool = False
+    explained: tuple[Explained, ...] = ()
 
     @classmethod
-    def of(cls, versions: Sequence[Version], around: Around, total: int | None = None) -> Page:
+    def of(
+        cls,
+        versions: Sequence[Version],
+        around: Around,
+        total: int | None = None,
+        explained: tuple[Explained, ...] = (),
+    ) -> Page:
         """Return the page of these versions, given as they were read."""
         order = tuple(reversed(versions)) if around.backwards else tuple(versions)
-        return cls(order, around.next, total, around.previous, around.first, around.backwards)
+        return cls(
+            order, around.next, total, around.previous, around.first, around.backwards, explained
+        )
 
     @property
     def around(self) -> Around:

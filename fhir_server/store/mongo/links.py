@@ -63,6 +63,7 @@ async def _few(reads: Reads, kind: str, where: Expression) -> list[Candidate] | 
     """Return all that match, or None where they are many or hard to find."""
     # What takes too long in a transaction ends it, so there no time is tried.
     seconds = None if reads.session.in_transaction else _SECONDS
+    notes, reads.notes = reads.notes, None
     try:
         with reads.within(seconds=seconds, documents=_DOCUMENTS):
             planned = await plan(reads, kind, where)
@@ -71,6 +72,8 @@ async def _few(reads: Reads, kind: str, where: Expression) -> list[Candidate] | 
             found = await newest(reads, planned, limit=LINKED + 1)
     except WorkBudgetExceeded:
         return None
+    finally:
+        reads.notes = notes
     return found if len(found) <= LINKED else None
 
 

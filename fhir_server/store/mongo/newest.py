@@ -99,12 +99,19 @@ async def newest(
     search = _Newest(reads, planned, {} if only is None else only, limit, way, whole=whole)
     if planned.many:
         if await search.tried():
+            reads.note("the newest few of an index were enough")
             return search.first
+        reads.note("the newest few of an index were not enough")
         planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
         search.replan(planned)
     many = planned.rows is None or planned.rows >= GATHERED
-    if many and not planned.ordered and await search.walked():
-        return search.first
+    if many and not planned.ordered:
+        if await search.walked():
+            reads.note("all of the type walked newest first")
+            return search.first
+        reads.note("a walk of the type given up: what matches lies far back")
+    walked = "all of the type" if planned.driver is None else "the index"
+    reads.note(f"{walked} walked newest first" if planned.ordered else "the index sorted by number")
     return await search.streamed()
 
 

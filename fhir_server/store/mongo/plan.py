@@ -152,6 +152,18 @@ async def driven(
     return Plan(kind, where, parts, clauses, best, arms, known, most)
 
 
+async def candidates(reads: Reads, planned: Plan) -> dict[int, int]:
+    """Return which parts of a plan have an index that may drive, and how many each gives.
+
+    They are counted up to the last of LEVELS.
+
+    Raises:
+        WorkBudgetExceeded: It takes too long.
+    """
+    counts = await _count(reads, _drivers(planned.parts, planned.clauses), LEVELS[-1])
+    return {at: min(sum(found), LEVELS[-1]) for at, found in counts.items()}
+
+
 def _walk(kind: str) -> Arm:
     return Arm({"t": kind, **ALIVE}, "types", ordered=True)
 

@@ -50,6 +50,7 @@ class Reads:
         sizes: How many current resources of a type there are, where it is known.
         links: What links are known to lead to (`query.Links`), as they are found.
         judged: Whether resources match what a link asks of them, as it is found.
+        notes: How matches are looked for, where that is to be told.
     """
 
     def __init__(
@@ -63,9 +64,25 @@ class Reads:
         self.session = session
         self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
+        self.notes: list[str] | None = None
         self._until = time.monotonic() + SECONDS
         self._left = DOCUMENTS
         self._questions = 0
+
+    def note(self, way: str) -> None:
+        """Note how matches are looked for."""
+        if self.notes is not None:
+            self.notes.append(way)
+
+    @property
+    def brought(self) -> int:
+        """How many resources were brought here to be judged or sorted."""
+        return DOCUMENTS - self._left
+
+    @property
+    def questions(self) -> int:
+        """How many questions the database was asked."""
+        return self._questions
 
     @contextmanager
     def within(self, *, seconds: float | None, documents: int) -> Iterator[None]:

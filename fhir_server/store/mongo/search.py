@@ -10,6 +10,7 @@ as it is now.
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,13 +30,15 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.paging import Around, Begin, Place
 from fhir_server.store.cursor import Cursors
+from fhir_server.store.explained import Candidate as Index
+from fhir_server.store.explained import Explained, told
 from fhir_server.store.mongo import links
 from fhir_server.store.mongo.counting import count
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import DOWN, Way, newest
-from fhir_server.store.mongo.plan import LEVELS, Plan, driven
+from fhir_server.store.mongo.plan import LEVELS, Plan, candidates, driven
 from fhir_server.store.mongo.reads import DOCUMENTS, Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
@@ -55,12 +58,26 @@ _TRIED: Final = 0.03
 _View = tuple[tuple[Sort, ...], int, After | None, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """How matches were looked for, and what that took."""
+
+    ways: tuple[str, ...] = ("only counted",)
+    documents: int = 0
+    questions: int = 0
+    milliseconds: float = 0.0
+
+
+_NOTHING_TOOK: Final = _Took()
+
+
 @dataclass(slots=True)
 class _Known:
     """How a page's matches of a type were found, and how many there are: for the total."""
 
     plan: Plan
     matches: int | None = None
+    took: _Took = _NOTHING_TOOK
 
 
 _Plans = dict[tuple[str, Expression], _Known]
@@ -95,12 +112,67 @@ class Searcher:
         if search.count > 0:
             for kind, where in _by_type(search, head):
                 begins = (begin.snapshot, after)
+                notes: list[str] | None = [] if search.explain else None
+                reads.notes = notes
+                brought, asked, started = reads.brought, reads.questions, time.perf_counter()
                 found += await self._of_type(reads, search, (kind, where), head, begins, plans)
+                if notes is not None and (kind, where) in plans:
+                    plans[kind, where].took = _Took(
+                        tuple(notes),
+                        reads.brought - brought,
+                        reads.questions - asked,
+                        (time.perf_counter() - started) * 1000,
+                    )
+                reads.notes = None
             found = heapq.nsmallest(search.count + 1, found, key=lambda one: one.position)
         page = found[: search.count]
         around = self._around(search, begin, page[-1] if len(found) > len(page) else None)
         total = await self._total(reads, search, head, plans, len(page), around.next)
-        return Page.of(await self._versions(reads, page), around, total)
+        explained = await self._explained(reads, search, head, plans) if search.explain else ()
+        return Page.of(await self._versions(reads, page), around, total, explained)
+
+    async def _explained(
+        self, reads: Reads, search: Search, head: Document, plans: _Plans
+    ) -> tuple[Explained, ...]:
+        """Return how a page was found, in the same view."""
+        found = []
+        for kind, where in _by_type(search, head):
+            known = plans.get((kind, where))
+            counts: dict[int, int] = {}
+            ways: tuple[str, ...] = ()
+            try:
+                with reads.apart(DOCUMENTS):
+                    planned = known.plan if known else await links.plan(reads, kind, where)
+                    counts = await candidates(reads, planned)
+            except WorkBudgetExceeded:
+                ways = ("the candidates are too many to be counted",)
+            took = known.took if known is not None else _NOTHING_TOOK
+            parts, driver = planned.parts, planned.driver
+            is_whole = driver is not None and planned.clauses[driver].whole
+            found.append(
+                Explained(
+                    kind,
+                    driver=None if driver is None else told(parts[driver]),
+                    rows=None if driver is None else counts.get(driver, planned.rows),
+                    candidates=tuple(
+                        Index(told(parts[at]), n, n >= LEVELS[-1]) for at, n in counts.items()
+                    ),
+                    judged=tuple(
+                        told(part)
+                        + ("" if clause.exact else ", by the entries that are brought here")
+                        for at, (part, clause) in enumerate(
+                            zip(parts, planned.clauses, strict=True)
+                        )
+                        if at != driver or not is_whole or not clause.exact
+                    ),
+                    ways=(*took.ways, *ways),
+                    work=took.documents,
+                    budget=DOCUMENTS,
+                    unit=f"resources brought here, in {took.questions} questions to the database",
+                    milliseconds=took.milliseconds,
+                )
+            )
+        return tuple(found)
 
     def _around(self, search: Search, begin: Begin, last: Placed | None) -> Around:
         """Return the cursors of the pages around one; `last` is of one that goes on behind it."""
@@ -198,7 +270,10 @@ class Searcher:
         view = (search.sort, snapshot, after, search.count + 1)
         if planned.driver is None or not planned.counted:
             along = await walked(reads, planned, *view)
-            return await gathered(reads, planned, *view) if along is None else (along, None)
+            if along is None:
+                return await self._gathered(reads, planned, view)
+            reads.note("the index of the first sort key walked")
+            return along, None
         if planned.many:
             along = await self._along(reads, planned, view, _TRIED)
             if along is not None:
@@ -209,6 +284,10 @@ class Searcher:
             along = await self._along(reads, planned, view, rows * _EACH)
             if along is not None:
                 return along, None
+        return await self._gathered(reads, planned, view)
+
+    async def _gathered(self, reads: Reads, planned: Plan, view: _View) -> tuple[list[Placed], int]:
+        reads.note("all that the index gives gathered and sorted")
         return await gathered(reads, planned, *view)
 
     async def _along(
@@ -217,9 +296,13 @@ class Searcher:
         """Return matches along the order's index, None where they lie far along, or it has none."""
         try:
             with reads.within(seconds=seconds, documents=DOCUMENTS):
-                return await walked(reads, planned, *view)
+                found = await walked(reads, planned, *view)
         except WorkBudgetExceeded:
+            reads.note("a walk along the order given up: what matches lies far along")
             return None
+        if found is not None:
+            reads.note("the index of the first sort key walked")
+        return found
 
     async def _changed(
         self, reads: Reads, search: Search, planned: Plan, snapshot: int, after: After | None

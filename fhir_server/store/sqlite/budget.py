@@ -27,6 +27,11 @@ class Budget:
         self._counting = False
         self._db = db
 
+    @property
+    def limit(self) -> int:
+        """How many steps may be done in all."""
+        return self._limit
+
     def charge(self, steps: int) -> None:
         """Count work that SQLite does not see."""
         self.spent += steps

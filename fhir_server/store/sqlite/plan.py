@@ -124,6 +124,16 @@ class Sources:
         rest = tuple(p for n, p in enumerate(parts) if n != at or not source.exact)
         return source, rows, And(rest)
 
+    def candidates(
+        self, where: Expression, resource_type: str, count: Callable[[Sql, int], int]
+    ) -> list[tuple[Expression, Source, int]]:
+        """Return each conjunct that an index gives, and how many rows (MANY: or more), counted."""
+        return [
+            (part, source, _count(source, count, MANY))
+            for part in flat(where)
+            if (source := self.of(part, resource_type)) is not None
+        ]
+
     def of(self, where: Expression, resource_type: str) -> Source | None:
         """Return the source of an expression, or None where no index gives it."""
         match where:

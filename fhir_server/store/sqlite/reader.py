@@ -285,7 +285,8 @@ class Reader:
         with self.snapshot(steps):
             rids, around = self.searcher.page(search)
             total = self._total(search, len(rids), around.next)
-            return Page.of(self.by_rid(rids) if rids else (), around, total)
+            explained = self.searcher.explained(search) if search.explain else ()
+            return Page.of(self.by_rid(rids) if rids else (), around, total, explained)
 
     def _total(self, search: Search, shown: int, following: str | None) -> int | None:
         if search.total == "none":

@@ -12,8 +12,10 @@ and judged, as it is now.
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -32,6 +34,7 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.paging import Around, Begin, Place
 from fhir_server.store.cursor import Cursors
+from fhir_server.store.explained import Candidate, Explained, told
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
 from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
@@ -88,6 +91,18 @@ COUNT_STEPS: Final = 20_000_000
 """Steps for which matches are counted where no accurate total is asked for, whatever the page took:
 several times what all of COUNTED_AMONG take."""
 
+_UNIT: Final = "steps of SQLite"
+
+
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """How the matches of a type were looked for, and what that took."""
+
+    ways: tuple[str, ...]
+    steps: int
+    milliseconds: float
+
+
 Placed = tuple[int, tuple[Any, ...]]
 """The rid that has a place, and what it is sorted by."""
 
@@ -109,10 +124,13 @@ class Searcher:
         self._sorting = Sorting(self._sql, former)
         self._against = Sorting(self._sql, former, backwards=True)
         self._names = names
+        self._notes: list[str] | None = None
+        self._took: dict[str, _Took] = {}
 
     def page(self, search: Search) -> tuple[list[int], Around]:
         """Return the rids of one page, and the cursors of the pages around it."""
         self._sql.begin()
+        self._took = {}
         if search.count <= 0:
             return [], Around()
         begin = Begin(self._latest())
@@ -141,7 +159,8 @@ class Searcher:
             span = Span(snapshot + 1 if place is None else place.number)
         found: list[tuple[int, int]] = []
         for resource_type, where in self._by_type(search):
-            rids = self.newest(resource_type, where, span, search.count + 1)
+            with self._timed(search, resource_type):
+                rids = self.newest(resource_type, where, span, search.count + 1)
             found += [(rid, rid) for rid in rids]
             if search.cursor is not None:
                 changed = self._changed(resource_type, where, snapshot)
@@ -149,6 +168,77 @@ class Searcher:
         if len(search.by_type) > 1 or search.cursor is not None:
             found.sort(reverse=not span.oldest)
         return [((at, ()), rid) for at, rid in found[: search.count + 1]]
+
+    @contextmanager
+    def _timed(self, search: Search, resource_type: str) -> Iterator[None]:
+        """Note what is done for a type, where it is to be explained."""
+        if not search.explain:
+            yield
+            return
+        notes: list[str] = []
+        self._notes = notes
+        spent, started = self.budget.spent, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._notes = None
+        took = (time.perf_counter() - started) * 1000
+        self._took[resource_type] = _Took(tuple(notes), self.budget.spent - spent, took)
+
+    def _note(self, way: str) -> None:
+        if self._notes is not None:
+            self._notes.append(way)
+
+    def explained(self, search: Search) -> tuple[Explained, ...]:
+        """Return how the page that was found last was found, in the same view."""
+        found, budget = [], self.budget.limit
+        for resource_type, where in self._by_type(search):
+            took = self._took.get(resource_type, _Took(("only counted",), 0, 0.0))
+            try:
+                with self.budget.apart(COUNT_STEPS):
+                    one = self._explained(search, resource_type, where, took)
+                found.append(replace(one, budget=budget))
+            except WorkBudgetExceeded:
+                asked = tuple(map(told, flat(where)))
+                found.append(
+                    Explained(
+                        resource_type,
+                        driver=None,
+                        rows=None,
+                        candidates=(),
+                        judged=asked,
+                        ways=(*took.ways, "the candidates are too many to be counted again"),
+                        work=took.steps,
+                        budget=budget,
+                        unit=_UNIT,
+                        milliseconds=took.milliseconds,
+                    )
+                )
+        return tuple(found)
+
+    def _explained(
+        self, search: Search, resource_type: str, where: Expression, took: _Took
+    ) -> Explained:
+        if search.sort or search.count <= 0:
+            best = self._sources.best(where, resource_type, self._some)
+        else:
+            best = self._best(resource_type, where, search.count + 1)
+        candidates = self._sources.candidates(where, resource_type, self._some)
+        chosen = None if best is None else best[0]
+        driver = next((part for part, source, _ in candidates if source == chosen), None)
+        rows = next((n for _, source, n in candidates if source == chosen), None)
+        return Explained(
+            resource_type,
+            driver=None if driver is None else told(driver),
+            rows=rows,
+            candidates=tuple(Candidate(told(part), n, n >= MANY) for part, _, n in candidates),
+            judged=tuple(map(told, flat(where if best is None else best[2]))),
+            ways=took.ways,
+            work=took.steps,
+            budget=self.budget.limit,
+            unit=_UNIT,
+            milliseconds=took.milliseconds,
+        )
 
     def _by_type(self, search: Search) -> Sequence[tuple[str, Expression]]:
         """Return what is asked of each type, of many types of those alone that the store has."""
@@ -257,36 +347,45 @@ class Searcher:
         """Return the first rids of a span that match."""
         if where == Or(()):
             return []
+        best = self._best(resource_type, where, limit)
+        return self._newest_by(best, resource_type, where, span, limit)
+
+    def _best(self, resource_type: str, where: Expression, limit: int) -> Best | None:
+        """Return what drives a search for the newest."""
         # What else is asked may leave few of many: then the walk must be worth its price.
         is_all = len(flat(where)) == 1
-        best = self._sources.best(
+        return self._sources.best(
             where,
             resource_type,
             self._some,
             newest=True,
             enough=lambda rows: is_all and self._is_dense(resource_type, rows, limit),
         )
-        return self._newest_by(best, resource_type, where, span, limit)
 
     def _newest_by(
         self, best: Best | None, resource_type: str, where: Expression, span: Span, limit: int
     ) -> list[int]:
         walk = self._sources.walk(resource_type)
         if best is None:
+            self._note("all of the type walked newest first")
             return self._stream(walk, where, resource_type, span, limit)
         source, rows, rest = best
         if not source.arms:
+            self._note("the index gives nothing")
             return []
         if source.mergeable:
+            self._note("the index walked newest first")
             return self._stream(source, rest, resource_type, span, limit)
         if rows >= _GATHERED and (
             not source.costly or rows >= MANY or self._is_dense(resource_type, rows, limit)
         ):
             try:
+                self._note("all of the type walked newest first")
                 with self.budget.of(_walk_steps(rows)):
                     return self._stream(walk, where, resource_type, span, limit)
             except WorkBudgetExceeded:
-                pass  # what matches lies far back: gather it
+                self._note("given up: what matches lies far back")
+        self._note("all that the index gives gathered")
         return self._gather(source, rest, resource_type, span, limit)
 
     def _is_dense(self, resource_type: str, rows: int, limit: int) -> bool:
@@ -323,11 +422,14 @@ class Searcher:
 
     def _few(self, resource_type: str, where: Expression, most: int) -> list[int] | None:
         """Return all rids that match, or None where they are more than `most` or hard to find."""
+        notes, self._notes = self._notes, None
         try:
             with self.budget.of(WALK_STEPS // 10):
                 found = self.newest(resource_type, where, ALL, most + 1)
         except WorkBudgetExceeded:
             return None
+        finally:
+            self._notes = notes
         return found if len(found) <= most else None
 
     def _stream(
@@ -389,7 +491,8 @@ class Searcher:
             after = sorting.key(search.sort, place.values, place.number)
         found: list[tuple[list[Any], int]] = []
         for resource_type, where in self._by_type(search):
-            found += self._of_type(search, sorting, resource_type, where, begin.snapshot, after)
+            with self._timed(search, resource_type):
+                found += self._of_type(search, sorting, resource_type, where, begin.snapshot, after)
             if search.cursor is not None:
                 changed = dict(self._changed(resource_type, where, begin.snapshot))
                 found += sorting.placed(search, resource_type, changed, after)
@@ -419,8 +522,10 @@ class Searcher:
                 with self.budget.of(steps):
                     walked = sorting.walk(search.sort, resource_type, where, snapshot, after, limit)
             except WorkBudgetExceeded:
-                walked = None  # what matches lies far along: gather it
+                self._note("a walk along the order given up: what matches lies far along")
+                walked = None
             if walked is not None:
+                self._note("the index of the first sort key walked")
                 return walked
         rids = self._newest_by(best, resource_type, where, Span(snapshot + 1), LATEST_RID)
         if len(search.sort) == 1 and search.sort[0].kind == "date":

@@ -174,7 +174,10 @@ class SqliteStore:
             WorkBudgetExceeded: The search would take too long.
             BadCursor: The cursor is not one of this store's.
         """
-        return await self._long(lambda reader, steps: reader.search(search, steps))
+        # What is to be explained has its whole budget at once: its figures are of one attempt.
+        return await self._long(
+            lambda reader, steps: reader.search(search, steps), at_once=search.explain
+        )
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
         """Return how many current resources of a type match."""
@@ -215,10 +218,11 @@ class SqliteStore:
             last = entries[-1].seq
             await asyncio.sleep(0)
 
-    async def _long(self, ask: Callable[[Reader, int], _T]) -> _T:
+    async def _long(self, ask: Callable[[Reader, int], _T], *, at_once: bool = False) -> _T:
         with refusals():
             try:
-                return ask(self._reader, min(ON_LOOP, self._budget))
+                if not at_once:
+                    return ask(self._reader, min(ON_LOOP, self._budget))
             except WorkBudgetExceeded:
                 if self._budget <= ON_LOOP:
                     raise
