@@ -23,6 +23,7 @@ from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
 from fhir_server.search.expression import NOTHING, Search
 from fhir_server.search.query import Query, parse
 from fhir_server.search.several import parse_types
+from fhir_server.search.wording import has_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -134,6 +135,15 @@ def _require_sort(ctx: Context, query: Query) -> None:
         )
 
 
+def _require_no_words(ctx: Context, asked: Sequence[tuple[str, Expression]]) -> None:
+    if ctx.policy.masks and any(has_words(where) for _, where in asked):
+        # A word that is found would say what is masked.
+        raise UnsupportedParameter(
+            "This client may not search by the words of texts (_text, _content).",
+            text_vi="Ứng dụng này không được tìm theo từ trong văn bản (_text, _content).",
+        )
+
+
 async def _page(
     ctx: Context,
     request: FhirRequest,
@@ -144,6 +154,7 @@ async def _page(
 ) -> FhirResult:
     """Return one page of what is asked of each type, as far as it is shown to the caller."""
     _require_sort(ctx, query)
+    _require_no_words(ctx, asked)
     by_type: list[tuple[str, Expression]] = []
     for kind, where in asked:
         shown = where_shown(ctx, request.interaction, kind) or NOTHING

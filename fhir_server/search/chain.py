@@ -11,7 +11,16 @@ from fhir_server.search.criterion import Asked, criterion, shown
 from fhir_server.search.expression import Chain, Expression, Has, Or
 from fhir_server.search.own import check_own
 from fhir_server.search.parameters import R4, Known
-from fhir_server.search.reading import MAX_DEPTH, MAX_LINKS, MAX_TARGETS, MAX_VALUES, Reading
+from fhir_server.search.reading import (
+    MAX_DEPTH,
+    MAX_LINKS,
+    MAX_LOOKED_FOR,
+    MAX_TARGETS,
+    MAX_VALUES,
+    Reading,
+)
+from fhir_server.search.wording import WORDED
+from fhir_server.search.words import words_of
 
 
 def named(
@@ -46,6 +55,13 @@ def named(
             )
         if known.own is not None:
             check_own(reading, known.own, Asked(known, name, modifier), value)
+        if known.code in WORDED or known.type == "special":
+            reading.looked_for += value.count(",") + len(words_of(value))
+            if reading.looked_for > MAX_LOOKED_FOR:
+                raise TooCostly(
+                    f"A search may ask for at most {MAX_LOOKED_FOR} words or places.",
+                    text_vi=f"Một tìm kiếm hỏi nhiều nhất {MAX_LOOKED_FOR} từ hoặc vị trí.",
+                )
         return criterion(Asked(known, name, modifier, reading.base_url, reading.now), value)
     if known.type != "reference":
         return None

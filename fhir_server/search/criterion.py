@@ -17,6 +17,7 @@ from fhir_server.model import primitives
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.identifiers import MA_LK, meanings, plain
 from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
+from fhir_server.search.earth import asked_near
 from fhir_server.search.expected import EXPECTED
 from fhir_server.search.expression import (
     EVERYTHING,
@@ -43,6 +44,7 @@ from fhir_server.search.fold import exact, fold
 from fhir_server.search.parameters import Parameter
 from fhir_server.search.place import located, versioned
 from fhir_server.search.values import MAX_TIME, MIN_TIME, identifier_of, of_type
+from fhir_server.search.wording import WORDED, Unreadable, asked_words
 
 LATER: Final[Mapping[str, frozenset[str]]] = {
     "token": frozenset({"in", "not-in", "above", "below"}),
@@ -119,7 +121,7 @@ def criterion(asked: Asked, value: str) -> Expression:
         UnsupportedParameter: The modifier is R4's, but this server does not know it yet.
     """
     kind = asked.parameter.type
-    if asked.modifier == "missing":
+    if asked.modifier == "missing" and asked.parameter.code not in WORDED:
         return _missing(asked, value)
     if asked.modifier in LATER.get(kind, ()):
         raise UnsupportedParameter(
@@ -138,6 +140,8 @@ def one_of(asked: Asked, value: str) -> Expression:
         return _id(asked, value)
     if code == "_lastUpdated":
         return _last_updated(asked, value)
+    if code in WORDED:
+        return _words(asked, value)
     return _BY_TYPE[asked.parameter.type](asked, value)
 
 
@@ -245,6 +249,16 @@ def _uri(asked: Asked, value: str) -> UriIs:
     return UriIs(asked.parameter.code, uri, "below" if asked.modifier == "below" else "exact")
 
 
+def _words(asked: Asked, value: str) -> Expression:
+    _modifier_is_among(asked)
+    try:
+        return asked_words(asked.parameter.code, unescaped(value))
+    except Unreadable:
+        raise asked.refused(
+            'words and "phrases", which AND, OR, NOT and brackets may join; a comma within is \\,'
+        ) from None
+
+
 # --- reference ---------------------------------------------------------------------------
 
 
@@ -344,6 +358,16 @@ def _quantity(asked: Asked, value: str) -> QuantityIs:
     return QuantityIs(asked.parameter.code, *measure, system or None, code or None)
 
 
+def _near(asked: Asked, value: str) -> Expression:
+    _modifier_is_among(asked)
+    try:
+        return asked_near(asked.parameter.code, [unescaped(part) for part in split(value, "|")])
+    except ValueError:
+        raise asked.refused(
+            "latitude|longitude|distance|unit, in degrees and a UCUM unit of length (km if none)"
+        ) from None
+
+
 # --- composite ---------------------------------------------------------------------------
 
 
@@ -369,4 +393,5 @@ _BY_TYPE: Final[Mapping[str, Callable[[Asked, str], Expression]]] = {
     "number": _number,
     "quantity": _quantity,
     "composite": _composite,
+    "special": _near,
 }

@@ -24,6 +24,13 @@ EXPECTED: Final[dict[str, str]] = {
     "a date or time": "ngày hoặc thời điểm",
     "a number": "số",
     "number or number|system|code": "số hoặc số|system|code",
+    'words and "phrases", which AND, OR, NOT and brackets may join; a comma within is \\,': (
+        'các từ và "cụm từ", có thể nối bằng AND, OR, NOT và ngoặc; '
+        "dấu phẩy bên trong phải viết \\,"
+    ),
+    "latitude|longitude|distance|unit, in degrees and a UCUM unit of length (km if none)": (
+        "vĩ độ|kinh độ|khoảng cách|đơn vị, theo độ và đơn vị chiều dài UCUM (mặc định km)"
+    ),
     "{} values joined by $": "{} giá trị nối bằng $",
 }
 """What was expected, in English, and the same in Vietnamese."""

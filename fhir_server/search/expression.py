@@ -187,6 +187,24 @@ class CompositeIs:
 
 
 @dataclass(frozen=True, slots=True)
+class Says:
+    """`_text`, `_content`: a text has this word, or these (between spaces) beside one another."""
+
+    param: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """`near`: a place no farther than so many metres from this one, given in degrees."""
+
+    param: str
+    latitude: float
+    longitude: float
+    metres: float
+
+
+@dataclass(frozen=True, slots=True)
 class InPatient:
     """The resource is in the compartment of one of these Patients."""
 
@@ -218,6 +236,8 @@ Expression = (
     | Chain
     | Has
     | CompositeIs
+    | Says
+    | Near
     | InPatient
     | Tagged
 )

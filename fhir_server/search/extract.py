@@ -14,23 +14,29 @@ from fhir_server.search.parameters import R4, Known
 from fhir_server.search.place import located
 from fhir_server.search.sink import Sink
 from fhir_server.search.values import ELSEWHERE, IndexValues, ReferenceValue
+from fhir_server.search.words import spoken
 
 _ENTRIES: Final = "entry"
 """A Bundle's resources are its own copies: they refer to one another, not to what is here."""
 
 
-def index_values(resource: dict[str, Any], *, base_url: str = "", known: Known = R4) -> IndexValues:
+def index_values(
+    resource: dict[str, Any], *, base_url: str = "", known: Known = R4, words: bool = True
+) -> IndexValues:
     """Return all that is indexed of a (valid) resource.
 
     Args:
         resource: The resource, as `model.codec` parses it.
         base_url: The FHIR base; absolute references below it are our own resources.
         known: The search parameters that it is indexed by.
+        words: Whether the words of its texts are asked for, too.
     """
     resource_type = resource["resourceType"]
     out = Sink(resource, base_url)
     compiled(resource_type, known)(resource, out)
     _refer_elsewhere(resource, out)
+    if words:
+        out += spoken(resource)
     patients = tuple(dict.fromkeys(out.patients)) if out.patients else ()
     if resource_type == "Patient" and "id" in resource:
         patients = (resource["id"],)

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html#table
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from fhir_server.model import definitions
@@ -15,6 +16,7 @@ from fhir_server.search.fold import exact, fold
 from fhir_server.search.place import located, type_named, versioned
 from fhir_server.search.sink import Extract, Sink
 from fhir_server.search.values import (
+    PositionValue,
     ReferenceValue,
     StringValue,
     TokenValue,
@@ -173,8 +175,10 @@ def _reference(param: str, only: str | None, *, in_patient: bool) -> Extract:
 
     def extract(value: Any, out: Sink) -> None:
         text = value.get("reference")
+        named = value.get("type", only)
         if type(text) is str:
             kind, resource_id, url = located(text, out.base_url)
+            named = kind or type_named(url) or named
             if only is None or only == (kind or type_named(url)):
                 if kind or url:
                     out.append(ReferenceValue(param, kind, resource_id, url))
@@ -183,7 +187,7 @@ def _reference(param: str, only: str | None, *, in_patient: bool) -> Extract:
                 if kind and "/_history/" in text:
                     out.append(ReferenceValue(param, "", "", versioned(text, kind, resource_id)))
         identifier = value.get("identifier")
-        if identifier is not None and only in {None, value.get("type", only)}:
+        if identifier is not None and only in {None, named}:
             logical(identifier, out)
 
     return extract
@@ -212,6 +216,21 @@ def _inlined(param: str, targets: frozenset[str]) -> Extract:
     return extract
 
 
+def _position(param: str) -> Extract:
+    """Return an extractor of a place; numbers that are none on the earth are none."""
+
+    def extract(value: Any, out: Sink) -> None:
+        north, east = value.get("latitude"), value.get("longitude")
+        if type(north) in _NUMBERS and type(east) in _NUMBERS:
+            latitude, longitude = float(north), float(east)
+            if abs(latitude) <= 90 and abs(longitude) <= 180:  # noqa: PLR2004 - degrees
+                out.append(PositionValue(param, latitude, longitude))
+
+    return extract
+
+
+_NUMBERS: Final = frozenset({int, Decimal})
+
 _SIMPLE: Final[Mapping[tuple[str, str], Callable[[str], Extract]]] = {
     ("token", "Coding"): _coding,
     ("token", "CodeableConcept"): _concept,
@@ -231,6 +250,7 @@ _SIMPLE: Final[Mapping[tuple[str, str], Callable[[str], Extract]]] = {
     ("uri", "url"): _uri,
     ("uri", "canonical"): _canonical_uri,
     **ranges.LEAVES,
+    ("special", "Location.position"): _position,
     ("reference", "canonical"): _canonical_reference,
     ("reference", "uri"): _canonical_reference,
 }

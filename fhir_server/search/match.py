@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
+from fhir_server.search.earth import is_near
 from fhir_server.search.expression import (
     And,
     Chain,
@@ -21,12 +22,14 @@ from fhir_server.search.expression import (
     InPatient,
     LastUpdated,
     Missing,
+    Near,
     Not,
     NumberIs,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
+    Says,
     StringIs,
     Tagged,
     TokenIs,
@@ -38,13 +41,16 @@ from fhir_server.search.values import (
     DateValue,
     IndexValues,
     NumberValue,
+    PositionValue,
     QuantityValue,
     ReferenceValue,
     StringValue,
+    TextValue,
     TokenValue,
     UriValue,
     Value,
 )
+from fhir_server.search.words import says
 
 Name = tuple[str, str]
 
@@ -161,6 +167,10 @@ def value_matches(leaf: Expression, value: Value) -> bool:
             )
         case RefersTo(), ReferenceValue():
             return _refers(leaf, value)
+        case Says(_, words), TextValue():
+            return says(value.text, words)
+        case Near(), PositionValue():
+            return is_near(leaf, value.latitude, value.longitude)
         case CompositeIs(_, parts), CompositeValue():
             return len(parts) == len(value.parts) and all(
                 any(_part_matches(part, one) for one in found)

@@ -20,7 +20,7 @@ from fhir_server.search.path import Field, NoFacility, Path, Resolves, Step
 if TYPE_CHECKING:
     from fhir_server.search.sink import Extract
 
-UNSUPPORTED: Final = frozenset({"_text", "_content", "_query", "near"})
+UNSUPPORTED: Final = frozenset({"_query"})
 """Parameters of R4's list that this server does not know yet."""
 
 OWN: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {

@@ -11,11 +11,13 @@ from fhir_server.search.parameters import R4, Known, Parameter
 
 MAX_LENGTH: Final = 1_000_000
 MAX_VALUES: Final = 5000
+MAX_LOOKED_FOR: Final = 200
 MAX_DEPTH: Final = 10
 MAX_TARGETS: Final = 30
 MAX_LINKS: Final = 5000
-"""What one query may ask: its characters, its values, a chain's links, the types that an untyped
-link may lead to, and the links that all of its chains may have once they are spelled out."""
+"""What one query may ask: its characters, its values, its words and places, a chain's links, the
+types that an untyped link may lead to, and the links that all of its chains may have once they are
+spelled out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Reading:
         now: Microseconds since 1970; None where a criterion has no now.
         known: The search parameters that there are.
         values: How many values were asked.
+        looked_for: How many words and places, each of which takes several questions.
         links: How many links of chains were followed.
         where: What a match is: all of these.
         once: Parameters that may be given once.
@@ -58,6 +61,7 @@ class Reading:
     now: int | None = None
     known: Known = R4
     values: int = 0
+    looked_for: int = 0
     links: int = 0
     where: list[Expression] = field(default_factory=list)
     sort: list[Sort] = field(default_factory=list)

@@ -14,6 +14,7 @@ from fhir_server.model.outcome import InvalidValue, TooCostly
 from fhir_server.search.criterion import shown
 from fhir_server.search.expression import Sort, SortKind
 from fhir_server.search.reading import Include, Reading
+from fhir_server.search.wording import WORDED
 
 Total = Literal["none", "estimate", "accurate"]
 Summary = Literal["true", "text", "data", "count", "false"]
@@ -76,7 +77,7 @@ def _sort(reading: Reading, _name: str, value: str) -> None:
         code = text.removeprefix("-")
         known = reading.find(reading.resource_type, code)
         kind = known and (_SORTS.get(code) or _SORTS.get(known.type))
-        if known is None or not kind:
+        if known is None or not kind or code in WORDED:
             raise InvalidValue(
                 "The parameter _sort names a parameter that cannot be sorted by.",
                 text_vi="Tham số _sort nêu một tham số không dùng để sắp xếp được.",

@@ -31,6 +31,12 @@ ELSEWHERE: Final = ":elsewhere"
 and elements without a parameter. What is referred to is not deleted; no client can ask for it.
 """
 
+NARRATIVE: Final = ":narrative"
+"""The name of the words of a resource's narrative; `_text` asks for them."""
+
+CONTENT: Final = ":content"
+"""The name of the words of all else that a resource says; `_content` asks for both."""
+
 
 def identifier_of(param: str) -> str:
     """Return the name under which a reference's logical identifier is indexed as a token."""
@@ -111,6 +117,21 @@ class UriValue(msgspec.Struct, frozen=True, gc=False):
     uri: str
 
 
+class TextValue(msgspec.Struct, frozen=True, gc=False):
+    """The words of a text (`words.py`), one space between two, `|` between two elements."""
+
+    param: str
+    text: str
+
+
+class PositionValue(msgspec.Struct, frozen=True, gc=False):
+    """A place on the earth, in degrees (WGS84)."""
+
+    param: str
+    latitude: float
+    longitude: float
+
+
 class CompositeValue(msgspec.Struct, frozen=True):
     """One repetition of a composite parameter: its components' values, in their order."""
 
@@ -126,6 +147,8 @@ Value = (
     | QuantityValue
     | ReferenceValue
     | UriValue
+    | TextValue
+    | PositionValue
     | CompositeValue
 )
 

@@ -18,12 +18,14 @@ from fhir_server.search.expression import (
     InPatient,
     LastUpdated,
     Missing,
+    Near,
     Not,
     NumberIs,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
+    Says,
     Search,
     Sort,
     StringIs,
@@ -32,12 +34,13 @@ from fhir_server.search.expression import (
     TokenText,
     UriIs,
 )
+from fhir_server.search.values import CONTENT, NARRATIVE
 from tests.contracts.making import START
 
 T = TypeVar("T")
 
 SECOND: Final = 1_000_000
-TYPES: Final = ("Patient", "Observation", "RiskAssessment")
+TYPES: Final = ("Patient", "Observation", "RiskAssessment", "Location")
 IDS: Final = ("a", "b", "c", "d", "e", "f")
 NAMES: Final = ("Nguyễn", "nguyen van", "Ngô", "ng", "Đỗ Văn", "NGUYEN", "%", "_", "do")
 CODES: Final = ("x", "y", "z")
@@ -58,6 +61,9 @@ RANGES: Final = (
     (1714557600500000, 1714557600599999),  # 2024-05-01T10:00:00.5Z
 )
 NUMBERS: Final = ("0", "-1", "1", "1.0", "1.00", "99.5", "100", "1e2", "0.1", "12345678901234567.9")
+DEGREES: Final = ("0", "0.001", "-0.001", "10.7574", "89.9", "90", "-90")
+EAST: Final = (*DEGREES, "179.999", "180", "-180", "-179.999", "106.6595")
+FAR: Final = (0.0, 100.0, 250.0, 30_000.0, 1e6, 1.1e7, 3e7)
 URLS: Final = ("http://x/a", "http://x/a/b", "http://x/ab", "urn:oid:1.2")
 CCCD: Final = "http://fhir.hl7.org.vn/core/sid/cccd"
 
@@ -71,6 +77,7 @@ SORTS: Final[dict[str, tuple[Sort, ...]]] = {
         Sort("_source", "uri"),
     ),
     "RiskAssessment": (Sort("probability", "number"), Sort("date", "date")),
+    "Location": (Sort("name", "string"), Sort("partof", "reference")),
 }
 EVERYWHERE: Final = (Sort("_id", "id"), Sort("_lastUpdated", "last"))
 
@@ -131,6 +138,7 @@ class Draw:
             active=lambda: self.one([True, False]),
             gender=lambda: self.one(["male", "female"]),
             birthDate=lambda: self.one(TIMES[:4]),
+            text=self._narrative,
             name=lambda: self.some(
                 lambda: self.maybe(text=lambda: self.one(NAMES), family=lambda: self.one(NAMES))
             ),
@@ -175,6 +183,21 @@ class Draw:
             ),
         )
 
+    def _location(self) -> dict[str, Any]:
+        return self.maybe(
+            name=lambda: self.one(NAMES),
+            position=lambda: {
+                "latitude": Decimal(self.one(DEGREES)),
+                "longitude": Decimal(self.one(EAST)),
+            },
+            partOf=lambda: self.reference("Location"),
+            text=self._narrative,
+        )
+
+    def _narrative(self) -> dict[str, Any]:
+        said = " ".join(self.some(lambda: self.one(NAMES), 3))
+        return {"status": "generated", "div": f"<div><p>{said}</p><p>{self.one(NAMES)}</p></div>"}
+
     def resource(self) -> dict[str, Any]:
         """Draw a resource."""
         kind = self.one(TYPES)
@@ -182,6 +205,7 @@ class Draw:
             "Patient": self._patient,
             "Observation": self._observation,
             "RiskAssessment": self._risk,
+            "Location": self._location,
         }[kind]()
         return {"resourceType": kind, "id": self.one(IDS), **elements}
 
@@ -209,6 +233,10 @@ class Draw:
             return RefersTo(self.one(params), None, "", url)
         return RefersTo(self.one(params), self.one([None, "Patient", "Group"]), self.one(IDS))
 
+    def _says(self) -> Expression:
+        words = ("nguyen", "van", "ng", "do", "nguyen van", "do van", "van nguyen", "ng ng", "nguy")
+        return Says(self.one([CONTENT, NARRATIVE]), self.one(words))
+
     def _of_any(self) -> Expression:
         low = START + self.random.randint(0, 8) * SECOND
         return self.one([
@@ -216,6 +244,8 @@ class Draw:
             lambda: LastUpdated(self.one(list(Prefix)), low, low + self.one([0, 1, 3]) * SECOND),
             lambda: InPatient(frozenset(self.some(lambda: self.one(IDS)))),
             lambda: Tagged(self.one(["t", "u"])),
+            self._says,
+            self._says,
         ])()  # fmt: skip
 
     def _patient_leaf(self) -> Expression:
@@ -264,6 +294,18 @@ class Draw:
             lambda: self._refers("subject", "patient"),
         ])()  # fmt: skip
 
+    def _location_leaf(self) -> Expression:
+        return self.one([
+            self._near,
+            self._near,
+            self._says,
+            lambda: self._missing("near", "name", "partof"),
+            lambda: RefersTo("partof", "Location", self.one(IDS)),
+        ])()  # fmt: skip
+
+    def _near(self) -> Expression:
+        return Near("near", float(self.one(DEGREES)), float(self.one(EAST)), self.one(FAR))
+
     def _leaf(self, kind: str) -> Expression:
         if self.random.random() < 0.2:
             return self._of_any()
@@ -271,6 +313,7 @@ class Draw:
             "Patient": self._patient_leaf,
             "Observation": self._observation_leaf,
             "RiskAssessment": self._risk_leaf,
+            "Location": self._location_leaf,
         }
         return leaves[kind]()
 
@@ -279,6 +322,12 @@ class Draw:
             source = self.one(["Observation", "RiskAssessment"])
             param = self.one(["subject", "patient"])
             return Has(source, param, self.expression(source, depth))
+        if kind == "Location":
+            inner = self.expression("Location", depth)
+            return self.one([
+                Chain("partof", "Location", inner),
+                Has("Location", "partof", inner),
+            ])  # fmt: skip
         if kind == "RiskAssessment" or self.random.random() < 0.5:
             return Chain("subject", "Patient", self.expression("Patient", depth))
         inner = self.expression("Observation", depth)

@@ -40,6 +40,11 @@ def _observation(resource_id: str, subject: str, code: str, **more: Any) -> dict
     }
 
 
+def _place(resource_id: str, latitude: str, longitude: str, **more: Any) -> dict[str, Any]:
+    position = {"latitude": Decimal(latitude), "longitude": Decimal(longitude)}
+    return {"resourceType": "Location", "id": resource_id, "position": position, **more}
+
+
 PATIENTS: Final[list[dict[str, Any]]] = [
     {
         "resourceType": "Patient",
@@ -49,6 +54,11 @@ PATIENTS: Final[list[dict[str, Any]]] = [
             "security": [{"system": "http://x/labels", "code": "HIV"}],
             "profile": ["http://x/StructureDefinition/a|1.0"],
             "source": "http://x/hospital",
+        },
+        "text": {
+            "status": "additional",
+            "div": '<div xmlns="http://www.w3.org/1999/xhtml"><p>Ông An bị <b>sốt</b> cao</p>'
+            "<p>đã hết; ghi 2 lần</p></div>",
         },
         "active": True,
         "identifier": [
@@ -102,6 +112,21 @@ OTHERS: Final[list[dict[str, Any]]] = [
         "partOf": {"reference": "Organization/ministry"},
     },
     {"resourceType": "Organization", "id": "ministry", "name": "Bộ Y tế"},
+    _place("bach-mai", "21.0005", "105.8417", name="Bệnh viện Bạch Mai"),
+    _place("viet-duc", "21.0287", "105.8471", name="Bệnh viện Việt Đức"),
+    _place("cho-ray", "10.7574", "106.6595", managingOrganization={"reference": "Organization/x"}),
+    _place("fiji-west", "-16.8", "179.99"),
+    _place("fiji-east", "-16.8", "-179.99"),
+    _place("north", "89.9", "0"),
+    _place("north-behind", "89.9", "180"),
+    {"resourceType": "Location", "id": "nowhere", "name": "Xe cứu thương"},
+    {
+        "resourceType": "Encounter",
+        "id": "visit-place",
+        "status": "planned",
+        "class": {"system": "http://x/class", "code": "AMB", "display": "Ngoại trú sốt cao"},
+        "location": [{"location": {"reference": "Location/viet-duc"}}],
+    },
     _observation(
         "weight-an",
         "Patient/an",

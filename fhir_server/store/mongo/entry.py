@@ -1,9 +1,9 @@
 """What is indexed of a resource, as fields of its document; and its values again, packed.
 
-* `x`, an array of 64-bit keys (`keys.py`): tokens, references, URIs, compartments, access tags,
-  which parameters have a value. Its index is `{x: 1, r: -1}`: newest first.
-* `s`, an array of texts (folded strings, URIs) behind the parameter's eight characters, for
-  beginnings: `{s: 1, r: -1}`.
+* `x`, an array of 64-bit keys (`keys.py`): tokens, references, URIs, words, compartments, access
+  tags, which parameters have a value. Its index is `{x: 1, r: -1}`: newest first.
+* `s`, an array of texts (folded strings, URIs, cells of places) behind the parameter's eight
+  characters, for beginnings: `{s: 1, r: -1}`.
 * `o`, of a parameter's ordered values the least, `a<path>`; where there are several the greatest,
   `d<path>`; of ranges (dates: over a day) the greatest end, `h<path>`. Its index, `o.$**`, gives
   order and ranges.
@@ -22,19 +22,23 @@ from typing import Any, Final
 
 import msgspec
 
+from fhir_server.search.earth import cell
 from fhir_server.search.values import (
     ELSEWHERE,
     CompositeValue,
     DateValue,
     IndexValues,
     NumberValue,
+    PositionValue,
     QuantityValue,
     ReferenceValue,
     StringValue,
+    TextValue,
     TokenValue,
     UriValue,
     Value,
 )
+from fhir_server.search.words import words_in
 from fhir_server.store.keys import DAY, NARROWER, time_key
 from fhir_server.store.mongo import keys
 
@@ -150,6 +154,14 @@ def _packed_number(value: NumberValue) -> Packed:
     return ("n", str(value.low), str(value.high))
 
 
+def _packed_words(value: TextValue) -> Packed:
+    return ("w", value.text)
+
+
+def _packed_position(value: PositionValue) -> Packed:
+    return ("p", value.latitude, value.longitude)
+
+
 def _packed_composite(value: CompositeValue) -> Packed:
     return (
         "c",
@@ -165,6 +177,8 @@ _PACK: Final[dict[type, Callable[[Any], Packed]]] = {
     UriValue: _packed_uri,
     QuantityValue: _packed_quantity,
     NumberValue: _packed_number,
+    TextValue: _packed_words,
+    PositionValue: _packed_position,
     CompositeValue: _packed_composite,
 }
 
@@ -186,6 +200,10 @@ def _unpacked(param: str, packed: list[Any]) -> Value:
             return QuantityValue(param, Decimal(fields[0]), Decimal(fields[1]), *fields[2:])
         case "n":
             return NumberValue(param, Decimal(fields[0]), Decimal(fields[1]))
+        case "w":
+            return TextValue(param, *fields)
+        case "p":
+            return PositionValue(param, *fields)
         case _:
             parts = tuple(tuple(_unpacked(one[0], one[1:]) for one in part) for part in fields[0])
             return CompositeValue(param, parts)
@@ -284,6 +302,13 @@ class _Fields:
             self._keys.add(keys.uri(self._kind, param, value.uri))
             self.texts.add(keys.text_key(self._kind, param, value.uri))
 
+    def words(self, param: str, value: TextValue, _narrow: bool) -> None:  # noqa: FBT001
+        self._keys.update(keys.word(self._kind, param, one) for one in words_in(value.text))
+
+    def position(self, param: str, value: PositionValue, _narrow: bool) -> None:  # noqa: FBT001
+        found = cell(value.latitude, value.longitude)
+        self.texts.add(keys.text_key(self._kind, param, found))
+
     def composite(self, param: str, value: CompositeValue, _narrow: bool) -> None:  # noqa: FBT001
         # It is found by the tokens of its first component; the entry decides.
         for one in value.parts[0]:
@@ -321,5 +346,7 @@ _ADD: Final[dict[type, Callable[..., None]]] = {
     QuantityValue: _Fields.number,
     ReferenceValue: _Fields.reference,
     UriValue: _Fields.uri,
+    TextValue: _Fields.words,
+    PositionValue: _Fields.position,
     CompositeValue: _Fields.composite,
 }

@@ -50,6 +50,11 @@ def uri(kind: str, param: str, text: str) -> int:
     return hashed(kind, param, "u", text)
 
 
+def word(kind: str, param: str, text: str) -> int:
+    """Return the key of a word that is said."""
+    return hashed(kind, param, "w", text)
+
+
 def reference(kind: str, param: str, target: str) -> int:
     """Return the key of a reference to the local `Type/id`."""
     return hashed(kind, param, "r", target)

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from bson import Regex
 
 from fhir_server.model import definitions
+from fhir_server.search.earth import cells
 from fhir_server.search.expression import (
     And,
     Chain,
@@ -26,12 +27,14 @@ from fhir_server.search.expression import (
     InPatient,
     LastUpdated,
     Missing,
+    Near,
     Not,
     NumberIs,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
+    Says,
     StringIs,
     Tagged,
     TokenIs,
@@ -278,6 +281,10 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
             return _uri(kind, where)
         case RefersTo():
             return _refers(kind, where)
+        case Says():
+            return _says(kind, where)
+        case Near():
+            return _near(kind, where)
         case DateIs():
             return _spans(spans.dates(where, kind))
         case NumberIs():
@@ -408,6 +415,23 @@ def _refers(kind: str, leaf: RefersTo) -> Clause:
     kinds = (leaf.resource_type,) if leaf.resource_type else definitions.RESOURCE_TYPES
     targets = [f"{target}/{leaf.resource_id}" for target in kinds]
     return _keys(keys.reference(kind, one, target) for target in targets for one in names)
+
+
+def _says(kind: str, leaf: Says) -> Clause:
+    words = leaf.words.split()
+    if len(words) == 1:
+        return _keys([keys.word(kind, leaf.param, words[0])])
+    # That they are beside one another the entry tells.
+    each = [_keys([keys.word(kind, leaf.param, one)]) for one in words]
+    found = _every(each)
+    return Clause(found.may, NOTHING, found.arms, whole=False)
+
+
+def _near(kind: str, leaf: Near) -> Clause:
+    """Return what is in the cells around a place; how far it is the entry tells."""
+    parts = [_begins(keys.text_key(kind, leaf.param, one)) for one in cells(leaf)]
+    arms = tuple(Arm(one, "texts") for one in parts)
+    return Clause(either(parts), NOTHING, arms, apart=True)
 
 
 def _spans(found: spans.Spans, *, sure: bool = True) -> Clause:

@@ -174,9 +174,16 @@ class Applier:
         self._chain.write()
         for table, rows in self._rows.tables():
             if rows:
+                if table == "said":
+                    rows[:] = self._numbered(rows)
                 rows.sort()
                 self.db.executemany(INSERTS[table], rows)
         self._rows.clear()
+
+    def _numbered(self, rows: list[tuple[int, Any, int]]) -> list[tuple[int, Any, int]]:
+        """Return rows of words with the words' numbers."""
+        give = self.names.give
+        return [(param, give(Kind.WORD, word), rid) for param, word, rid in rows]
 
     def finish(self) -> None:
         """Write what is still to be written; where more than the audit changed, another edition."""
@@ -325,6 +332,7 @@ class Applier:
         patients = self.db.execute("SELECT patients FROM version WHERE rid = ?", (rid,)).get
         rows.compartment += [(nr, state.type, rid) for nr in as_numbers(patients)]
         rows.tag += [(nr, state.type, rid) for nr in {*state.had_tags, *state.tags}]
+        rows.said[:] = self._numbered(rows.said)
         for table, gone in rows.tables():
             if gone:
                 self.db.executemany(DELETES[table], gone)

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fhir_server.search.earth import cells
 from fhir_server.search.expression import (
     DateIs,
+    Near,
     NumberIs,
     Prefix,
     QuantityIs,
@@ -93,6 +95,13 @@ def uris(leaf: UriIs, params: tuple[int, ...]) -> Source | None:
             arm = f"FROM string AS d WHERE d.param = ? AND d.text IN {LISTED} AND d.exact = ''"
             binds = listed(starts)
             return Source(tuple(Sql(arm, (p, binds)) for p in params), ordered=False, lone=False)
+
+
+def places(leaf: Near, params: tuple[int, ...]) -> Source:
+    """Return where places stand that may be near: in cells, each a range of the index."""
+    arm = "FROM string AS d WHERE d.param = ? AND d.text >= ? AND d.text < ?"
+    arms = tuple(Sql(arm, (p, one, prefix_end(one))) for p in params for one in cells(leaf))
+    return Source(arms, ordered=False, exact=False, costly=True)
 
 
 def dates(leaf: DateIs, params: tuple[int, ...]) -> Source | None:

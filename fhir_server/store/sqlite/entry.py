@@ -16,17 +16,21 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from fhir_server.search.earth import cell
 from fhir_server.search.values import (
     CompositeValue,
     DateValue,
     IndexValues,
     NumberValue,
+    PositionValue,
     QuantityValue,
     ReferenceValue,
     StringValue,
+    TextValue,
     TokenValue,
     UriValue,
 )
+from fhir_server.search.words import words_in
 from fhir_server.store.keys import NARROWER, code_key, decimal_key, time_key
 
 
@@ -49,12 +53,15 @@ class Numbers(Protocol):
         """Return the number of a resource, whether it exists or not."""
 
 
-_TABLES: Final = ("token", "string", "date", "quantity", "ref", "compartment", "tag")
+_TABLES: Final = ("token", "string", "date", "quantity", "ref", "compartment", "tag", "said")
 
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of the index tables, still to be written; the last column of each is the rid."""
+    """Rows of the index tables, still to be written; the last column of each is the rid.
+
+    Those of `said` have words in place of their numbers.
+    """
 
     token: list[tuple[int, int, str, int]] = field(default_factory=list)
     string: list[tuple[int, str, str, int]] = field(default_factory=list)
@@ -63,6 +70,7 @@ class Rows:
     ref: list[tuple[int, int, int]] = field(default_factory=list)
     compartment: list[tuple[int, int, int]] = field(default_factory=list)
     tag: list[tuple[int, int, int]] = field(default_factory=list)
+    said: list[tuple[int, Any, int]] = field(default_factory=list)
 
     def tables(self) -> list[tuple[str, list[Any]]]:
         """Return each table's name and rows."""
@@ -87,7 +95,7 @@ class Entry(msgspec.Struct, array_like=True):
     """What is packed: unique keys, and values by parameter number.
 
     A value is an array that begins with its kind: `t` token, `s` string, `d` date, `q` quantity
-    or number, `r` local reference, `u` URI or other reference, `c` composite.
+    or number, `r` local reference, `u` URI or other reference, `w` words, `p` place, `c` composite.
     """
 
     unique: list[str]
@@ -171,6 +179,14 @@ def _pack_uri(value: UriValue, numbers: Numbers) -> tuple[int, list[Any]]:
     return numbers.param(value.param), ["u", value.uri]
 
 
+def _pack_words(value: TextValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    return numbers.param(value.param), ["w", value.text]
+
+
+def _pack_position(value: PositionValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    return numbers.param(value.param), ["p", value.latitude, value.longitude]
+
+
 def _pack_composite(value: CompositeValue, numbers: Numbers) -> tuple[int, list[Any]]:
     parts = [[_PACK[type(one)](one, numbers) for one in part] for part in value.parts]
     # The row of the first component's token stands under the composite's own number.
@@ -188,6 +204,8 @@ _PACK: Final[dict[type, Callable[[Any, Numbers], tuple[int, list[Any]]]]] = {
     QuantityValue: _pack_quantity,
     ReferenceValue: _pack_reference,
     UriValue: _pack_uri,
+    TextValue: _pack_words,
+    PositionValue: _pack_position,
     CompositeValue: _pack_composite,
 }
 
@@ -224,6 +242,14 @@ def _add_uri(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
     rows.string.append((param, packed[1], "", rid))
 
 
+def _add_words(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.said += [(param, word, rid) for word in words_in(packed[1])]
+
+
+def _add_position(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.string.append((param, cell(packed[1], packed[2]), "", rid))
+
+
 def _add_composite(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
     # A composite is found by the tokens of its first component; the entry decides.
     for part in packed[1][0]:
@@ -238,6 +264,8 @@ _ADD: Final[dict[str, Callable[[list[Any], int, int, Rows], None]]] = {
     "q": _add_quantity,
     "r": _add_reference,
     "u": _add_uri,
+    "w": _add_words,
+    "p": _add_position,
     "c": _add_composite,
 }
 

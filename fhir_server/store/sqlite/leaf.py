@@ -9,23 +9,27 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Protocol
 
+from fhir_server.search.earth import is_near
 from fhir_server.search.expression import (
     And,
     CompositeIs,
     DateIs,
     Expression,
     Missing,
+    Near,
     Not,
     NumberIs,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
+    Says,
     StringIs,
     TokenIs,
     TokenText,
     UriIs,
 )
+from fhir_server.search.words import says as says_words
 from fhir_server.store.keys import decimal_key, time_key
 from fhir_server.store.sqlite.entry import Entry
 from fhir_server.store.sqlite.names import Kind, Names, unit_parts
@@ -121,6 +125,10 @@ def value_test(leaf: Expression, lookup: Lookup) -> ValueTest:
             return lambda v: v[0] == "q" and v[1] in units and number(v)
         case RefersTo():
             return _reference(leaf, lookup)
+        case Says():
+            return lambda v: v[0] == "w" and says_words(v[1], leaf.words)
+        case Near():
+            return lambda v: v[0] == "p" and is_near(leaf, v[1], v[2])
         case CompositeIs():
             tests = [value_test(part, lookup) for part in leaf.parts]
             return lambda v: (

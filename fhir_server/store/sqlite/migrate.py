@@ -32,7 +32,15 @@ def _edition(db: apsw.Connection) -> None:
     db.execute("INSERT INTO meta VALUES ('edition', 0)")
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _edition)
+def _words(db: apsw.Connection) -> None:
+    # What is said in narratives and elsewhere. `fhir-server reindex` fills it for what is there.
+    db.execute(
+        "CREATE TABLE said (param INTEGER NOT NULL, word INTEGER NOT NULL, rid INTEGER NOT NULL, "
+        "PRIMARY KEY (param, word, rid)) WITHOUT ROWID"
+    )
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words)
 """STEPS[n] takes a file from version n to n + 1."""
 
 LATEST: Final = len(STEPS)

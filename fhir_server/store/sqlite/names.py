@@ -1,4 +1,4 @@
-"""Small numbers for long names: types, parameters, code systems, units, tags.
+"""Small numbers for long names: types, parameters, code systems, units, tags, words.
 
 A number once given never changes, so what was found may be kept; what was not found may come.
 """
@@ -31,6 +31,7 @@ class Kind(IntEnum):
     SYSTEM = 3
     UNIT = 4
     TAG = 5
+    WORD = 6
 
 
 class Names:

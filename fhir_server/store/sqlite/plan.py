@@ -22,11 +22,13 @@ from fhir_server.search.expression import (
     Ids,
     InPatient,
     LastUpdated,
+    Near,
     NumberIs,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
+    Says,
     StringIs,
     Tagged,
     TokenIs,
@@ -36,6 +38,7 @@ from fhir_server.store.keys import code_key
 from fhir_server.store.sqlite.arms import (
     Source,
     dates,
+    places,
     quantity_arms,
     strings,
     text_arm,
@@ -219,6 +222,10 @@ class Sources:
                 return uris(where, params)
             case DateIs():
                 return dates(where, params)
+            case Near():
+                return places(where, params)
+            case Says(_, words) if " " not in words:
+                return self._said(words, params)
             case NumberIs() | QuantityIs():
                 return self._quantities(where, params)
             case CompositeIs(_, parts) if parts and isinstance(parts[0], TokenIs):
@@ -250,6 +257,12 @@ class Sources:
                 for param in params
             ]
         return Source(tuple(arms), ordered=True)
+
+    def _said(self, word: str, params: tuple[int, ...]) -> Source:
+        nr = self._sql.names.find(Kind.WORD, word)
+        arm = "FROM said AS d WHERE d.param = ? AND d.word = ?"
+        arms = () if nr is None else tuple(Sql(arm, (param, nr)) for param in params)
+        return Source(arms, ordered=True)
 
     def _quantities(self, leaf: NumberIs | QuantityIs, params: tuple[int, ...]) -> Source | None:
         if leaf.prefix is Prefix.NE:

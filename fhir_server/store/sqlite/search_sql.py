@@ -27,12 +27,14 @@ from fhir_server.search.expression import (
     InPatient,
     LastUpdated,
     Missing,
+    Near,
     Not,
     NumberIs,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
+    Says,
     StringIs,
     Tagged,
     TokenIs,
@@ -64,6 +66,8 @@ class Sql(NamedTuple):
 
 _ENTRY_STEPS: Final = 300
 """What unpacking an entry costs, in SQLite's steps."""
+_SMALL: Final = 1_000
+"""Bytes of a packed entry that cost no more than that; each two of the rest cost a step."""
 _TEST_STEPS: Final = 10
 """What a test of an entry costs more for each of its lookups."""
 _APART_STEPS: Final = 300
@@ -157,7 +161,7 @@ class Predicates:
     def _leaf(self, *values: Any) -> bool:
         number, packing, packed = values
         test, steps = self._use.tests[number]
-        self._charge(steps)
+        self._charge(steps + max(0, len(packed) - _SMALL) // 2)
         return bool(test(self.entry(packing, packed)))
 
     def _apart(self, *values: Any) -> bool:
@@ -307,6 +311,8 @@ class Predicates:
                     f"AND text = ? AND exact = '' AND rid = {rid})",
                     (uri,),
                 )
+            case Says(param, words) if " " not in words:
+                return self._said(words, self.params(resource_type, param), rid)
             case RefersTo(param):
                 return self._refers(where, self.params(resource_type, param), rid)
             case DateIs(param):
@@ -351,6 +357,16 @@ class Predicates:
         nr = self.names.find(Kind.SYSTEM, system)
         return "()" if nr is None else f"({nr})"
 
+    def _said(self, word: str, params: tuple[int, ...], rid: str) -> Sql:
+        nr = self.names.find(Kind.WORD, word)
+        if nr is None or not params:
+            return FALSE
+        return Sql(
+            f"EXISTS (SELECT 1 FROM said WHERE param IN {numbers(params)} "
+            f"AND word = ? AND rid = {rid})",
+            (nr,),
+        )
+
     def _refers(self, leaf: RefersTo, params: tuple[int, ...], rid: str) -> Sql:
         if leaf.url:
             return Sql(
@@ -368,7 +384,16 @@ class Predicates:
     def _by_entry(self, leaf: Expression, resource_type: str, rid: str) -> Sql:
         assert isinstance(  # noqa: S101 - every other leaf was taken above
             leaf,
-            TokenIs | TokenText | StringIs | UriIs | NumberIs | QuantityIs | CompositeIs | Missing,
+            TokenIs
+            | TokenText
+            | StringIs
+            | UriIs
+            | NumberIs
+            | QuantityIs
+            | CompositeIs
+            | Missing
+            | Says
+            | Near,
         )
         return self.tested(entry_test(leaf, resource_type, self), rid)
 

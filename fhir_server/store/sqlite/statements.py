@@ -12,6 +12,7 @@ INSERTS: Final = {
     "ref": "INSERT OR IGNORE INTO ref VALUES (?, ?, ?)",
     "compartment": "INSERT OR IGNORE INTO compartment VALUES (?, ?, ?)",
     "tag": "INSERT OR IGNORE INTO tag VALUES (?, ?, ?)",
+    "said": "INSERT OR IGNORE INTO said VALUES (?, ?, ?)",
 }
 
 DELETES: Final = {
@@ -21,4 +22,5 @@ DELETES: Final = {
     "AND rid = ?",
     "compartment": "DELETE FROM compartment WHERE patient = ? AND type = ? AND rid = ?",
     "tag": "DELETE FROM tag WHERE tag = ? AND type = ? AND rid = ?",
+    "said": "DELETE FROM said WHERE param = ? AND word = ? AND rid = ?",
 }

@@ -19,6 +19,7 @@ from fhir_server.search.expression import (
     LastUpdated,
     Not,
     Or,
+    Says,
     Tagged,
     TokenIs,
 )
@@ -49,6 +50,8 @@ def is_of_values(where: Expression) -> bool:
             return is_of_values(operand)
         case Chain() | Has() | Ids() | LastUpdated() | InPatient() | Tagged():
             return False
+        case Says(_, words):
+            return " " in words  # one word is looked up: a text may be long
         case _:
             return True
 

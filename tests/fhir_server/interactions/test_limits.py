@@ -11,6 +11,7 @@ from auth.principal import Principal
 from fhir_server.interactions import commit
 from fhir_server.interactions.context import FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform, perform_with
+from fhir_server.interactions.redact import askable
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD, PAYER
 from fhir_server.model.outcome import (
@@ -20,7 +21,10 @@ from fhir_server.model.outcome import (
     Forbidden,
     InvalidValue,
     TooCostly,
+    UnsupportedParameter,
 )
+from fhir_server.search.expression import NOTHING, Says
+from fhir_server.search.values import CONTENT
 from fhir_server.store.port import (
     BadCursor,
     Batch,
@@ -275,6 +279,28 @@ async def test_the_insurer_sees_no_hiv_code(insured: World) -> None:
         assert b"text of B20" not in body
     assert b"text of I10" in (found.body or b"")
     assert names(found) == ["Condition/B20", "Condition/I10"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [
+        ("Condition", ("_content", "text")),
+        ("Condition", ("_text", "NOT text")),
+        ("Patient", ("_has:Condition:subject:_content", "text")),
+        ("Condition", ("subject:Patient._content", "text")),
+    ],
+)
+async def test_the_insurer_may_not_search_by_words(
+    insured: World, kind: str, query: tuple[str, str]
+) -> None:
+    """A word that is found would say what is masked: refused, in chains and `_has` too."""
+    with pytest.raises(UnsupportedParameter):
+        await insured.perform("search-type", PAYER_OF_ALL, resource_type=kind, query=(query,))
+
+    leaf = Says(CONTENT, "text")
+    assert askable(frozenset({"hiv"}), "Condition", leaf) == NOTHING
+    assert askable(frozenset({"record"}), "Encounter", leaf) == NOTHING
+    assert askable(frozenset(), "Condition", leaf) == leaf
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,166 @@
+"""The words of a resource, as `_text` and `_content` ask for them.
+
+https://hl7.org/fhir/R4/search.html#content
+
+A word is a run of letters and digits, folded as names are (`fold.py`) and cut at LONGEST. The
+words of the narrative are kept apart from those of the rest, which are all elements of the types
+string and markdown and inner narratives, but not identifiers, extensions, units and `meta`: numbers
+have parameters of their own, and what a facility or a payer is not shown stands in these.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from fhir_server.model import definitions
+from fhir_server.search.fold import fold
+from fhir_server.search.values import CONTENT, NARRATIVE, TextValue
+
+LONGEST: Final = 60
+"""Of a longer word so many characters are compared."""
+BETWEEN: Final = "|"
+"""Stands between the texts of two elements: no phrase goes over it."""
+
+_WORDS: Final = re.compile(r"[^\W_]+").findall
+_SHORT: Final = 100
+_SMALL: Final = 2_000
+"""In a text of so many characters it is looked for what it says already."""
+
+_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+_INLINE: Final = re.compile(
+    r"</?(?:a|abbr|acronym|b|big|cite|code|dfn|em|i|kbd|q|samp|small|span|strong|sub|sup|tt|var)"
+    r"(?:\s[^<>]*)?/?>"
+)
+_TAG: Final = re.compile(r"<[^<>]*>")
+
+Plan = dict[str, Any]
+"""What to do with each property of a type: _TEXT, _XHTML, _ANY or the plan of its own type."""
+
+_TEXT: Final = "text"
+_XHTML: Final = "xhtml"
+_ANY: Final = "any"
+
+_LEFT_OUT: Final = frozenset({"Identifier", "Extension", "Meta", "SampledData", "Signature"})
+_TEXTS: Final = frozenset({"string", "markdown"})
+_NO_TEXTS: Final = frozenset({"id", "unit", "reference", "version"})
+"""Properties that are strings and say nothing: of elements, Quantities, References, Codings."""
+
+_plans: Final[dict[str, Plan]] = {}
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, in their order.
+
+    `words_of("Nguyễn-Văn ĐẠT")` is `["nguyen", "van", "dat"]`.
+    """
+    return [word[:LONGEST] for word in _WORDS(fold(text))]
+
+
+def _joined(text: str) -> str:
+    return " ".join(words_of(text))
+
+
+_kept: Final = lru_cache(maxsize=32_768)(_joined)
+
+
+def words_in(text: str) -> set[str]:
+    """Return the words of a TextValue's text."""
+    return set(text.split()) - {BETWEEN}
+
+
+def says(text: str, words: str) -> bool:
+    """Return whether a TextValue's text has these words beside one another."""
+    return f" {words} " in f" {text} "
+
+
+def spoken(resource: dict[str, Any]) -> list[TextValue]:
+    """Return the words of a resource's narrative and of the rest of it."""
+    found: list[TextValue] = []
+    narrative = resource.get("text")
+    if type(narrative) is dict and type(narrative.get("div")) is str:
+        text = _joined(_plain(narrative["div"]))
+        if text:
+            found.append(TextValue(NARRATIVE, text))
+    texts: list[str] = []
+    _gather(resource, _plan(resource["resourceType"]), texts)
+    if texts:
+        text = _united(texts)
+        if text:
+            found.append(TextValue(CONTENT, text))
+    return found
+
+
+def _united(texts: list[str]) -> str:
+    """Return texts as one, none of them twice."""
+    united = ""
+    for text in dict.fromkeys(texts):
+        said = _kept(text) if len(text) <= _SHORT else _joined(text)
+        if not said or (len(united) < _SMALL and says(united, said)):
+            continue
+        united = f"{united} {BETWEEN} {said}" if united else said
+    return united
+
+
+def _plain(div: str) -> str:
+    """Return the text of a narrative: only the tags of whole blocks part words."""
+    bare = _COMMENT.sub(" ", div) if "<!--" in div else div
+    return html.unescape(_TAG.sub(" ", _INLINE.sub("", bare)))
+
+
+# --- gathering ---------------------------------------------------------------------------------
+
+
+def _plan(kind: str) -> Plan:
+    found = _plans.get(kind)
+    if found is None:
+        found = _laid(kind, {})
+        text = definitions.properties(kind).get("text")
+        if text is not None and text.type == "Narrative":
+            found = {name: step for name, step in found.items() if name != "text"}
+        _plans[kind] = found
+    return found
+
+
+def _laid(kind: str, made: dict[str, Plan]) -> Plan:
+    """Return the plan of a type; types hold themselves, so `made` has those that are begun."""
+    if kind in made:
+        return made[kind]
+    plan = made[kind] = {}
+    for name, found in definitions.properties(kind).items():
+        if found.type in _TEXTS:
+            if name not in _NO_TEXTS:
+                plan[name] = _TEXT
+        elif found.type == "xhtml":
+            plan[name] = _XHTML
+        elif found.type == "Resource":
+            plan[name] = _ANY
+        elif not found.is_primitive and found.type not in _LEFT_OUT:
+            plan[name] = _laid(found.type, made)
+    return plan
+
+
+def _gather(value: dict[str, Any], plan: Plan, texts: list[str]) -> None:
+    for name, found in value.items():
+        step = plan.get(name)
+        if step is not None:
+            if type(found) is list:
+                for one in found:
+                    _take(one, step, texts)
+            else:
+                _take(found, step, texts)
+
+
+def _take(value: Any, step: Any, texts: list[str]) -> None:
+    if type(value) is str:
+        texts.append(value if step is _TEXT else _plain(value))
+    elif type(value) is dict:
+        if step is not _ANY:
+            _gather(value, step, texts)
+            return
+        _gather(value, _plan(value["resourceType"]), texts)
+        inner = value.get("text")
+        if type(inner) is dict and type(inner.get("div")) is str:
+            texts.append(_plain(inner["div"]))
