@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from fhir_server.search.expression import Sort
 from fhir_server.search.match import Current
+from fhir_server.search.place import is_versioned
 from fhir_server.search.values import (
     DateValue,
     NumberValue,
@@ -60,9 +61,10 @@ def _comparable(value: Value) -> Any:
         case DateValue() | NumberValue() | QuantityValue():
             return value.low
         case ReferenceValue():
-            return (
-                f"{value.resource_type}/{value.resource_id}" if value.resource_type else value.url
-            )
+            if value.resource_type:
+                return f"{value.resource_type}/{value.resource_id}"
+            # What refers to a version stands where what refers to the resource does.
+            return None if is_versioned(value.url) else value.url
         case UriValue():
             return value.uri
         case _:

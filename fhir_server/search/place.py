@@ -43,6 +43,11 @@ def versioned(text: str, resource_type: str, resource_id: str) -> str:
     return f"{resource_type}/{resource_id}/_history/{text.rpartition('/_history/')[2]}"
 
 
+def is_versioned(url: str) -> bool:
+    """Return whether an indexed URL is what `versioned` makes: a second value of a reference."""
+    return "/_history/" in url and ":" not in url
+
+
 def type_named(url: str) -> str:
     """Return the resource type that an absolute URL of a REST server names, or ""."""
     parts = url.partition("/_history/")[0].rsplit("/", 2)

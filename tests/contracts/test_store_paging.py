@@ -327,6 +327,19 @@ async def test_an_absolute_reference_of_ours_keeps_its_place(store: Store) -> No
     assert ids(first) + ids(second) + ids(third) == [f"o{n}" for n in range(6)]
 
 
+async def test_a_reference_to_a_version_is_sorted_as_one_to_the_resource(store: Store) -> None:
+    """In the order by a reference the version that it names makes no difference, either way."""
+    one, other = observation("one", "p1"), observation("other", "p1")
+    one["subject"] = {"reference": "Patient/p1/_history/1"}
+    await put(store, one, other, observation("third", "p2"))
+
+    up = await store.search(asked("Observation", "_sort=subject"))
+    down = await store.search(asked("Observation", "_sort=-subject"))
+
+    assert ids(up) == ["other", "one", "third"]
+    assert ids(down) == ["third", "other", "one"]
+
+
 async def test_what_is_asked_is_part_of_a_cursor(store: Store) -> None:
     """A cursor belongs to what the client asked: with another question it is BadCursor."""
     await put(store, *(patient(f"p{n}") for n in range(3)))

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from fhir_server.search.expression import Expression, Search, Sort
+from fhir_server.search.place import is_versioned
 from fhir_server.store.keys import HASHED, HASHES_END
 from fhir_server.store.sqlite.arms import ARMS
 from fhir_server.store.sqlite.entry import Entry
@@ -201,7 +202,11 @@ class Sorting:
             case "uri":
                 return [v[1] for v in values if v[0] == "u"]
             case "reference":
-                return [self._reference(v) for v in values if v[0] in {"r", "u"}]
+                return [
+                    self._reference(v)
+                    for v in values
+                    if v[0] == "r" or (v[0] == "u" and not is_versioned(v[1]))
+                ]
             case _:
                 return [v[2] for v in values if v[0] == "q"]
 

@@ -347,6 +347,12 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
     ),
     (
         "Observation",
+        {"subject": {"reference": "Group/1", "identifier": {"value": "x"}}},
+        "patient:identifier",
+        [],
+    ),
+    (
+        "Observation",
         {"subject": {"type": "Group", "identifier": {"value": "x"}}},
         "patient:identifier",
         [],
