@@ -235,10 +235,13 @@ async def test_every_form_of_search(
 
 @pytest.mark.parametrize(
     ("url", "versions"),
-    [("Observation/o000/_history", 2), ("Observation/_history", 3), ("_history?_count=1", 4)],
+    [("Observation/o000/_history", 2), ("Observation/_history", 3), ("_history?_count=3", 4)],
 )
-async def test_a_history_is_bundles(server: Server, url: str, versions: int) -> None:
+async def test_a_history_is_bundles(
+    server: Server, monkeypatch: pytest.MonkeyPatch, url: str, versions: int
+) -> None:
     """A history's pages are Bundles of type history, without links to one another."""
+    monkeypatch.setattr(pages, "PAGE", 1 if "_count" in url else 500)
     await observed(server, 2)
     await server.world.put(observation("Patient/ana", status="amended") | {"id": "o000"})
 
@@ -277,8 +280,9 @@ REQUESTS: Final[dict[str, tuple[str, str, dict[str, Any] | None, str]]] = {
 
 
 @pytest.mark.parametrize("code", [row.code for row in OPERATIONS if row.code in REQUESTS])
-async def test_every_operation(server: Server, code: str) -> None:
+async def test_every_operation(server: Server, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """What it answers is a line of a file of that type: the same as at once."""
+    monkeypatch.setattr(pages, "PAGE", 2)
     for one in (*people.people(), *people.visit(), people.claim()):
         await server.world.put(one)
     method, url, body, kind = REQUESTS[code]
@@ -470,6 +474,46 @@ async def test_a_worker_that_dies_after_its_commit_is_followed(
     assert len([one for one in of_ana if one[0] in {"transaction", "create"}]) == 1
 
 
+async def test_an_operation_that_writes_does_so_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`$submit` stores question and answer: whoever dies after that is followed by the answer."""
+    begun = await server.client().post(
+        "CoverageEligibilityRequest/$submit", json=eligibility(), headers=ASYNC
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(pages, "_add", _die)
+        with pytest.raises(Died):
+            await server.worker.turn()
+    server.world.clock.move(seconds=2 * SECONDS + SKEW + 1)
+
+    manifest = await server.done(begun)
+
+    (found,) = await server.lines(manifest["output"][0])
+    stored = (await server.client().get("CoverageEligibilityResponse")).json()["entry"]
+    assert [one["resource"] for one in stored] == [found]
+    assert await server.world.store.count("CoverageEligibilityRequest") == 1
+
+
+async def test_an_operation_in_a_batch_writes_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an entry too."""
+    asked = bundle(entry("POST", "CoverageEligibilityRequest/$submit", eligibility()), kind="batch")
+    begun = await server.client().post("", json=asked, headers=ASYNC)
+    with monkeypatch.context() as patched:
+        patched.setattr(bundles, "response_of", _die)
+        with pytest.raises(Died):
+            await server.worker.turn()
+    server.world.clock.move(seconds=2 * SECONDS + SKEW + 1)
+
+    manifest = await server.done(begun)
+
+    ((answer),) = await server.lines(manifest["output"][0])
+    assert answer["entry"][0]["resource"]["resourceType"] == "CoverageEligibilityResponse"
+    assert await server.world.store.count("CoverageEligibilityRequest") == 1
+
+
 def _die(*_arguments: object, **_named: object) -> Any:
     raise Died
 
@@ -642,6 +686,56 @@ async def test_a_token_that_is_revoked_ends_it(server: Server) -> None:
     for one in (begun, search):
         assert (await server.client().get(one.headers["Content-Location"])).status_code == 404
     assert await server.world.store.count("Patient") == 1
+    assert await server.left() == {}
+
+
+async def test_masks_hold_in_results(server: Server) -> None:
+    """A payer's file is what its search shows, masked; a facility's is without others' numbers."""
+    for one in (*people.people(), *people.visit(), people.claim()):
+        await server.world.put(one)
+    server.callers["payer"] = Principal(
+        kind="payer", client_id="payer", code="BHXH", scopes=("system/*.rs",)
+    )
+    http = server.client("payer")
+
+    begun = await http.get("Patient", headers=ASYNC)
+    manifest = await server.done(begun, "payer")
+
+    found = await server.lines(manifest["output"][0], "payer")
+    at_once = (await http.get("Patient")).json()
+    assert found == [one["resource"] for one in at_once["entry"]]
+    assert "address" not in found[0]
+    assert "address" in (await server.client().get(f"Patient/{found[0]['id']}")).json()
+
+
+async def test_what_was_committed_and_may_not_be_shown_is_said(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the right ends between commit and answer, the error tells that it was committed."""
+    await observed(server, 0)
+    begun = await server.client().post("", json=two_creates(), headers=ASYNC)
+    with monkeypatch.context() as patched:
+        patched.setattr(bundles, "_answered", _die)
+        with pytest.raises(Died):
+            await server.worker.turn()
+    server.world.clock.move(seconds=2 * SECONDS + SKEW + 1)
+    server.callers["system"] = replace(SYSTEM, scopes=())
+
+    await server.work()
+
+    server.callers["system"] = SYSTEM
+    manifest = await server.done(begun)
+    ((outcome),) = await server.lines(manifest["error"][0])
+    assert [one["code"] for one in outcome["issue"]] == ["incomplete", "forbidden"]
+    assert manifest["output"] == []
+    assert await server.world.store.count("Patient") == 2
+
+
+async def test_a_question_for_headers_begins_nothing(server: Server) -> None:
+    """HEAD is safe: it is answered at once."""
+    answer = await server.client().head("Patient", headers=ASYNC)
+
+    assert answer.status_code == 200
     assert await server.left() == {}
 
 

@@ -53,6 +53,7 @@ def becomes_job(ctx: Context, request: FhirRequest) -> bool:
     """Return whether a request is answered 202, and done afterwards."""
     return (
         request.asynchronous
+        and request.method != "HEAD"
         and request.interaction in KIND_OF
         and ctx.jobs is not None
         and ctx.basis is not None

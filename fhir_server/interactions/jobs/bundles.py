@@ -15,6 +15,7 @@ from fhir_server.interactions.entry import READS, entries_of, place_of, read_ent
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.jobs.fence import written_of
 from fhir_server.interactions.jobs.kept import packed, unpacked
+from fhir_server.interactions.jobs.once import answer_written, do_once
 from fhir_server.interactions.jobs.output import Output
 from fhir_server.interactions.jobs.record import PART, numbered, parts_of, put
 from fhir_server.interactions.perform import prepare, refused
@@ -174,10 +175,6 @@ async def _whole(work: Work, last: _Answers) -> None:
     await work.finish(output, done=len(answers))
 
 
-async def _performed(ctx: Context, asked: FhirRequest) -> FhirResult:
-    return await prepare(ctx, asked, FUNCTIONS[asked.interaction])
-
-
 @dataclass(slots=True)
 class _Entry:
     """One entry of a batch that is done."""
@@ -213,31 +210,19 @@ class _Entry:
             await refused(ctx, FhirRequest("batch", method="POST"), refusal)
             raise
         if work.job.written and work.job.done == self.number:
-            return await self._again(ctx, entry.request)
+            return await answer_written(work, ctx, entry.request)
         if entry.order == READS:
             self.shown.require_room()
             if entry.request.interaction != "operation":
-                return self.shown.add(await _performed(ctx, entry.request))
-        job = changed(work.job, done=self.number, written=True, shown=self.shown.size)
-        fence = work.fence(job, await self.answers.puts(work))
+                read = FUNCTIONS[entry.request.interaction]
+                return self.shown.add(await prepare(ctx, entry.request, read))
+        after = changed(work.job, done=self.number, written=True, shown=self.shown.size)
+        before = work.job
         try:
-            result = await _performed(replace(ctx, fence=fence), entry.request)
+            puts = await self.answers.puts(work)
+            result = await do_once(work, ctx, entry.request, after, puts)
         finally:
             self.patching = ctx.patching.left
-            if fence.is_made:
-                work.made(fence)
+            if work.job is not before:
                 self.answers.kept(self.number)
         return self.shown.add(result) if entry.order == READS else result
-
-    async def _again(self, ctx: Context, asked: FhirRequest) -> FhirResult:
-        """Return what the entry answers that was written, whose answer was lost."""
-        made, patients = await written_of(self.work.store, self.work.job_id)
-        ctx.trail.written = True  # its AuditEvent was committed with it
-
-        async def answered(_within: Context, request: FhirRequest) -> FhirResult:  # noqa: RUF029 - an Interaction
-            if request.interaction == "operation":
-                # One that writes answers what it has written last.
-                return FhirResult(version=made[-1].version, patients=patients)
-            return replace(made[0], patients=patients)
-
-        return await prepare(ctx, asked, answered)

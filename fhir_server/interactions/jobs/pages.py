@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace as changed
 
 from fhir_server.interactions.entry import read_entry
 from fhir_server.interactions.functions import FUNCTIONS
+from fhir_server.interactions.jobs.once import answer_written, do_once
 from fhir_server.interactions.jobs.output import Output
 from fhir_server.interactions.perform import prepare
 from fhir_server.model import codec
@@ -74,7 +76,7 @@ async def _gather(work: Work, *, by_type: bool) -> None:
     while True:
         ctx = await work.context()
         request = await _request(work, ctx, following, by_type=by_type)
-        result = await prepare(ctx, request, FUNCTIONS[request.interaction])
+        result = await _page(work, ctx, request)
         if not output.has_room(result.patients):
             await work.keep(output, done=done, next=following)
             seen.clear()
@@ -89,18 +91,42 @@ async def _gather(work: Work, *, by_type: bool) -> None:
             return
 
 
+async def _page(work: Work, ctx: Context, request: FhirRequest) -> FhirResult:
+    if request.interaction != "operation":
+        return await prepare(ctx, request, FUNCTIONS[request.interaction])
+    if work.job.written:
+        return await answer_written(work, ctx, request)
+    return await do_once(work, ctx, request, changed(work.job, written=True))
+
+
 async def _request(work: Work, ctx: Context, following: str, *, by_type: bool) -> FhirRequest:
     asked = work.job.asked
     if not following:
-        request = await work.asked()
-        if not by_type or request.interaction not in {"search-type", "search-system"}:
-            return request
-        # All pages are gathered: they are as large as they may be, and nobody sees a total.
-        query = [(name, value) for name, value in request.query if name not in {"_count", "_total"}]
-        query += [("_count", str(PAGE)), ("_total", "none")]
-        return replace(request, query=tuple(query))
+        return _in_large_pages(await work.asked(), by_type=by_type)
     entry = read_entry({"request": {"method": "GET", "url": following}}, 0, ctx.base_url)
     return replace(entry.request, handling=asked.handling, purpose=asked.purpose)
+
+
+def _in_large_pages(request: FhirRequest, *, by_type: bool) -> FhirRequest:
+    """Return what is asked for in pages as large as they may be: all of them are gathered."""
+    if _only_counts(request):
+        return request
+    query = [(name, value) for name, value in request.query if name not in {"_count", "_total"}]
+    if by_type:
+        query.append(("_total", "none"))  # nobody sees it
+    if request.interaction != "operation" or _names_count(request):
+        query.append(("_count", str(PAGE)))
+    return replace(request, query=tuple(query))
+
+
+def _names_count(request: FhirRequest) -> bool:
+    """Return whether an operation was asked for pages of a size, which it so has."""
+    if any(name == "_count" for name, _ in request.query):
+        return True
+    named = (request.resource or {}).get("parameter")
+    return isinstance(named, list) and any(
+        isinstance(one, dict) and one.get("name") == "_count" for one in named
+    )
 
 
 def _only_counts(asked: FhirRequest) -> bool:

@@ -24,7 +24,7 @@ from fhir_server.interactions.jobs.record import (
     put,
 )
 from fhir_server.model import codec
-from fhir_server.model.outcome import FhirError, TooCostly
+from fhir_server.model.outcome import FhirError, Issue, TooCostly, operation_outcome
 from fhir_server.model.patch.refusal import Allowance
 from fhir_server.model.primitives import micros
 from fhir_server.store.port import Batch, Put, RecordChanged, Store
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from fhir_server.interactions.context import Context
 
 OUTCOME: Final = "OperationOutcome"
+COMMITTED: Final = Issue(
+    "incomplete",
+    "What was asked for was committed; what it answers can no longer be shown.",
+    severity="warning",
+    text_vi="Yêu cầu đã được ghi; kết quả trả lời không còn được phép hiển thị.",
+)
 
 
 @dataclass(slots=True)
@@ -115,7 +121,8 @@ class Work:
     async def refuse(self, refusal: FhirError) -> None:
         """End with what the work was refused with, beside what it has given before."""
         output = Output()
-        output.add(OUTCOME, codec.dumps(refusal.outcome()), error=True)
+        issues = (COMMITTED, *refusal.issues) if self.job.written else refusal.issues
+        output.add(OUTCOME, codec.dumps(operation_outcome(issues)), error=True)
         job, puts = await output.kept(self.job_id, self.job)
         await self._end(job, puts)
 
