@@ -46,8 +46,8 @@ def match_entry(
     return bundle.search_entry(full_url(base_url, version), raw, mode)
 
 
-def history_entry(base_url: str, version: Version) -> dict[str, Any]:
-    """Return a history's entry: the version, and the request that made it."""
+def history_entry(base_url: str, version: Version, body: bytes | None = None) -> dict[str, Any]:
+    """Return a history's entry: the version, or a part of it, and the request that made it."""
     kind, identity = version.resource_type, version.resource_id
     created = version.version_id == 1 and not version.deleted
     return bundle.history_entry(
@@ -55,7 +55,7 @@ def history_entry(base_url: str, version: Version) -> dict[str, Any]:
         version.method,
         kind if version.method == "POST" else f"{kind}/{identity}",
         "204" if version.deleted else "201" if created else "200",
-        None if version.deleted else msgspec.Raw(version.body),
+        None if version.deleted else msgspec.Raw(version.body if body is None else body),
         etag=etag(version.version_id),
         lastModified=format_instant(from_micros(version.last_updated)),
     )
@@ -63,7 +63,7 @@ def history_entry(base_url: str, version: Version) -> dict[str, Any]:
 
 def link_url(base_url: str, path: str, parameters: Iterable[tuple[str, str]]) -> str:
     """Return the URL of a search or history, its parameters percent-encoded."""
-    query = urlencode(list(parameters), safe="/:,$@", quote_via=quote)
+    query = urlencode(list(parameters), safe="/:,$@*", quote_via=quote)
     url = f"{base_url}/{path}" if path else base_url
     return f"{url}?{query}" if query else url
 

@@ -18,6 +18,7 @@ from fhir_server.interactions.audit_event import Sight, audit_event, facility_of
 from fhir_server.interactions.context import Context, FhirResult
 from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle, codec
 from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
 from fhir_server.search import expression as ex
@@ -89,8 +90,11 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
     merged = sorted([*chained, *reported], key=_newest_first)
     page = merged[: query.count]
     following = _after(cursor, page) if len(merged) > query.count else None
+    part = Part(query.summary, query.elements)
     entries = [
-        bundle.search_entry(f"{ctx.base_url}/{AUDIT_EVENT}/{e.resource_id}", msgspec.Raw(e.body))
+        bundle.search_entry(
+            f"{ctx.base_url}/{AUDIT_EVENT}/{e.resource_id}", msgspec.Raw(part.of(e.body))
+        )
         for e in page
     ]
     if query.cursor is None and following is None and query.total != "none":

@@ -13,17 +13,19 @@ from auth.criteria import Anything
 from fhir_server.interactions.answer import dumps, history_entry, links
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.narrow import is_shown, is_version_shown, unknown
+from fhir_server.interactions.subset import part_of
 from fhir_server.model import bundle
-from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
+from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
 from fhir_server.model.primitives import date_range
+from fhir_server.search.paging import Around
 from fhir_server.search.query import DEFAULT_COUNT, MAX_COUNT
 
 if TYPE_CHECKING:
-    from fhir_server.search.paging import Around
     from fhir_server.store.port import Name, Page, Version
 
 _PASSED: Final = frozenset({"_format", "_pretty"})
-_KNOWN: Final = frozenset({"_count", "_since", "_at", "_cursor"}) | _PASSED
+_KNOWN: Final = frozenset({"_count", "_since", "_at", "_cursor", "_summary"}) | _PASSED
+_SEVERAL: Final = frozenset({"_elements"})
 _MOST_PAGES: Final = 50
 
 
@@ -58,6 +60,7 @@ def check_history(request: FhirRequest) -> None:
         UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
     """
     asked = _parameters(request)
+    part_of(request.query, counts=True)
     _count(asked.get("_count"))
     for name in ("_since", "_at"):
         if name in asked:
@@ -66,15 +69,41 @@ def check_history(request: FhirRequest) -> None:
 
 async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
     asked = _parameters(request)
-    count = _count(asked.get("_count"))
+    part = part_of(request.query, counts=True)
+    count = 0 if part.summary == "count" else _count(asked.get("_count"))
+    used = [(k, v) for k, v in request.query if k in _KNOWN | _SEVERAL and k != "_cursor"]
+    if count == 0:
+        return await _counted(ctx, request, asked, links(ctx.base_url, path, used, Around()))
     versions, around = await _shown(ctx, request, asked, count)
-    used = [(k, v) for k, v in request.query if k in _KNOWN and k != "_cursor"]
-    entries = [history_entry(ctx.base_url, version) for version in versions]
+    entries = [
+        history_entry(ctx.base_url, version, None if part.is_all else part.of(version.body))
+        if version.body
+        else history_entry(ctx.base_url, version)
+        for version in versions
+    ]
     total = await _total(ctx, request, asked, len(versions), around.next)
     found = links(ctx.base_url, path, used, around, asked.get("_cursor"))
     answer = bundle.history(entries, links=found, total=total)
     patients = frozenset(patient for v in versions for patient in v.patients)
     return FhirResult(body=dumps(answer), patients=patients)
+
+
+async def _counted(
+    ctx: Context, request: FhirRequest, asked: dict[str, str], found: list[tuple[str, str]]
+) -> FhirResult:
+    """Return how many versions are shown, and none of them.
+
+    Raises:
+        TooCostly: They are too many to be counted.
+    """
+    whole = {name: value for name, value in asked.items() if name != "_cursor"}
+    versions, around = await _shown(ctx, request, whole, MAX_COUNT)
+    if around.next is not None:
+        raise TooCostly(
+            f"The history has more than {MAX_COUNT} versions; name a time by _since.",
+            text_vi=f"Lịch sử có hơn {MAX_COUNT} phiên bản; hãy nêu thời gian bằng _since.",
+        )
+    return FhirResult(body=dumps(bundle.history((), links=found, total=len(versions))))
 
 
 async def _shown(
@@ -142,10 +171,11 @@ def _parameters(request: FhirRequest) -> dict[str, str]:
                     f"The parameter {name} is given twice with different values.",
                     text_vi=f"Tham số {name} được nêu hai lần với giá trị khác nhau.",
                 )
-        elif request.handling == "strict":
+        elif request.handling == "strict" and name not in _SEVERAL:
             raise UnsupportedParameter(
-                "A history knows _count, _since and _at alone.",
-                text_vi="Lịch sử phiên bản chỉ có các tham số _count, _since và _at.",
+                "A history knows _count, _since, _at, _summary and _elements alone.",
+                text_vi="Lịch sử phiên bản chỉ có các tham số _count, _since, _at, _summary "
+                "và _elements.",
             )
     return asked
 
@@ -153,10 +183,10 @@ def _parameters(request: FhirRequest) -> dict[str, str]:
 def _count(value: str | None) -> int:
     if value is None:
         return DEFAULT_COUNT
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) == 0:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
         raise InvalidValue(
-            "The parameter _count is not a whole number from 1 on.",
-            text_vi="Tham số _count không phải là số nguyên từ 1 trở lên.",
+            "The parameter _count is not a whole number from 0 on.",
+            text_vi="Tham số _count không phải là số nguyên từ 0 trở lên.",
         )
     return min(int(value), MAX_COUNT)
 

@@ -5,7 +5,11 @@ https://hl7.org/fhir/R4/operations.html
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult, Level, Operation
+from fhir_server.interactions.subset import part_of, shortened
+from fhir_server.model import codec
 from fhir_server.model.outcome import UnknownOperation, UnsupportedMethod
 
 
@@ -15,8 +19,20 @@ async def operation(ctx: Context, request: FhirRequest) -> FhirResult:
     Raises:
         UnknownOperation: There is no such operation at this level of this type.
         UnsupportedMethod: It answers another method.
+        InvalidValue: `_summary` is none of its values.
     """
-    return await operation_of(ctx, request).run(ctx, request)
+    run = operation_of(ctx, request).run
+    part = part_of(request.query)
+    result = await run(ctx, request)
+    if part.is_all:
+        return result
+    if result.body is not None:
+        shown = codec.loads(result.body)
+    elif result.resource is not None:
+        shown = result.resource
+    else:
+        return result
+    return replace(result, body=codec.dumps(shortened(shown, part)))
 
 
 def operation_of(ctx: Context, request: FhirRequest) -> Operation:

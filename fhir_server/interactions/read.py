@@ -9,8 +9,7 @@ from fhir_server.interactions.audit import AUDIT_EVENT
 from fhir_server.interactions.audit_event import read_audit_event
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.narrow import visible_version
-from fhir_server.interactions.subset import subset
-from fhir_server.model.outcome import InvalidValue
+from fhir_server.interactions.subset import part_of
 from fhir_server.store.port import Version
 
 
@@ -30,17 +29,19 @@ async def read(ctx: Context, request: FhirRequest) -> FhirResult:
     patients = frozenset(version.patients)
     if is_known(request, version):
         return FhirResult(304, version=version, patients=patients)
-    return FhirResult(version=version, body=_part(request, version), patients=patients)
+    return FhirResult(version=version, body=shown_part(request, version), patients=patients)
 
 
-def _part(request: FhirRequest, version: Version) -> bytes | None:
-    """Return the part that `_summary` or `_elements` asks for; None where all is."""
-    asked = dict(request.query) if request.query else {}
-    summary = asked.get("_summary")
-    if summary not in {None, "true", "text", "data", "false"}:
-        raise InvalidValue("The parameter _summary of a read is true, text, data or false.")
-    elements = tuple(name for name in asked.get("_elements", "").split(",") if name)
-    return subset(version, summary, elements)
+def shown_part(request: FhirRequest, version: Version) -> bytes | None:
+    """Return the part that `_summary` or `_elements` asks for; None where all is.
+
+    Raises:
+        InvalidValue: `_summary` is none of its values.
+    """
+    if not request.query:
+        return None
+    part = part_of(request.query)
+    return None if part.is_all else part.of(version.body)
 
 
 def is_known(request: FhirRequest, version: Version) -> bool:

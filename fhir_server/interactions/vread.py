@@ -9,7 +9,7 @@ from typing import Final
 
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.narrow import gone, is_version_shown
-from fhir_server.interactions.read import is_known
+from fhir_server.interactions.read import is_known, shown_part
 from fhir_server.model.outcome import UnknownResource
 
 _MOST_DIGITS: Final = 18
@@ -32,5 +32,7 @@ async def vread(ctx: Context, request: FhirRequest) -> FhirResult:
         raise UnknownResource(f"{kind}/{identity} has no version {asked} that is known.")
     if version.deleted:
         raise gone(version)
-    status = 304 if is_known(request, version) else 200
-    return FhirResult(status, version=version, patients=frozenset(version.patients))
+    patients = frozenset(version.patients)
+    if is_known(request, version):
+        return FhirResult(304, version=version, patients=patients)
+    return FhirResult(version=version, body=shown_part(request, version), patients=patients)

@@ -48,6 +48,9 @@ CURSOR: Final = "_cursor"
 
 _SHORT: Final = 500
 
+_SO_IT_IS: Final = frozenset({("_contained", "false")})
+"""What is asked for and how it is anyway: contained resources are never found by themselves."""
+
 PASSED: Final = frozenset({"_format", "_pretty"})
 """Parameters that say how the answer is written; they stand in links and ask nothing."""
 
@@ -192,7 +195,7 @@ def _joined(operands: list[Expression]) -> Expression:
 
 def _read(reading: Reading, name: str, value: str) -> bool:
     """Read one parameter; False where it is not known."""
-    if name in PASSED:
+    if name in PASSED or (name, value) in _SO_IT_IS:
         return True
     result = RESULT.get(name)
     if result:
@@ -211,6 +214,12 @@ def _finished(
     summary = summary_of(reading)
     total = total_of(reading)
     count = 0 if summary == "count" else count_of(reading)
+    if summary == "text" and reading.includes:
+        # R4 says in search.html#summary that they cannot be mixed.
+        raise InvalidValue(
+            "The parameters _include and _revinclude do not go with _summary=text.",
+            text_vi="Các tham số _include và _revinclude không đi cùng _summary=text.",
+        )
     if count == 0:
         # R4, search.html#count, "if _count has the value 0, this shall be treated the same as
         # _summary=count".
