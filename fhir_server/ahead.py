@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fhir_server.model.outcome import Unavailable
 from fhir_server.parent import when_parent_ends
+from fhir_server.search.parameters import R4, Known
 from fhir_server.store.bulk import Kept, MakeReady
 from fhir_server.store.pages import Pages
 
@@ -30,12 +31,14 @@ class Ahead:
     Args:
         make: Makes one ready.
         base_url: The FHIR base by which they are indexed.
+        known: The search parameters by which they are.
         apart: Whether in processes of their own, rather than in a thread.
     """
 
-    def __init__(self, make: MakeReady, base_url: str, *, apart: bool) -> None:
+    def __init__(self, make: MakeReady, base_url: str, known: Known = R4, *, apart: bool) -> None:
         self._make = make
         self._base_url = base_url
+        self._known = known
         self._workers = 1
         self._executor: Executor
         if not apart:
@@ -62,7 +65,9 @@ class Ahead:
         loop = get_running_loop()
         while True:
             while len(coming) <= self._workers and (page := await pages.next()):
-                made = loop.run_in_executor(self._executor, self._make, page, self._base_url)
+                made = loop.run_in_executor(
+                    self._executor, self._make, page, self._base_url, self._known
+                )
                 coming.append((page, made))
             if not coming:
                 return

@@ -25,6 +25,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from fhir_server.ahead import MANY, Ahead
+from fhir_server.interactions.own_parameters import (
+    JOB,
+    KNOWN,
+    Definitions,
+    job_of_all,
+    read_definitions,
+)
+from fhir_server.search.parameters import R4
 from fhir_server.store.bulk import BUCKET, MARK, Ends, Kept, Record, Size, Source, Target
 from fhir_server.store.mark import Mark, NotMoved, name_of
 from fhir_server.store.pages import (
@@ -146,6 +154,7 @@ class _Move:
         self._size = size
         self._now = now
         self._mark = Mark("")
+        self._known = R4
         self._is_first = True
         self._lasting: dict[str, bytes] = {}
         self.outcome = Outcome()
@@ -169,10 +178,11 @@ class _Move:
         elif await self._target.cursor_key() == key:
             if await self._target.stamp() != await self._stamp_of_target():
                 return False
-            self._mark = Mark(name, ends.number, ends.seq, ends.number, ends.seq)
+            indexed = (await _definitions(self._target)).generation
+            self._mark = Mark(name, ends.number, ends.seq, ends.number, ends.seq, indexed)
             await self._target.keep(self._mark.encoded)
         elif ends == Ends() and not await self._target.records(LEDGER.first, Size(items=1)):
-            self._mark = Mark(name)
+            self._mark = Mark(name, indexed=(await _definitions(self._source)).generation)
             await self._target.begin(key, self._mark.encoded)
         else:
             raise NotMoved("the target is not empty, and not the beginning of this move")
@@ -199,13 +209,16 @@ class _Move:
 
     async def copy(self, ends: Ends) -> None:
         """Copy the versions and audit entries up to some that the target does not have."""
+        self._known = (await _definitions(self._source)).known
+        if self._known.generation != self._mark.indexed:
+            self._mark = msgspec.structs.replace(self._mark, indexed=-1)
         await self._copy_versions(ends.number)
         await self._copy_entries(ends.seq)
 
     async def _copy_versions(self, end: int) -> None:
         pages = Pages(VERSIONS, self._source, self._size, after=self._mark.number, until=end)
         many = self._target.is_laborious and end - self._mark.number >= MANY
-        ahead = Ahead(self._target.make_ready, self._base_url, apart=many)
+        ahead = Ahead(self._target.make_ready, self._base_url, self._known, apart=many)
         writing: asyncio.Task[None] | None = None
         try:
             async with aclosing(ahead.of(pages)) as coming:
@@ -282,7 +295,7 @@ class _Move:
             async for page in paged(pairs, self._size, lambda _: _MENDED):
                 kept = await self._source.current([one.ours.name for one in page if one.ours])
                 make = self._target.make_ready
-                ready = await asyncio.to_thread(make, kept, self._base_url)
+                ready = await asyncio.to_thread(make, kept, self._base_url, self._known)
                 await self._target.put_versions(kept, ready, self._mark.encoded, again=True)
                 mended += len(page)
         return mended
@@ -347,6 +360,10 @@ class _Move:
     async def finish(self) -> None:
         """Take the mark away, and leave a stamp of what the target holds."""
         ends = await self._target.ends()
+        if self._mark.indexed < 0:
+            # A part was indexed before the source had what it has now: all of it is again.
+            again = job_of_all(await _definitions(self._source))
+            await self._target.put_records([Record(*JOB, msgspec.json.encode(again))], [])
         await self._target.finish(_stamp(ends, self._lasting))
         self.outcome.finished = True
 
@@ -360,6 +377,11 @@ class _Move:
                     hashed.add(one)
             lasting[kind.name] = hashed.digest
         return _stamp(await self._target.ends(), lasting)
+
+
+async def _definitions(store: Source) -> Definitions:
+    """Return which search parameters a store has of its own."""
+    return read_definitions(await store.record(*KNOWN))
 
 
 def _stamp(ends: Ends, lasting: dict[str, bytes]) -> bytes:

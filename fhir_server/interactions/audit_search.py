@@ -76,7 +76,7 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
         TooCostly: The search looks at too many entries; name a patient or a time.
         UnsupportedParameter: Another order than newest first is asked for.
     """
-    if any(not (key.descending and key.kind in {"date", "last"}) for key in query.sort):
+    if any(not key.descending or key.param not in {"date", "_lastUpdated"} for key in query.sort):
         raise UnsupportedParameter(
             "AuditEvents are sorted by time, newest first, alone.",
             text_vi="AuditEvent chỉ được sắp xếp theo thời gian, mới nhất trước.",

@@ -7,6 +7,7 @@ waited for: one that does not know yet is told so by its next write, and looks a
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 SEARCH_PARAMETER: Final = "SearchParameter"
 BUCKET: Final = INDEXED_BY[0]
-_KNOWN: Final = "known"
+KNOWN: Final = (BUCKET, "known")
+"""Bucket and key of the record that says which parameters there are."""
 
 JOB: Final = ("reindex", "search-parameters")
 """Bucket and key of how far the indexing is: it is counted by the engine's own numbers, so that it
@@ -63,9 +65,17 @@ class Definitions(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether everything is indexed by what there is, and by nothing else."""
         return not self.gone and all(one.ready for one in self.own)
 
+    def without(self, codes: Collection[str]) -> Definitions:
+        """Return the same where these are not ready: a job is at them."""
+        own = tuple(
+            msgspec.structs.replace(one, ready=False) if one.code in codes else one
+            for one in self.own
+        )
+        return msgspec.structs.replace(self, own=own)
+
     def put(self, before: bytes | None) -> Put:
         """Return what makes this of what was there before."""
-        return Put(BUCKET, _KNOWN, msgspec.json.encode(self), expected=before)
+        return Put(*KNOWN, msgspec.json.encode(self), expected=before)
 
     def puts(self, before: bytes | None) -> tuple[Put, Put]:
         """Return the same where resources are to be indexed otherwise from then on."""
@@ -98,13 +108,23 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{min(share, 99)} %"
 
 
+def job_of_all(there: Definitions) -> Job:
+    """Return the job of a store whose resources are not all indexed by what it has."""
+    kinds = set(there.gone).union(*(kinds_of(one.base) for one in there.own))
+    return Job(
+        codes=tuple(one.code for one in there.own),
+        generation=there.generation,
+        kinds=tuple(sorted(kinds)),
+    )
+
+
 async def definitions_of(store: Store) -> tuple[Definitions, bytes | None]:
     """Return what a store has of its own, and the record that says so.
 
     Raises:
         Unavailable: The store does not answer.
     """
-    raw = await store.get(BUCKET, _KNOWN)
+    raw = await store.get(*KNOWN)
     return read_definitions(raw), raw
 
 
@@ -141,14 +161,13 @@ class StoreRegistry:
             Unavailable: The store does not answer.
         """
         self._asked = self._clock()
-        there, _ = await definitions_of(self._store)
-        known = there.known
-        if not all(one.ready for one in there.own):
-            job = await job_of(self._store)
-            known = known.at(job.progress) if job else known
+        # Asked at once they are one question of a database. Where a job ends in between, its
+        # parameters are told ready a moment later.
+        job, (there, _) = await asyncio.gather(job_of(self._store), definitions_of(self._store))
+        known = there.known if job is None else there.without(job.codes).known.at(job.progress)
         # Others may have looked meanwhile: what is known never goes back.
         if known.generation >= self.known.generation:
-            self.known, self.is_settled = known, there.is_settled
+            self.known, self.is_settled = known, there.is_settled and job is None
         return self.known
 
     async def refreshed(self) -> Known:

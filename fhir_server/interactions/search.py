@@ -173,6 +173,7 @@ async def _page(
             asked=query.asked if request.compartment is None else path.encode() + query.asked,
             base_url=ctx.base_url,
             explain=explain,
+            known=ctx.known,
         )
     )
     if explain:

@@ -14,6 +14,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Literal
 
+from fhir_server.search.parameters import R4, Known
+
 
 class Prefix(StrEnum):
     """How a value is compared with a range, https://hl7.org/fhir/R4/search.html#prefix."""
@@ -283,6 +285,7 @@ class Search:
         asked: What the client asked, before a policy narrowed it: a cursor belongs to it.
         base_url: The FHIR base, for the order by references: those below it are our own.
         explain: How it was done goes along (Page.explained).
+        known: The search parameters that there are, for the order of what was current once.
     """
 
     by_type: tuple[tuple[str, Expression], ...]
@@ -293,3 +296,4 @@ class Search:
     asked: bytes = b""
     base_url: str = ""
     explain: bool = False
+    known: Known = R4

@@ -7,12 +7,13 @@ and stay what they are; audit entries by `seq`; ledger records by bucket and key
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
+from fhir_server.search.parameters import R4, Known
 from fhir_server.store.port import AuditEntry, Name, Version
 
 BUCKET: Final = "move"
@@ -103,9 +104,14 @@ class Ends(msgspec.Struct, frozen=True):
     digest: bytes = bytes(32)
 
 
-MakeReady = Callable[[Sequence[Kept], str], Any]
-"""Makes versions ready to be written, given the FHIR base by which they are indexed; no more than
-work: what it takes and gives can be pickled, as it can itself."""
+class MakeReady(Protocol):
+    """Makes versions ready to be written; what it takes and gives can be pickled, as it can itself.
+
+    It is given the FHIR base and the search parameters by which they are indexed.
+    """
+
+    def __call__(self, items: Sequence[Kept], base_url: str, known: Known = R4, /) -> Any:
+        """Return what `put_versions` takes."""
 
 
 class Source(Protocol):

@@ -8,12 +8,13 @@ import msgspec
 
 from fhir_server.model import codec
 from fhir_server.search.extract import index_values
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.values import IndexValues
 from fhir_server.store.bulk import Kept
 from fhir_server.store.port import Write
 
 
-def index_of(kept: Kept, base_url: str) -> IndexValues:
+def index_of(kept: Kept, base_url: str, known: Known = R4) -> IndexValues:
     """Return the index values of a version: of one that is not indexed, its compartments alone.
 
     They are those that it was kept with.
@@ -21,19 +22,20 @@ def index_of(kept: Kept, base_url: str) -> IndexValues:
     Args:
         kept: The version.
         base_url: The FHIR base by which absolute references are local ones.
+        known: The search parameters of the store that it is of.
     """
     version = kept.version
     if not kept.is_indexed:
         return IndexValues(patients=version.patients)
-    made = index_values(codec.loads_stored(version.body), base_url=base_url)
+    made = index_values(codec.loads_stored(version.body), base_url=base_url, known=known)
     if made.patients == version.patients:
         return made
     return msgspec.structs.replace(made, patients=version.patients)
 
 
-def indexes_of(items: Sequence[Kept], base_url: str) -> list[IndexValues]:
+def indexes_of(items: Sequence[Kept], base_url: str, known: Known = R4) -> list[IndexValues]:
     """Return the index values of each version."""
-    return [index_of(one, base_url) for one in items]
+    return [index_of(one, base_url, known) for one in items]
 
 
 def write_of(kept: Kept, index: IndexValues) -> Write:

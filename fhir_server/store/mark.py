@@ -22,6 +22,8 @@ class Mark(msgspec.Struct, frozen=True):
         seq: Of the last audit entry that was copied.
         compared: Of the last version that was compared.
         heard: Of the last audit entry that was compared.
+        indexed: By which search parameters versions were indexed from the first on; -1: by several,
+            one after another, for the source was given others meanwhile.
     """
 
     source: str
@@ -29,6 +31,7 @@ class Mark(msgspec.Struct, frozen=True):
     seq: int = 0
     compared: int = 0
     heard: int = 0
+    indexed: int = 0
 
     @property
     def encoded(self) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 
 from fhir_server.model import codec
 from fhir_server.search import order
-from fhir_server.search.expression import Sort
+from fhir_server.search.expression import Search, Sort
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import Current
 from fhir_server.search.order import SortValue
@@ -65,13 +65,14 @@ class Former:
         return found
 
     async def values(
-        self, reads: Reads, sort: tuple[Sort, ...], versions: Sequence[Document], base_url: str
+        self, reads: Reads, search: Search, versions: Sequence[Document]
     ) -> dict[int, Values]:
         """Return what versions were sorted by, by their numbers.
 
         Raises:
             WorkBudgetExceeded: They are too many.
         """
+        sort, base_url = search.sort, search.base_url
         if all(one.kind in {"id", "last"} for one in sort):
             nothing = IndexValues()
             return {one["_id"]: _sorted_by(sort, one["n"], one["u"], nothing) for one in versions}
@@ -91,7 +92,9 @@ class Former:
             documents = await cursor.to_list()
             made = await versions_of(reads.collections, documents, reads.session)
             for document, version in zip(documents, made, strict=True):
-                index = index_values(codec.loads_stored(version.body), base_url=base_url)
+                index = index_values(
+                    codec.loads_stored(version.body), base_url=base_url, known=search.known
+                )
                 found = _sorted_by(sort, document["n"], document["u"], index)
                 self._kept[document["_id"], sort, base_url] = found
         return {one: self._kept[one, sort, base_url] for one in numbers}

@@ -20,6 +20,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from fhir_server.model.outcome import TooLarge
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.values import IndexValues
 from fhir_server.store.bulk import BUCKET, MARK, Kept, MakeReady, Record, RecordKey
 from fhir_server.store.derive import index_of, write_of
@@ -30,6 +31,7 @@ from fhir_server.store.mongo.connect import Opened
 from fhir_server.store.mongo.entry import fields_of
 from fhir_server.store.mongo.schema import (
     HEAD,
+    INDEXED,
     INDEXES,
     Document,
     head_of_a_new_store,
@@ -39,7 +41,7 @@ from fhir_server.store.mongo.serving import MOVING
 from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.versions import document_of, key_of
 from fhir_server.store.mongo.writing import MOST_INDEXED
-from fhir_server.store.port import AuditEntry
+from fhir_server.store.port import INDEXED_BY, AuditEntry, generation_of
 
 _STAMP: Final = "moved"
 _DUPLICATE: Final = 11000
@@ -338,6 +340,11 @@ class MongoTarget(MongoSource):
         if gone:
             asked = {"_id": {"$in": keys[: len(gone)]}}
             await self._calls.read(lambda: self._to.ledger.delete_many(asked))
+        for at, value in ((one.at, one.value) for one in records):
+            if at == INDEXED_BY:
+                await self._turn(None, {INDEXED: generation_of(value)})
+        if INDEXED_BY in gone:
+            await self._turn(None, {INDEXED: 0})
         if pieces or loose:
             known = (await self._head())["large"]
             await self._turn(None, {"large": sorted({*known, *buckets})}, pieces, loose)
@@ -380,18 +387,18 @@ class MongoTarget(MongoSource):
         await self._calls.transact(finish)
 
 
-def fields_of_page(items: Sequence[Kept], base_url: str) -> list[Document]:
+def fields_of_page(items: Sequence[Kept], base_url: str, known: Known = R4) -> list[Document]:
     """Return what is indexed of each version, as fields of its document; none of what is not.
 
     Raises:
         TooLarge: It is more than a document can hold.
     """
-    return [_fields(one, base_url) if one.is_indexed else {} for one in items]
+    return [_fields(one, base_url, known) if one.is_indexed else {} for one in items]
 
 
-def _fields(kept: Kept, base_url: str) -> Document:
+def _fields(kept: Kept, base_url: str, known: Known) -> Document:
     kind, resource_id = kept.name
-    index = index_of(kept, base_url)
+    index = index_of(kept, base_url, known)
     fields: Document = fields_of(kind, index, kept.tags)
     if len(fields["e"]) > MOST_INDEXED:
         raise TooLarge(f"What is to be indexed of {kind}/{resource_id} is more than can be kept.")

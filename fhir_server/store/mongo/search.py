@@ -318,7 +318,7 @@ class Searcher:
         found = await judged(reads, planned.kind, planned.where, candidates)
         then = await self._former.at(reads, [one.key for one in found], snapshot)
         versions = list(then.values())
-        values = await self._former.values(reads, search.sort, versions, search.base_url)
+        values = await self._former.values(reads, search, versions)
         changed: list[Placed] = []
         backwards = after is not None and after.backwards
         for one in found:

@@ -14,6 +14,7 @@ import apsw
 from fhir_server.model import codec
 from fhir_server.search.expression import Sort
 from fhir_server.search.extract import index_values
+from fhir_server.search.parameters import Known
 from fhir_server.search.values import (
     DateValue,
     NumberValue,
@@ -42,7 +43,9 @@ class Former:
         self._budget = budget
         self._kept: dict[tuple[int, Sort, str], Any] = {}
 
-    def column(self, sort: Sort, rids: Sequence[int], base_url: str) -> dict[int, Any]:
+    def column(
+        self, sort: Sort, rids: Sequence[int], base_url: str, known: Known
+    ) -> dict[int, Any]:
         """Return the sort value of each version that has one.
 
         Raises:
@@ -56,19 +59,19 @@ class Former:
             if at not in self._kept:
                 self._budget.charge(_STEPS)
                 self._budget.check()
-                self._kept[at] = self._value(sort, rid, base_url)
+                self._kept[at] = self._value(sort, rid, base_url, known)
             if self._kept[at] is not None:
                 found[rid] = self._kept[at]
         return found
 
-    def _value(self, sort: Sort, rid: int, base_url: str) -> Any:
+    def _value(self, sort: Sort, rid: int, base_url: str, known: Known) -> Any:
         packing, packed = next(
             self._db.execute("SELECT packing, body FROM version WHERE rid = ?", (rid,))
         )
         resource = codec.loads_stored(self._packing.unpack(packing, packed))
         values = [
             key
-            for value in index_values(resource, base_url=base_url).values
+            for value in index_values(resource, base_url=base_url, known=known).values
             if value.param == sort.param and (key := _key(value)) is not None
         ]
         best = max if sort.descending else min

@@ -144,7 +144,7 @@ class Sorting:
         columns = [
             self._column(one, resource_type, places)
             if one.kind in {"id", "last"}
-            else self._former.column(one, places, search.base_url)
+            else self._former.column(one, places, search.base_url, search.known)
             for one in search.sort
         ]
         placed = [
