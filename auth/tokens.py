@@ -23,6 +23,10 @@ TYPE: Final = "at+jwt"
 LIFETIME: Final = 900
 """Seconds that an access token is good for, at most."""
 
+OUTLIVED: Final = 12 * 3600
+"""Seconds after its time for which what was begun with a token may go on, and in which it is
+remembered that the token was ended (asynchronous requests)."""
+
 CLOCK_SKEW: Final = 10
 """Seconds that the clocks of two of our machines may differ."""
 

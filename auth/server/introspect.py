@@ -19,7 +19,7 @@ from auth.server.oauth import (
     form_of,
     json_answer,
 )
-from auth.tokens import AccessToken, InvalidToken, Verifier
+from auth.tokens import OUTLIVED, AccessToken, InvalidToken, Verifier
 
 
 async def introspect(server: AuthorizationServer, request: Request) -> Response:
@@ -49,7 +49,7 @@ async def revoke(server: AuthorizationServer, request: Request) -> Response:
         await _revoke_refresh(server, text, client.client_id)
     else:
         if claims.client_id == client.client_id:
-            await server.grants.end_token(claims.jti, claims.exp)
+            await server.grants.end_token(claims.jti, claims.exp + OUTLIVED)
     return Response(status_code=200, headers=dict(NO_STORE))
 
 

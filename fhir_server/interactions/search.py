@@ -86,13 +86,16 @@ def check_search(ctx: Context, request: FhirRequest) -> None:
     """Refuse what a search would refuse of its parameters, before it is begun.
 
     Raises:
+        Forbidden: The caller is never shown a type that is named.
         InvalidValue: A parameter's value cannot be parsed.
         UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
     """
+    if request.resource_type != AUDIT_EVENT:
+        request, _ = explaining(ctx, request)
     if request.resource_type is not None:
         query_of(ctx, request)
         return
-    parse_types(
+    query, _ = parse_types(
         request.query,
         base_url=ctx.base_url,
         strict=request.handling == "strict",
@@ -100,6 +103,8 @@ def check_search(ctx: Context, request: FhirRequest) -> None:
         among=_searched(ctx, request),
         known=ctx.searched,
     )
+    for kind in query.types:
+        require_type(ctx, "search-system", kind)
 
 
 def _searched(ctx: Context, request: FhirRequest) -> list[str]:

@@ -11,8 +11,9 @@ import pytest
 from auth import tokens
 from auth.bearer import BearerTokens
 from auth.client import Client
-from auth.tokens import AccessToken
+from auth.tokens import AccessToken, InvalidToken
 from fhir_server.model.outcome import LoginRequired
+from tests.auth.server.test_introspect import ask
 from tests.auth.world import FATHER, MOTHER, World
 
 
@@ -125,6 +126,44 @@ async def test_an_ended_guardianship_is_refused_at_the_next_request(world: World
     await refused(world, child)
     assert (await world.access(own)).policy.links == ()
     assert (await world.access(fathers)).principal.patient_id == "bao"
+
+
+async def test_what_was_begun_with_a_token_outlives_its_time(world: World) -> None:
+    """But not its client, nor the guardianship, nor the grant."""
+    child = await _claims(world, (await world.citizen(MOTHER, patient="bao"))["access_token"])
+    own = await _claims(world, (await world.citizen(MOTHER))["access_token"])
+    backend = await _claims(world, await world.backend_token("hospital-01999"))
+    world.clock.pass_by(3600)
+    for claims in (child, own, backend):
+        assert (await world.bearer.access_again(claims)).basis == claims
+
+    world.citizens.links[MOTHER] = ()
+    await world.grants.disable("hospital-01999")
+    for claims in (child, backend):
+        with pytest.raises(InvalidToken):
+            await world.bearer.access_again(claims)
+    assert (await world.bearer.access_again(own)).policy.links == ()
+    await world.grants.revoke_family(own.family)
+    with pytest.raises(InvalidToken):
+        await world.bearer.access_again(own)
+
+
+async def test_what_was_begun_with_a_token_ends_with_its_revocation(world: World) -> None:
+    """It is remembered for as long as anything may go on."""
+    token = await world.backend_token("hospital-01999")
+    claims = await _claims(world, token)
+    assert (await ask(world, "hospital-01999", token, "revoke")).status_code == 200
+
+    for _ in range(12):
+        world.clock.pass_by(3600)
+        with pytest.raises(InvalidToken):
+            await world.bearer.access_again(claims)
+
+
+async def _claims(world: World, token: str) -> AccessToken:
+    basis = (await world.access(token)).basis
+    assert basis is not None
+    return basis
 
 
 async def test_scopes_taken_from_a_client_are_taken_from_its_tokens(world: World) -> None:

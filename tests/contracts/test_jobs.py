@@ -425,8 +425,27 @@ async def test_strict_handling_is_refused_at_once(server: Server) -> None:
         await http.get("Patient/ana/$nothing", headers=ASYNC),
     ]
 
+    explained = await http.get("Patient?__explain=true", headers=strict)
+    told = await server.done(explained)
+
     assert (refused.status_code, lenient.status_code) == (400, 202)
+    assert [item["type"] for item in told["error"]] == ["OperationOutcome"]
     assert [one.status_code for one in wrong] == [400, 400, 400, 404]
+
+
+async def test_what_is_never_granted_is_refused_at_once(server: Server) -> None:
+    """403, and nothing is begun."""
+    http = server.client("ana")
+
+    answers = [
+        await http.get("Group", headers=ASYNC),
+        await http.get("?_type=Group,Patient", headers=ASYNC),
+        await http.get("_history", headers=ASYNC),
+        await http.post("Claim/1/$check", headers=ASYNC),
+    ]
+
+    assert [one.status_code for one in answers] == [403, 403, 403, 403]
+    assert await server.left() == {}
 
 
 async def test_what_is_refused_later_is_in_error(server: Server) -> None:
@@ -671,6 +690,24 @@ async def test_a_right_that_is_taken_back_ends_it(
     manifest = await server.done(begun)
     assert len(manifest["error"]) == 1
     assert sum(item["count"] for item in manifest["output"]) == 2
+
+
+async def test_a_token_of_fewer_scopes_finds_nothing(server: Server) -> None:
+    """Of the same client: what was gathered under wide scopes is not given to narrow ones."""
+    await observed(server, 1)
+    server.callers["system"] = replace(SYSTEM, scopes=("system/Observation.rs", "openid"))
+    begun = await server.client().get("Observation", headers=ASYNC)
+    (item,) = (await server.done(begun))["output"]
+
+    for scopes, status in (
+        (("system/Observation.r",), 404),
+        (("system/Patient.rs",), 404),
+        (("system/*.cruds",), 200),
+        (("system/Observation.rs",), 200),
+    ):
+        server.callers["system"] = replace(SYSTEM, scopes=scopes)
+        for url in (begun.headers["Content-Location"], item["url"]):
+            assert (await server.client().get(url)).status_code == status, scopes
 
 
 async def test_a_token_that_is_revoked_ends_it(server: Server) -> None:

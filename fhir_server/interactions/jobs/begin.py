@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from auth.scopes import parse
 from fhir_server.interactions.audit import named_by_path
 from fhir_server.interactions.context import FhirResult
 from fhir_server.interactions.entry import entries_of
@@ -139,6 +140,7 @@ async def _keep(
             basis=basis,
             asked=replace(request, resource=None, raw=b"", asynchronous=False),
             begun=now,
+            scopes=tuple(scope for scope in ctx.principal.scopes if parse(scope)),
             source=ctx.source,
             request_id=ctx.trail.request_id or ctx.request_id,
             body=len(parts),

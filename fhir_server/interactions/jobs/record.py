@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from auth.limits import Limit, Limits
-from auth.tokens import AccessToken
+from auth.tokens import OUTLIVED, AccessToken
 from fhir_server.interactions.context import Context, FhirRequest
 from fhir_server.model.patch.refusal import WHOLE_PATCHES
 from fhir_server.store.port import Put
@@ -61,7 +61,7 @@ What is not here is answered at once, whatever the client prefers.
 _HOUR: Final = 3600 * 1_000_000
 WORKED: Final = 6 * _HOUR
 """Microseconds after its beginning at which a job ends that is not done."""
-ENDS: Final = 12 * _HOUR
+ENDS: Final = OUTLIVED * 1_000_000
 """Microseconds after its beginning at which nothing of a job is left."""
 
 MOST_OPEN: Final = 10
@@ -89,6 +89,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         basis: The token it was begun with: whether what it rests on still stands is asked at
             every step. That its time is over ends nothing.
         asked: What was asked for, without its body.
+        scopes: The scopes it was begun with: a token of fewer finds nothing.
         begun: Microseconds since 1970.
         body: Records that hold the body, of `length` bytes.
         started: When the work began: R4's `transactionTime`.
@@ -107,6 +108,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     basis: AccessToken
     asked: FhirRequest
     begun: int
+    scopes: tuple[str, ...] = ()
     source: str = ""
     request_id: str = ""
     body: int = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
+from auth.scopes import is_covered
 from fhir_server.interactions import audit
 from fhir_server.interactions.context import FhirResult
 from fhir_server.interactions.jobs.begin import PATH
@@ -82,8 +83,6 @@ async def job_output(ctx: Context, request: FhirRequest) -> FhirResult:
     if job.state != "done" or not (number.isascii() and number.isdecimal() and len(number) < 7):  # noqa: PLR2004 - as many digits as files have
         raise unknown_job()
     file, data = await file_of(ctx.store, job_id, int(number))
-    if job.kind == "search" and not (file.error or file.type == "Bundle"):
-        _require_shown(ctx, job.asked.interaction, file.type)
     first, rest = file.patients[: audit.MOST_PATIENTS], file.patients[audit.MOST_PATIENTS :]
     while rest:
         # One AuditEvent names no more Patients than this.
@@ -123,6 +122,8 @@ async def _own(ctx: Context, job_id: str) -> tuple[bytes, Job]:
     raw, job = await job_of(ctx.store, job_id, micros(ctx.now()))
     if job.owner != owner_of(ctx.principal) or ctx.jobs is None:
         raise unknown_job()
+    if not is_covered(job.scopes, ctx.principal.scopes):
+        raise unknown_job()
     try:
         require_granted(ctx, job.asked)
     except Forbidden:
@@ -134,11 +135,6 @@ async def _own(ctx: Context, job_id: str) -> tuple[bytes, Job]:
         await remove(ctx.store, job_id, raw, job)
         raise unknown_job() from None
     return raw, job
-
-
-def _require_shown(ctx: Context, interaction: str, kind: str) -> None:
-    if ctx.policy.narrow(interaction, kind) is None:
-        raise unknown_job()
 
 
 async def _leave(ctx: Context, request: FhirRequest, patients: tuple[str, ...]) -> None:
