@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from fhir_server.store.mongo import together as together_module
 from fhir_server.store.mongo.together import MOST, PATIENCE, Together
 
 
@@ -59,8 +60,11 @@ async def test_who_come_at_once_are_one_question() -> None:
     assert source.asked == [list(range(7))]
 
 
-async def test_who_comes_while_a_question_is_out_is_not_told_its_answer() -> None:
+async def test_who_comes_while_a_question_is_out_is_not_told_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What was committed before it asked may be missing there."""
+    monkeypatch.setattr(together_module, "PATIENCE", 60)  # however slow the machine is
     source = Source(held=True)
     together = Together(source.read)
     early = asyncio.create_task(together.ask(1))
