@@ -206,6 +206,11 @@ class Grants:
         token, kept = _next_refresh(family)
         return token if await self._replace_family(family, kept) else None
 
+    async def holder(self, token: str) -> str | None:
+        """Return the id of the client that a refresh token is of, be it still good or not."""
+        family = await self.family(token.partition(".")[0])
+        return None if family is None else family.client_id
+
     async def refreshed(self, token: str, client_id: str) -> tuple[Family, str] | None:
         """Exchange a refresh token for the grant and its next one; None where it is refused.
 

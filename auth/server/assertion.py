@@ -40,6 +40,8 @@ known; only who has signed rightly learns which claim is at fault, or that the `
 _FIELD: Final = re.compile(r"(?:field `|\$\.)(iss|sub|aud|exp|jti|iat|nbf)\b")
 """Where msgspec names the claim that is missing or of a wrong type."""
 
+UNKNOWN_REFRESH: Final = "The refresh token is not good, or was used before."
+
 LIFETIME: Final = 300
 """Seconds ahead that an assertion may end."""
 
@@ -136,7 +138,13 @@ async def _proved(server: AuthorizationServer, form: Mapping[str, str], audience
         if form.get("client_id", client.client_id) != client.client_id:
             raise _unknown(client)
         return client
-    found = await server.grants.client(form.get("client_id", ""))
+    said = form.get("client_id")
+    if said is None and form.get("grant_type") == "refresh_token":
+        # RFC 6749, 6: nothing names a public client but the token that was given to it.
+        said = await server.grants.holder(form.get("refresh_token", ""))
+        if said is None:
+            raise OAuthError("invalid_grant", UNKNOWN_REFRESH)
+    found = await server.grants.client(said or "")
     if found is None or not found.public or found.disabled or "client_secret" in form:
         raise _unknown(found)
     return found

@@ -22,7 +22,7 @@ from auth.bearer import citizen_access
 from auth.client import Client
 from auth.grants import Code, Family, is_same
 from auth.scopes import format_scopes, granted, is_covered, words
-from auth.server.assertion import authenticate
+from auth.server.assertion import UNKNOWN_REFRESH, authenticate
 from auth.server.oauth import (
     NO_STORE,
     AuthorizationServer,
@@ -112,7 +112,7 @@ async def exchange_refresh(
     """Return new tokens for a refresh token, which is good once."""
     found = await server.grants.refreshed(form.get("refresh_token", ""), client.client_id)
     if found is None or found[0].until <= server.time():
-        raise OAuthError("invalid_grant", "The refresh token is not good, or was used before.")
+        raise OAuthError("invalid_grant", UNKNOWN_REFRESH)
     family, refresh = found
     scopes = family.scopes
     if "scope" in form:

@@ -501,6 +501,60 @@ async def test_a_refresh_token_rotates(world: World) -> None:
     assert (await world.refresh(second["refresh_token"])).status_code == 200
 
 
+async def test_a_public_clients_refresh_token_says_whose_it_is(world: World) -> None:
+    """RFC 6749, 6, asks for no client_id, and SMART's own client sends none; reuse ends all."""
+    first = await world.citizen(MOTHER)
+    form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+
+    second = await world.http.post("/auth/token", data=form)
+    again = await world.http.post("/auth/token", data=form)
+    after = await world.refresh(second.json()["refresh_token"])
+
+    assert second.status_code == 200
+    assert (await world.http.post("/auth/token", data=form)).json()["error"] == "invalid_grant"
+    assert [(a.status_code, a.json()["error"]) for a in (again, after)] == [
+        (400, "invalid_grant")
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "error"),
+    [
+        ({"refresh_token": "nothing"}, 400, "invalid_grant"),
+        ({"refresh_token": ""}, 400, "invalid_grant"),
+        ({"client_id": "hospital-01999"}, 401, "invalid_client"),
+        ({"client_secret": "any"}, 401, "invalid_client"),
+    ],
+    ids=["unknown", "none", "another", "secret"],
+)
+async def test_a_refresh_without_a_client_is_of_a_good_token_alone(
+    world: World, changes: dict[str, str], status: int, error: str
+) -> None:
+    """Who names a client, or brings a secret, must still prove it."""
+    token = (await world.citizen(MOTHER))["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+
+    answer = await world.http.post("/auth/token", data=form | changes)
+
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert (await world.http.post("/auth/token", data=form)).status_code == 200
+
+
+async def test_a_refresh_token_of_a_client_with_a_key_needs_its_proof(world: World) -> None:
+    """A confidential client's token alone is worth nothing, and stays good for who can prove it."""
+    token = (await world.citizen(MOTHER))["refresh_token"]
+    known = await world.grants.client("vneid-app")
+    hospital = await world.grants.client("hospital-01999")
+    await world.grants.register(msgspec.structs.replace(known, jwks=hospital.jwks))
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+
+    refused = await world.http.post("/auth/token", data=form)
+    await world.grants.register(known)
+
+    assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+    assert (await world.http.post("/auth/token", data=form)).status_code == 200
+
+
 async def test_a_refresh_token_used_again_ends_everything(world: World) -> None:
     """Also the access token that came of the first use."""
     first = await world.citizen(MOTHER)
