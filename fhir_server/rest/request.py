@@ -15,6 +15,7 @@ from fhir_server.interactions.entry import if_match_of, if_none_match_of
 from fhir_server.model import codec
 from fhir_server.model.outcome import InvalidValue, MissingRequired, UnsupportedMediaType
 from fhir_server.model.primitives import micros
+from fhir_server.rest.binary import is_sent_raw, of_raw
 from fhir_server.rest.body import read_body
 from fhir_server.rest.media import Wanted, accepted, by_parameter, require_form, sent
 
@@ -236,6 +237,9 @@ async def with_body(
             return request
         require_form(content_type)
         return replace(request, query=request.query + query_of(data.strip()))
+    if data and is_sent_raw(request, content_type):
+        resource = of_raw(request, data, content_type, arrival.headers)
+        return replace(request, resource=resource, raw=data, content_type=content_type)
     if not data.strip():
         if request.interaction == "operation":
             return request

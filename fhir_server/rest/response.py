@@ -37,6 +37,7 @@ ALWAYS: Final[tuple[Header, ...]] = (
 _SENT: Final = (
     b"Authorization", b"Content-Type", b"Accept", b"Prefer", b"If-Match", b"If-None-Match",
     b"If-None-Exist", b"If-Modified-Since", b"X-Request-Id", b"X-Break-Glass",
+    b"X-Security-Context",
 )  # fmt: skip
 PREFLIGHT: Final[tuple[Header, ...]] = (
     *ALWAYS,

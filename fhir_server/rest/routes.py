@@ -28,6 +28,7 @@ from fhir_server.model.outcome import (
 )
 from fhir_server.model.patch.document import ACCEPT_PATCH
 from fhir_server.rest.authenticate import authenticated
+from fhir_server.rest.binary import is_read_raw, raw
 from fhir_server.rest.body import ClientGone
 from fhir_server.rest.errors import failure, refusal
 from fhir_server.rest.media import CONTENT_TYPES, Wanted, takes_gzip
@@ -136,6 +137,8 @@ class FhirApp:
         ctx = await authenticated(self.context_of, arrival, scope, _request_id(scope))
         request = await self._request(ctx, asked, receive)
         result = await perform(ctx, request)
+        if is_read_raw(request, asked.query, asked.problem):
+            return raw(result)
         return rendered(result, request, asked.wanted, self.base_url)
 
     async def _request(self, ctx: Context, asked: _Asked, receive: Receive) -> FhirRequest:
@@ -145,7 +148,8 @@ class FhirApp:
         bare = arrival.bare(_interaction(arrival, place) or arrival.method.lower(), place)
         try:
             _require_place(arrival, place)
-            if asked.problem is not None and not _is_of_a_job(asked, bare):
+            is_chosen = _is_of_a_job(asked, bare) or is_read_raw(bare, asked.query, asked.problem)
+            if asked.problem is not None and not is_chosen:
                 raise asked.problem
             request = with_headers(arrival, bare, asked.query)
             if has_body(arrival, request.interaction):
