@@ -217,6 +217,7 @@ async def build_app(
         base_url=composition.fhir_base,
         operations=OPERATIONS,
         max_body=composition.settings.max_body,
+        registry=composition.registry,
     )
     health = health_app(composition.store.ready, exposition or metrics.exposition, draining)
     submissions = Router(

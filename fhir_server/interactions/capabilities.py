@@ -5,18 +5,19 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.audit import AUDIT_EVENT
 from fhir_server.interactions.table import INTERACTIONS
 from fhir_server.model.definitions import COMPARTMENTS, RESOURCE_TYPES
 from fhir_server.model.patch.document import FORMATS as PATCH_FORMATS
-from fhir_server.search.parameters import parameters
+from fhir_server.search.parameters import R4, Known
 from fhir_server.search.several import WHOLE
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Operation, Resource
+    from fhir_server.search.parameters import Parameter
 
 _COMPARTMENT: Final = "http://hl7.org/fhir/CompartmentDefinition/"
 _SMART: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
@@ -41,8 +42,16 @@ _ASYNCHRONOUS: Final = (
 )
 
 
-def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Resource:
-    """Return what this server does, at this base."""
+def capability_statement(
+    base_url: str, operations: tuple[Operation, ...], known: Known = R4
+) -> Resource:
+    """Return what this server does, at this base.
+
+    Args:
+        base_url: The FHIR base.
+        operations: The rows of `operations.table`.
+        known: The search parameters that there are.
+    """
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -57,20 +66,20 @@ def capability_statement(base_url: str, operations: tuple[Operation, ...]) -> Re
         "fhirVersion": "4.0.1",
         "format": _FORMATS,
         "patchFormat": list(PATCH_FORMATS),
-        "rest": [_rest(base_url, operations)],
+        "rest": [_rest(base_url, operations, known)],
     }
 
 
-def _rest(base_url: str, operations: tuple[Operation, ...]) -> dict[str, Any]:
-    known = {code for _, _, code in INTERACTIONS}
-    whole = sorted(known & _SYSTEM | ({"batch"} if "transaction" in known else set()))
+def _rest(base_url: str, operations: tuple[Operation, ...], known: Known) -> dict[str, Any]:
+    codes = {code for _, _, code in INTERACTIONS}
+    whole = sorted(codes & _SYSTEM | ({"batch"} if "transaction" in codes else set()))
     rest: dict[str, Any] = {
         "mode": "server",
         "documentation": _ASYNCHRONOUS,
         "security": _security(base_url),
-        "resource": [_resource(kind, known, operations) for kind in sorted(RESOURCE_TYPES)],
+        "resource": [_resource(kind, codes, operations, known) for kind in sorted(RESOURCE_TYPES)],
         "interaction": [{"code": code} for code in whole],
-        "searchParam": _searched(WHOLE),
+        "searchParam": _searched(WHOLE, known),
         "compartment": [f"{_COMPARTMENT}{kind.lower()}" for kind in COMPARTMENTS],
     }
     named = [_operation(row) for row in operations if "system" in row.levels]
@@ -106,12 +115,14 @@ def _security(base_url: str) -> dict[str, Any]:
     }
 
 
-def _resource(kind: str, known: set[str], operations: tuple[Operation, ...]) -> dict[str, Any]:
-    searched = sorted(parameters(kind).values(), key=lambda one: one.code)
+def _resource(
+    kind: str, codes: set[str], operations: tuple[Operation, ...], known: Known
+) -> dict[str, Any]:
+    references = [name for name, one in _ready(kind, known) if one.type == "reference"]
     resource: dict[str, Any] = {
         "type": kind,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{kind}",
-        "interaction": [{"code": code} for code in _TYPE if code in known],
+        "interaction": [{"code": code} for code in _TYPE if code in codes],
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,
@@ -120,33 +131,42 @@ def _resource(kind: str, known: set[str], operations: tuple[Operation, ...]) -> 
         "conditionalUpdate": True,
         "conditionalDelete": "multiple",
         "referencePolicy": ["literal", "local"],
-        "searchInclude": ["*", *(f"{kind}:{p.code}" for p in searched if p.type == "reference")],
-        "searchParam": _searched(kind),
+        "searchInclude": ["*", *(f"{kind}:{name}" for name in references)],
+        "searchParam": _searched(kind, known),
     }
-    if kind == AUDIT_EVENT:
-        resource["documentation"] = _OWN_AUDIT
-    if reverse := _reverse_includes().get(kind):
+    said = [_OWN_AUDIT] if kind == AUDIT_EVENT else []
+    if waiting := sorted(name for name, one in known.of(kind).items() if not one.is_ready):
+        progress = f" ({known.progress} done)" if known.progress else ""
+        said.append(f"Being indexed{progress}, and refused until then: {', '.join(waiting)}.")
+    if said:
+        resource["documentation"] = " ".join(said)
+    if reverse := _reverse_includes(known).get(kind):
         resource["searchRevInclude"] = reverse
     named = [_operation(row) for row in operations if _is_at(row, kind)]
     return resource | {"operation": named} if named else resource
 
 
-def _searched(kind: str) -> list[dict[str, str]]:
+def _ready(kind: str, known: Known) -> list[tuple[str, Parameter]]:
+    """Return the parameters of a type that may be asked now, by name."""
+    of = known.of(kind)
+    return [(name, of[name]) for name in sorted(of) if of[name].is_ready]
+
+
+def _searched(kind: str, known: Known) -> list[dict[str, str]]:
     return [
-        {"name": one.code, "definition": one.url, "type": one.type}
-        for one in sorted(parameters(kind).values(), key=lambda one: one.code)
+        {"name": name, "definition": one.url, "type": one.type} for name, one in _ready(kind, known)
     ]
 
 
-@cache
-def _reverse_includes() -> dict[str, list[str]]:
+@lru_cache(maxsize=4)
+def _reverse_includes(known: Known) -> dict[str, list[str]]:
     """Return for each type the reference parameters of others that may name it."""
     found: dict[str, list[str]] = {}
     for source in sorted(RESOURCE_TYPES):
-        for one in sorted(parameters(source).values(), key=lambda one: one.code):
+        for name, one in _ready(source, known):
             if one.type == "reference":
                 for target in one.targets or RESOURCE_TYPES:
-                    found.setdefault(target, []).append(f"{source}:{one.code}")
+                    found.setdefault(target, []).append(f"{source}:{name}")
     return found
 
 

@@ -132,6 +132,9 @@ class Registry(Protocol):
             Unavailable: The store does not answer.
         """
 
+    async def refreshed(self) -> Known:
+        """Return them as they were at most a moment ago, where the store answers."""
+
 
 class Standard:
     """The search parameters that every store knows, for a store that was given no others."""
@@ -139,6 +142,10 @@ class Standard:
     known: Known = R4
 
     async def look(self) -> Known:
+        """Return R4's parameters and ours."""
+        return self.known
+
+    async def refreshed(self) -> Known:
         """Return R4's parameters and ours."""
         return self.known
 

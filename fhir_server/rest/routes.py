@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from auth.policy import ASYNCHRONOUS
 from fhir_server.interactions.capabilities import capability_statement
+from fhir_server.interactions.context import STANDARD
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.perform import perform, refused
@@ -42,13 +43,20 @@ from fhir_server.rest.request import (
     with_headers,
 )
 from fhir_server.rest.response import PREFLIGHT, Response, rendered, written
+from fhir_server.search.parameters import R4, Known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from fhir_server.interactions.context import Context, ContextOf, FhirRequest, Operation
+    from fhir_server.interactions.context import (
+        Context,
+        ContextOf,
+        FhirRequest,
+        Operation,
+        Registry,
+    )
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +72,7 @@ def fhir_app(
     operations: tuple[Operation, ...] = (),
     max_body: int = 52_428_800,
     public: Mapping[str, ASGIApp] | None = None,
+    registry: Registry = STANDARD,
 ) -> ASGIApp:
     """Return the ASGI app of the FHIR base.
 
@@ -74,8 +83,9 @@ def fhir_app(
         max_body: The longest body in bytes, decoded.
         public: Apps for paths below the base that need no token, such as
             `.well-known/smart-configuration`.
+        registry: What knows the store's search parameters.
     """
-    return FhirApp(context_of, base_url, operations, max_body, public or {})
+    return FhirApp(context_of, base_url, operations, max_body, public or {}, registry)
 
 
 @dataclass(slots=True)
@@ -101,6 +111,8 @@ class FhirApp:
     operations: tuple[Operation, ...]
     max_body: int
     public: Mapping[str, ASGIApp]
+    registry: Registry
+    stated: Known = R4
     statements: dict[Wanted, tuple[bytes, bytes]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +145,7 @@ class FhirApp:
         if arrival.method == "OPTIONS":
             return _options(arrival)
         if arrival.path == _METADATA and arrival.method in {"GET", "HEAD"}:
-            return self._metadata(asked)
+            return await self._metadata(asked)
         ctx = await authenticated(self.context_of, arrival, scope, _request_id(scope))
         request = await self._request(ctx, asked, receive)
         result = await perform(ctx, request)
@@ -165,12 +177,15 @@ class FhirApp:
             raise
         return request
 
-    def _metadata(self, asked: _Asked) -> Response:
+    async def _metadata(self, asked: _Asked) -> Response:
         if asked.problem is not None:
             raise asked.problem
+        known = await self.registry.refreshed()
+        if known is not self.stated:
+            self.stated, self.statements = known, {}
         ready = self.statements.get(asked.wanted)
         if ready is None:
-            statement = capability_statement(self.base_url, self.operations)
+            statement = capability_statement(self.base_url, self.operations, known)
             body = written(codec.dumps(statement), asked.wanted)
             ready = self.statements[asked.wanted] = (body, gzip.compress(body, mtime=0))
         kind = (b"content-type", CONTENT_TYPES[asked.wanted.format])

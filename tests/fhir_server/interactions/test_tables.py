@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fhir_server.interactions.capabilities import capability_statement
@@ -13,6 +14,7 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResult, O
 from fhir_server.interactions.perform import ALL
 from fhir_server.interactions.table import INTERACTIONS, locate
 from fhir_server.model.outcome import FhirError
+from fhir_server.search.parameters import Own, known_of
 from fhir_server.validation.structure import validate
 from tests.conftest import BASE, World
 
@@ -102,6 +104,34 @@ def test_the_capability_statement_is_valid_and_computed() -> None:
     assert "search-system" in {one["code"] for one in rest["interaction"]}
     assert "_lastUpdated" in {one["name"] for one in rest["searchParam"]}
     assert "http://hl7.org/fhir/CompartmentDefinition/encounter" in rest["compartment"]
+
+
+def test_a_store_s_own_parameters_stand_in_the_statement_once_they_are_ready() -> None:
+    """Under their own canonical URL, with includes; until then a sentence says how far they are."""
+    eye = Own(
+        name="eye", type="token", url="http://example.vn/eye", base=("Patient",),
+        expression="Patient.gender", made=1, ready=True,
+    )  # fmt: skip
+    kin = msgspec.structs.replace(
+        eye, name="kin", type="reference", url="http://example.vn/kin", made=2,
+        expression="Patient.link.other", target=("Patient",),
+    )  # fmt: skip
+    late = msgspec.structs.replace(eye, name="late", made=3, ready=False)
+
+    statement = capability_statement(BASE, (), known_of((eye, kin, late), 3).at("40 %"))
+
+    assert validate(statement) == []
+    by_type = {one["type"]: one for one in statement["rest"][0]["resource"]}
+    patient, basic = by_type["Patient"], by_type["Basic"]
+    assert {"name": "eye", "definition": "http://example.vn/eye", "type": "token"} in (
+        patient["searchParam"]
+    )
+    assert "Patient:kin" in patient["searchInclude"]
+    assert "Patient:kin" in patient["searchRevInclude"]
+    assert "late" not in {one["name"] for one in patient["searchParam"]}
+    assert patient["documentation"] == "Being indexed (40 % done), and refused until then: late."
+    assert "documentation" not in basic
+    assert "eye" not in {one["name"] for one in basic["searchParam"]}
 
 
 def test_the_statement_names_the_version_of_the_project() -> None:
