@@ -19,6 +19,8 @@ WITHIN: Final = 90.0
 """Seconds in which a job is done, whoever was killed."""
 SYSTEM: Final = "urn:test:async"
 ASYNC: Final = {"Prefer": "respond-async"}
+MOTHER: Final = "001195012345"
+FATHER: Final = "001093054321"
 
 
 @pytest.fixture
@@ -152,3 +154,37 @@ def test_jobs_are_done_once_though_both_servers_are_killed(two: tuple[Server, Se
     expected.update({f"b-{number}": 1 for number in range(ENTRIES)})
     assert made(following.first, following) == expected
     first.stop()
+
+
+def test_a_citizens_results_are_the_citizens_own(server: Server) -> None:
+    """What the mother asked for she fetches, sees in who read the book, and removes."""
+    mother = server.client(server.token(citizen=MOTHER))
+    others = [
+        server.client(server.token(citizen=FATHER)),
+        server.client(server.token(client="system")),
+    ]
+    (person,) = mother.get("/fhir/Patient").json()["entry"]
+    name = f"Patient/{person['resource']['id']}"
+    begun = mother.get("/fhir/Observation?_count=1", headers=ASYNC)
+    place = begun.headers["Content-Location"]
+    until = time.monotonic() + WITHIN
+    while (status := mother.get(place)).status_code == 202:
+        assert time.monotonic() < until, status.headers["X-Progress"]
+        time.sleep(0.05)
+
+    (item,) = status.json()["output"]
+    lines = mother.get(item["url"], headers={"Accept": "application/fhir+ndjson"}).text.splitlines()
+
+    at_once = mother.get("/fhir/Observation?_count=1000").json()
+    assert len(lines) == item["count"] == len(at_once["entry"]) > 1
+    assert {httpx.Response(200, text=one).json()["subject"]["reference"] for one in lines} == {name}
+    unknown = mother.get(f"{server.url}/fhir/$async-status/none")
+    for http in others:
+        for url in (place, item["url"]):
+            assert (http.get(url).status_code, http.get(url).content) == (404, unknown.content)
+    events = mother.get(f"/fhir/{name}/$access-history").json()["entry"]
+    fetched = [e["resource"] for e in events if e["resource"]["subtype"][0]["code"] == "job-output"]
+    assert fetched[0]["entity"][0]["what"]["reference"] == name
+    assert mother.delete(place).status_code == 202
+    for url in (place, item["url"]):
+        assert mother.get(url).status_code == 404

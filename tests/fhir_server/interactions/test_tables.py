@@ -40,6 +40,9 @@ ECHO = Operation("$echo", echo, "http://example.org/echo", ("Patient",), methods
         ("Patient/a/$everything", "{type}/{id}/{operation}", ("Patient", "a", None, "$everything")),
         ("$data-quality", "{operation}", (None, None, None, "$data-quality")),
         ("metadata", "metadata", (None, None, None, None)),
+        ("$async-status/a", "$async-status/{id}", (None, "a", None, None)),
+        ("$async-status/a/7", "$async-status/{id}/{version}", (None, "a", "7", None)),
+        ("$async-status", "{operation}", (None, None, None, "$async-status")),
         ("", "", (None, None, None, None)),
     ],
 )
