@@ -1,13 +1,15 @@
-"""Packages of npm that tests read where the shared test data is absent; downloaded once.
+"""Packages of npm: clients, and what tests read where the shared test data is absent.
 
-They are kept beside the installed dependencies (`<environment>/cache`, so `.venv/cache`), and
-taken only if their bytes are those of the integrity that is written here.
+They are downloaded once, kept beside the installed dependencies (`<environment>/cache`, so
+`.venv/cache`), and taken only if their bytes are those of the integrity that is written here or
+in the lock file.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -26,6 +28,8 @@ import pytest
 NPM: Final = "https://registry.npmjs.org/"
 CACHE: Final = Path(sys.prefix) / "cache"
 TIMEOUT: Final = 30.0
+PROGRAMS: Final = frozenset({".js", ".cjs", ".mjs", ".json"})
+"""What of a package runs; `bin/node` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +126,52 @@ def members(package: Package, under: str = "package/") -> Iterator[tuple[str, by
                 content = packed.extractfile(member)
                 assert content is not None
                 yield name, content.read()
+
+
+def locked(lock: Path) -> dict[str, Package]:
+    """Return the packages of a `package-lock.json` by where they belong, Node.js with them.
+
+    One that another name stands for (`overrides` of `package.json`) is left out.
+    """
+    rows = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    return {
+        path: Package(
+            path.rpartition("node_modules/")[2],
+            row["version"],
+            row["integrity"].removeprefix("sha512-"),
+        )
+        for path, row in rows.items()
+        if path and "name" not in row
+    }
+
+
+def tree(packages: dict[str, Package], folder: Path = CACHE, sources: tuple[str, ...] = ()) -> Path:
+    """Return a folder where these packages are unpacked, each where it belongs, done once."""
+    names = "\n".join(f"{path} {package.integrity}" for path, package in packages.items())
+    target = folder / f"npm-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
+    if not target.exists():
+        part = target.with_suffix(f".{os.getpid()}")
+        for path, package in packages.items():
+            _unpack(archive(package, folder, sources), part / path)
+        try:
+            part.replace(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(part)
+    return target
+
+
+def _unpack(packed: Path, target: Path) -> None:
+    """Unpack what runs of an archive, without the folder that all of it is in."""
+    with tarfile.open(packed) as members:
+        for member in members:
+            name = member.name.partition("/")[2]
+            is_wanted = name == "bin/node" or Path(name).suffix in PROGRAMS
+            if not member.isfile() or not is_wanted or ".." in Path(name).parts:
+                continue
+            content = members.extractfile(member)
+            assert content is not None
+            file = target / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as out:
+                shutil.copyfileobj(content, out)
+            file.chmod(0o755 if name == "bin/node" else 0o644)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import pytest
 
-from tests import registry
+from tests import javascript, registry
 from tests.data import DATA
 from tests.mongo import shared
 from tests.mongo.replica_set import is_meant_to_be_here
@@ -34,6 +34,7 @@ CONDITIONS: Final[dict[str, Callable[[], bool]]] = {
     "no-data": lambda: not DATA.is_dir(),
     "no-annex": lambda: not (DATA.parent / "domain" / "xml_fields.json").exists(),
     "no-registry": lambda: not registry.is_reachable(),
+    "no-node": lambda: not javascript.has_node(),
     "no-mongod": lambda: not is_meant_to_be_here(),
     "no-mongos": lambda: not shared.is_sharded(),
     "no-chromium": lambda: shutil.which("chromium") is None and not _can_install(),
