@@ -31,6 +31,20 @@ _DATE: Final = "2026-11-25"
 VERSION: Final = "0.1.0"
 """The version in pyproject.toml."""
 
+_OF_ALL: Final = (
+    {
+        "name": "_filter",
+        "type": "special",
+        "documentation": "https://hl7.org/fhir/R4/search_filter.html",
+    },
+    {
+        "name": "_list",
+        "type": "special",
+        "documentation": "The id of a List; functional lists are refused.",
+    },
+)
+"""Search parameters of every type that have no definition."""
+
 _OWN_AUDIT: Final = (
     "The server's own AuditEvents (audit-N) are read and searched and never changed; what others "
     "report is a resource like any other."
@@ -153,9 +167,10 @@ def _ready(kind: str, known: Known) -> list[tuple[str, Parameter]]:
 
 
 def _searched(kind: str, known: Known) -> list[dict[str, str]]:
-    return [
+    found = [
         {"name": name, "definition": one.url, "type": one.type} for name, one in _ready(kind, known)
     ]
+    return sorted([*_OF_ALL, *found], key=lambda one: one["name"])
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.interactions.resolving import resolved
 from fhir_server.model.identifiers import (
     BHYT,
     CCCD,
@@ -116,6 +117,7 @@ async def find(
     number = _number(where) if anywhere else None
     if number is not None:
         return await _everywhere(ctx, resource_type, where, number)
+    where = await resolved(ctx, where, resource_type)
     shown = where_shown(ctx, "read", resource_type)
     if shown is None:
         shown = where_shown(ctx, "search-type", resource_type)

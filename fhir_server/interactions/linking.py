@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions.asked import at
 from fhir_server.interactions.condition import criteria_of, find
+from fhir_server.interactions.resolving import resolved
 from fhir_server.model import reference
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue, MultipleMatches
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from fhir_server.interactions.asked import Ask
     from fhir_server.interactions.context import Context
+    from fhir_server.search.expression import Expression
     from fhir_server.store.port import Name
 
 _CONDITIONAL: Final = re.compile(r"[A-Za-z]+\?.+", re.DOTALL).fullmatch
@@ -113,7 +115,8 @@ class Links:
         found = (await find(ctx, resource_type, query, anywhere=True)).only()
         if found is not None:
             return f"{resource_type}/{found.resource_id}"
-        same = self._made(ctx, resource_type, query)
+        where = criteria_of(resource_type, query, ctx.base_url, known=ctx.searched)
+        same = self._made(ctx, resource_type, await resolved(ctx, where, resource_type))
         made = {names[n] for n in same if n in names}
         if len(made) > 1:
             raise MultipleMatches("A conditional reference matches several entries of the Bundle.")
@@ -124,8 +127,7 @@ class Links:
             text_vi=f"Tham chiếu có điều kiện đến {resource_type} không khớp tài nguyên nào.",
         )
 
-    def _made(self, ctx: Context, resource_type: str, query: str) -> Iterable[int]:
-        where = criteria_of(resource_type, query, ctx.base_url, known=ctx.searched)
+    def _made(self, ctx: Context, resource_type: str, where: Expression) -> Iterable[int]:
         for number, ask in enumerate(self.asks):
             if ask.resource_type == resource_type and ask.resource is not None:
                 index = index_values(ask.resource, base_url=ctx.base_url, known=ctx.known)

@@ -109,12 +109,37 @@ def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
             return askable(ctx.policy.masks, kind, chain)
         case ex.Has(source, param, inner):
             return ex.Has(source, param, _shown_and(ctx, source, inner))
+        case ex.Differs(_, inner):
+            return _differs(ctx, where, narrowed(ctx, inner, kind), kind)
+        case ex.InValueSet() | ex.Subsumed() | ex.Listed():
+            raise ex.unresolved(where)
         case ex.TokenIs("identifier", system, _) if kind == "Patient" and is_hidden_system(
             system, ctx.policy.facility
         ):
             return ex.NOTHING
         case _:
             return askable(ctx.policy.masks, kind, where)
+
+
+def _differs(ctx: Context, where: ex.Differs, inner: Expression, kind: str) -> Expression:
+    """Return what may be asked of values that differ; `inner`: of those that do not.
+
+    What may not be asked for may not be found by its being another either; nor may an identifier
+    of a Patient, of whom a facility is not shown all.
+    """
+    if _says_nothing(inner) or (
+        kind == "Patient" and where.param == "identifier" and ctx.policy.facility
+    ):
+        return ex.NOTHING
+    return askable(ctx.policy.masks, kind, where)
+
+
+def _says_nothing(where: Expression) -> bool:
+    match where:
+        case ex.And(operands) | ex.Or(operands) | ex.CompositeIs(_, operands):
+            return where == ex.NOTHING or any(map(_says_nothing, operands))
+        case _:
+            return False
 
 
 def _shown_and(ctx: Context, resource_type: str, where: Expression) -> Expression:

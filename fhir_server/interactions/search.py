@@ -16,6 +16,7 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.explain import EXPLAIN, explaining, explanation
 from fhir_server.interactions.include import Inclusion
 from fhir_server.interactions.narrow import both, narrowed, require_type, where_shown
+from fhir_server.interactions.resolving import Resolving, resolved
 from fhir_server.interactions.subset import subset
 from fhir_server.model import bundle
 from fhir_server.model.definitions import RESOURCE_TYPES
@@ -128,7 +129,8 @@ async def _audit_events(ctx: Context, request: FhirRequest) -> FhirResult:
     query = query_of(ctx, replace(request, resource_type=AUDIT_EVENT))
     require_type(ctx, "search-type", AUDIT_EVENT)
     _require_sort(ctx, query)
-    return await search_audit_events(ctx, query)
+    where = await resolved(ctx, query.where, AUDIT_EVENT)
+    return await search_audit_events(ctx, replace(query, where=where))
 
 
 def _require_sort(ctx: Context, query: Query) -> None:
@@ -161,9 +163,10 @@ async def _page(
     _require_sort(ctx, query)
     _require_no_words(ctx, asked)
     by_type: list[tuple[str, Expression]] = []
+    resolving = Resolving(ctx)
     for kind, where in asked:
         shown = where_shown(ctx, request.interaction, kind) or NOTHING
-        narrow = both(narrowed(ctx, where, kind), shown)
+        narrow = both(narrowed(ctx, await resolving.of(where, kind), kind), shown)
         if request.compartment is not None:
             narrow = both(within(request.compartment, kind, ctx.base_url), narrow)
         by_type.append((kind, narrow))

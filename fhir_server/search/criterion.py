@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Final
+from typing import Final, Literal
 
 from fhir_server.model import primitives
 from fhir_server.model.definitions import RESOURCE_TYPES
@@ -27,7 +27,9 @@ from fhir_server.search.expression import (
     DateIs,
     Expression,
     Ids,
+    InValueSet,
     LastUpdated,
+    Listed,
     Missing,
     Not,
     NumberIs,
@@ -36,6 +38,7 @@ from fhir_server.search.expression import (
     QuantityIs,
     RefersTo,
     StringIs,
+    Subsumed,
     TokenIs,
     TokenText,
     UriIs,
@@ -46,8 +49,10 @@ from fhir_server.search.place import located, versioned
 from fhir_server.search.values import MAX_TIME, MIN_TIME, identifier_of, of_type
 from fhir_server.search.wording import WORDED, Unreadable, asked_words
 
+LIST: Final = Parameter("_list", "special", "", "")
+"""`_list`, which every type has, https://hl7.org/fhir/R4/search.html#list."""
+
 LATER: Final[Mapping[str, frozenset[str]]] = {
-    "token": frozenset({"in", "not-in", "above", "below"}),
     "reference": frozenset({"above", "below"}),
 }
 """Modifiers of R4 that this server does not know yet."""
@@ -121,7 +126,7 @@ def criterion(asked: Asked, value: str) -> Expression:
         UnsupportedParameter: The modifier is R4's, but this server does not know it yet.
     """
     kind = asked.parameter.type
-    if asked.modifier == "missing" and asked.parameter.code not in WORDED:
+    if asked.modifier == "missing" and asked.parameter.code not in {LIST.code, *WORDED}:
         return _missing(asked, value)
     if asked.modifier in LATER.get(kind, ()):
         raise UnsupportedParameter(
@@ -130,7 +135,7 @@ def criterion(asked: Asked, value: str) -> Expression:
         )
     alternatives = [one_of(asked, part) for part in split(value, ",") if part]
     found = alternatives[0] if len(alternatives) == 1 else Or(tuple(alternatives))
-    return Not(found) if asked.modifier == "not" and kind == "token" else found
+    return Not(found) if asked.modifier in {"not", "not-in"} and kind == "token" else found
 
 
 def one_of(asked: Asked, value: str) -> Expression:
@@ -142,6 +147,8 @@ def one_of(asked: Asked, value: str) -> Expression:
         return _last_updated(asked, value)
     if code in WORDED:
         return _words(asked, value)
+    if code == LIST.code:
+        return _listed(asked, value)
     return _BY_TYPE[asked.parameter.type](asked, value)
 
 
@@ -176,16 +183,38 @@ def _id(asked: Asked, value: str) -> Expression:
     return Ids(frozenset({value}))
 
 
+def _listed(asked: Asked, value: str) -> Listed:
+    _modifier_is_among(asked)
+    if value.startswith("$"):
+        raise UnsupportedParameter(
+            "Functional lists such as $current-problems are not supported; name a List by its id.",
+            text_vi="Danh sách chức năng như $current-problems chưa được hỗ trợ; "
+            "hãy nêu id của một List.",
+        )
+    kind, resource_id, _ = located(value, asked.base_url)
+    if kind != "List":
+        resource_id = value
+    if not primitives.is_id(resource_id):
+        raise asked.refused("the id of a List, or List/id")
+    return Listed(resource_id)
+
+
 # --- token, string, uri ------------------------------------------------------------------
 
 
 def _token(asked: Asked, value: str) -> Expression:
-    _modifier_is_among(asked, "not", "text", "of-type")
-    if asked.modifier == "text":
-        return TokenText(asked.parameter.code, _folded(asked, value))
-    if asked.modifier == "of-type":
-        return _of_type(asked, value)
-    return token(asked, asked.parameter.code, value)
+    _modifier_is_among(asked, "not", "text", "of-type", "in", "not-in", "above", "below")
+    match asked.modifier:
+        case "text":
+            return TokenText(asked.parameter.code, _folded(asked, value))
+        case "of-type":
+            return _of_type(asked, value)
+        case "in" | "not-in":
+            return _in_value_set(asked, value)
+        case "above" | "below":
+            return _subsumed(asked, asked.modifier, value)
+        case _:
+            return token(asked, asked.parameter.code, value)
 
 
 def token(asked: Asked, code: str, value: str) -> TokenIs | Or:
@@ -206,6 +235,31 @@ def token(asked: Asked, code: str, value: str) -> TokenIs | Or:
         TokenIs(code, system, one or None) for system, one in zip(systems, codes, strict=True)
     )
     return found[0] if len(found) == 1 else Or(found)
+
+
+def _in_value_set(asked: Asked, value: str) -> InValueSet:
+    text = unescaped(value)
+    url, _, _ = text.partition("|")
+    kind, resource_id, _ = located(url, asked.base_url)
+    if kind == "ValueSet" and url == text:
+        text = f"{kind}/{resource_id}"
+    elif kind or ":" not in url or any(char.isspace() for char in text):
+        raise asked.refused("the URL of a ValueSet, or ValueSet/id")
+    bare = asked.parameter.value_types == {"code"}
+    return InValueSet(asked.parameter.code, text, bare)
+
+
+def _subsumed(asked: Asked, mode: Literal["above", "below"], value: str) -> Subsumed | Or:
+    found = token(asked, asked.parameter.code, value)
+    tokens = found.operands if isinstance(found, Or) else (found,)
+    leaves = [
+        Subsumed(one.param, one.system, one.code, mode)
+        for one in tokens
+        if isinstance(one, TokenIs) and one.system and one.code
+    ]
+    if not leaves:
+        raise asked.refused("system|code, both given")
+    return leaves[0] if len(leaves) == 1 else Or(tuple(leaves))
 
 
 def _plain(asked: Asked, code: str) -> str:

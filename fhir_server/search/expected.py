@@ -12,6 +12,9 @@ EXPECTED: Final[dict[str, str]] = {
         "system|code; dấu gạch đứng trong mã phải viết \\|"
     ),
     "system|code|value": "system|code|value",
+    "system|code, both given": "system|code đủ cả hai phần",
+    "the URL of a ValueSet, or ValueSet/id": "URL của một ValueSet, hoặc ValueSet/id",
+    "the id of a List, or List/id": "id của một List, hoặc List/id",
     "a text with letters or digits": "văn bản có chữ hoặc số",
     "a URI": "URI",
     "a reference to the type that its modifier names": (

@@ -87,11 +87,14 @@ class TokenText:
 
 @dataclass(frozen=True, slots=True)
 class StringIs:
-    """A string; `value` is folded for `starts` and `contains`, as written (NFC) for `exact`."""
+    """A string; `value` is as written (NFC) for `exact`, folded for all others.
+
+    `ends` and `equal` are asked by a `_filter` alone.
+    """
 
     param: str
     value: str
-    mode: Literal["starts", "contains", "exact"] = "starts"
+    mode: Literal["starts", "contains", "exact", "ends", "equal"] = "starts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,18 @@ class RefersTo:
 
 
 @dataclass(frozen=True, slots=True)
+class Differs:
+    """`ne` of a `_filter`: one of the parameter's values is not what this leaf on it asks.
+
+    It is not `Not`: a resource without a value has none that differs. Dates, numbers and
+    quantities have Prefix.NE for it.
+    """
+
+    param: str
+    leaf: TokenIs | StringIs | UriIs | RefersTo | CompositeIs | Or
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """`:missing`: there is no value of the parameter (or, with False, there is one)."""
 
@@ -207,6 +222,37 @@ class Near:
 
 
 @dataclass(frozen=True, slots=True)
+class InValueSet:
+    """`:in`: a token is in a value set, named by its URL (`url|version`) or as `ValueSet/id`.
+
+    Attributes:
+        bare: A code without a system counts: the parameter's elements have none of their own.
+    """
+
+    param: str
+    value_set: str
+    bare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subsumed:
+    """`:below` and `:above`: a token is subsumed by this code, or subsumes it, or is it."""
+
+    param: str
+    system: str
+    code: str
+    mode: Literal["below", "above"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """`_list`: the resource is named by this List."""
+
+    list_id: str
+    param: str = "_list"
+
+
+@dataclass(frozen=True, slots=True)
 class InPatient:
     """The resource is in the compartment of one of these Patients."""
 
@@ -234,18 +280,31 @@ Expression = (
     | NumberIs
     | QuantityIs
     | RefersTo
+    | Differs
     | Missing
     | Chain
     | Has
     | CompositeIs
     | Says
     | Near
+    | InValueSet
+    | Subsumed
+    | Listed
     | InPatient
     | Tagged
 )
 
 EVERYTHING = And(())
 NOTHING = Or(())
+
+Open = InValueSet | Subsumed | Listed
+"""What other resources must be read for, before a store is asked: it is never given these."""
+
+
+def unresolved(leaf: Open) -> TypeError:
+    """Return the error of a leaf that nothing can judge yet: that it is unknown must not say no."""
+    return TypeError(f"{type(leaf).__name__} was not resolved before it was asked")
+
 
 SortKind = Literal[
     "token", "string", "date", "number", "quantity", "reference", "uri", "id", "last"

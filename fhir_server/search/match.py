@@ -16,11 +16,14 @@ from fhir_server.search.expression import (
     Chain,
     CompositeIs,
     DateIs,
+    Differs,
     Expression,
     Has,
     Ids,
     InPatient,
+    InValueSet,
     LastUpdated,
+    Listed,
     Missing,
     Near,
     Not,
@@ -31,10 +34,12 @@ from fhir_server.search.expression import (
     RefersTo,
     Says,
     StringIs,
+    Subsumed,
     Tagged,
     TokenIs,
     TokenText,
     UriIs,
+    unresolved,
 )
 from fhir_server.search.values import (
     CompositeValue,
@@ -117,6 +122,8 @@ def _matches(expression: Expression, resource: Current, resolve: Resolve) -> boo
             return missing is not any(value.param == param for value in resource.index.values)
         case Chain() | Has():
             return _linked(expression, resource, resolve)
+        case InValueSet() | Subsumed() | Listed():
+            raise unresolved(expression)
         case _:
             return any(
                 value.param == expression.param and value_matches(expression, value)
@@ -171,6 +178,10 @@ def value_matches(leaf: Expression, value: Value) -> bool:
             return says(value.text, words)
         case Near(), PositionValue():
             return is_near(leaf, value.latitude, value.longitude)
+        case Differs(_, inner), _:
+            return not _part_matches(inner, value)
+        case ((InValueSet() | Subsumed() | Listed()), _):
+            raise unresolved(leaf)
         case CompositeIs(_, parts), CompositeValue():
             return len(parts) == len(value.parts) and all(
                 any(_part_matches(part, one) for one in found)
@@ -193,11 +204,17 @@ def _part_matches(part: Expression, value: Value) -> bool:
 
 
 def _string(leaf: StringIs, value: StringValue) -> bool:
-    if leaf.mode == "exact":
-        return value.exact == leaf.value
-    if leaf.mode == "contains":
-        return leaf.value in value.folded
-    return value.folded.startswith(leaf.value)
+    match leaf.mode:
+        case "exact":
+            return value.exact == leaf.value
+        case "equal":
+            return value.folded == leaf.value
+        case "contains":
+            return leaf.value in value.folded
+        case "ends":
+            return value.folded.endswith(leaf.value)
+        case "starts":
+            return value.folded.startswith(leaf.value)
 
 
 def _uri(leaf: UriIs, uri: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from fhir_server.model.outcome import UnsupportedParameter
+from fhir_server.model.outcome import TooCostly, UnsupportedParameter
 from fhir_server.search.expression import Expression, Sort
 from fhir_server.search.parameters import R4, Known, Parameter
+from fhir_server.search.wording import WORDED
+from fhir_server.search.words import words_of
 
 MAX_LENGTH: Final = 1_000_000
 MAX_VALUES: Final = 5000
@@ -18,6 +20,8 @@ MAX_LINKS: Final = 5000
 """What one query may ask: its characters, its values, its words and places, a chain's links, the
 types that an untyped link may lead to, and the links that all of its chains may have once they are
 spelled out."""
+
+_LOOKING: Final = frozenset({"near", *WORDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +102,45 @@ class Reading:
             )
         self.own[found.code] = self.own.get(found.code, 0) + 1
         return found
+
+    def follow(self, depth: int) -> None:
+        """Count one more link of a chain, so deep in it.
+
+        Raises:
+            TooCostly: There are more than one search may have.
+        """
+        self.links += 1
+        if depth > MAX_DEPTH or self.links > MAX_LINKS:
+            raise TooCostly(
+                "A chain has more links, or leads to more types, than a search may have.",
+                text_vi="Một chuỗi tham số có nhiều mắt xích hoặc dẫn đến nhiều loại hơn mức "
+                "cho phép.",
+            )
+
+    def look_for(self, known: Parameter, value: str) -> None:
+        """Count the words or places of a value, where its parameter looks for such.
+
+        Raises:
+            TooCostly: There are more than one search may have.
+        """
+        if known.code not in _LOOKING:
+            return
+        self.looked_for += value.count(",") + len(words_of(value))
+        if self.looked_for > MAX_LOOKED_FOR:
+            raise TooCostly(
+                f"A search may ask for at most {MAX_LOOKED_FOR} words or places.",
+                text_vi=f"Một tìm kiếm hỏi nhiều nhất {MAX_LOOKED_FOR} từ hoặc vị trí.",
+            )
+
+    def ask(self, values: int) -> None:
+        """Count so many more values.
+
+        Raises:
+            TooCostly: There are more than one search may have.
+        """
+        self.values += values
+        if self.values > MAX_VALUES:
+            raise TooCostly(
+                f"A search may have at most {MAX_VALUES} values.",
+                text_vi=f"Một tìm kiếm có nhiều nhất {MAX_VALUES} giá trị.",
+            )

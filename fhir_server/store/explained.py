@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fhir_server.search.expression import (
     And,
     Chain,
+    Differs,
     Expression,
     Has,
     Ids,
@@ -86,6 +87,8 @@ def told(where: Expression) -> str:
             return "an access tag"
         case Missing(param, missing):
             return f"{param}:missing {str(missing).lower()}"
+        case Differs(param):
+            return f"{param} ne"
         case Chain(param, target_type, inner):
             return f"{param}:{target_type}.{told(inner)}"
         case Has(source_type, param, inner):

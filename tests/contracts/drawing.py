@@ -12,6 +12,7 @@ from fhir_server.search.expression import (
     Chain,
     CompositeIs,
     DateIs,
+    Differs,
     Expression,
     Has,
     Ids,
@@ -237,6 +238,9 @@ class Draw:
         words = ("nguyen", "van", "ng", "do", "nguyen van", "do van", "van nguyen", "ng ng", "nguy")
         return Says(self.one([CONTENT, NARRATIVE]), self.one(words))
 
+    def _differs(self, leaf: Any) -> Expression:
+        return Differs(leaf.param, leaf)
+
     def _of_any(self) -> Expression:
         low = START + self.random.randint(0, 8) * SECOND
         return self.one([
@@ -249,13 +253,17 @@ class Draw:
         ])()  # fmt: skip
 
     def _patient_leaf(self) -> Expression:
-        modes: tuple[Any, ...] = ("starts", "contains", "exact")
+        modes: tuple[Any, ...] = ("starts", "contains", "exact", "ends", "equal")
         texts = (*NAMES, "nguyen", "do van", "ngo", "an", "n")
         tokens = ("gender", "active", "identifier", "general-practitioner:identifier")
         return self.one([
             lambda: self._token(*tokens),
             lambda: self._token(*tokens),
             lambda: StringIs(self.one(["name", "family"]), self.one(texts), self.one(modes)),
+            lambda: self._differs(
+                StringIs(self.one(["name", "family"]), self.one(texts), self.one(modes))
+            ),
+            lambda: self._differs(self._token(*tokens)),
             lambda: DateIs("birthdate", self.one(list(Prefix)), *self.one(RANGES)),
             lambda: self._missing("gender", "name", "birthdate", "identifier"),
         ])()  # fmt: skip
@@ -282,6 +290,10 @@ class Draw:
             lambda: CompositeIs(
                 self.one(pairs), (self._token("code"), self._quantity_is("value-quantity"))
             ),
+            lambda: CompositeIs(self.one(pairs), (self._token("code"), And(()))),
+            lambda: self._differs(self._refers("subject", "patient", "has-member")),
+            lambda: self._differs(UriIs("_source", self.one(URLS), self.one(urls))),
+            lambda: self._differs(self._token("code", "category", "component-code", "_tag")),
             lambda: self._missing("code", "subject", "date", "value-quantity", "_source"),
         ])()  # fmt: skip
 

@@ -21,11 +21,14 @@ from fhir_server.search.expression import (
     Chain,
     CompositeIs,
     DateIs,
+    Differs,
     Expression,
     Has,
     Ids,
     InPatient,
+    InValueSet,
     LastUpdated,
+    Listed,
     Missing,
     Near,
     Not,
@@ -36,10 +39,12 @@ from fhir_server.search.expression import (
     RefersTo,
     Says,
     StringIs,
+    Subsumed,
     Tagged,
     TokenIs,
     TokenText,
     UriIs,
+    unresolved,
 )
 from fhir_server.search.fold import fold
 from fhir_server.store.keys import NARROWER, prefix_end
@@ -271,7 +276,7 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
             return _missing(kind, param, missing=missing)
         case TokenIs():
             return _token(kind, where.param, where)
-        case TokenText(param):
+        case TokenText(param) | Differs(param):
             return _valued(kind, param)
         case CompositeIs(param, parts):
             return _composite(kind, param, parts)
@@ -293,6 +298,8 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
             found = spans.numbers(where, kind)
             unitless = where.system is None and where.code is None
             return _spans(found, sure=unitless)
+        case InValueSet() | Subsumed() | Listed():
+            raise unresolved(where)
         case _:
             return _MAYBE
 
@@ -357,19 +364,31 @@ def _composite(kind: str, param: str, parts: tuple[Expression, ...]) -> Clause:
 def _string(kind: str, leaf: StringIs) -> Clause:
     if not leaf.value:
         return _valued(kind, leaf.param)
-    if leaf.mode == "contains":
-        return _containing(kind, leaf.param, leaf.value)
-    if leaf.mode == "exact":
-        folded = fold(leaf.value)
-        texts = [keys.text_key(kind, one, folded) for one in _names(leaf.param)]
-        may = either({"s": one} for one in texts)
-        arms = tuple(Arm({"s": one}, "texts", ordered=True) for one in texts)
-        return Clause(may, NOTHING, arms)
-    return _beginning(kind, leaf.param, leaf.value)
+    match leaf.mode:
+        case "contains":
+            return _containing(kind, leaf.param, leaf.value)
+        case "ends":
+            return _containing(kind, leaf.param, leaf.value, at_end=True)
+        case "exact":
+            return _equal(kind, leaf.param, fold(leaf.value), sure=False)
+        case "equal":
+            return _equal(kind, leaf.param, leaf.value, sure=len(leaf.value) < keys.LONGEST)
+        case "starts":
+            return _beginning(kind, leaf.param, leaf.value)
 
 
-def _containing(kind: str, param: str, text: str) -> Clause:
-    """Return what has a text somewhere in a value; of what is cut, the entry tells it."""
+def _equal(kind: str, param: str, folded: str, *, sure: bool) -> Clause:
+    texts = [keys.text_key(kind, one, folded) for one in _names(param)]
+    may = either({"s": one} for one in texts)
+    arms = tuple(Arm({"s": one}, "texts", ordered=True) for one in texts)
+    return Clause(may, may if sure else NOTHING, arms)
+
+
+def _containing(kind: str, param: str, text: str, *, at_end: bool = False) -> Clause:
+    """Return what has a text somewhere in a value, or at its end; of what is cut the entry tells.
+
+    What is cut may seem to end with the text and does not.
+    """
     valued = _valued(kind, param)
     if "\0" in text:  # a pattern has no such letter
         return valued
@@ -377,7 +396,10 @@ def _containing(kind: str, param: str, text: str) -> Clause:
     cut: Document = {"s": {"$regex": f"^({paths}).{{{keys.LONGEST}}}", "$options": "s"}}
     if len(text) > keys.LONGEST:  # which is also more than a pattern may have
         return Clause(cut, NOTHING, valued.arms, whole=False, weak=True)
-    sure: Document = {"s": {"$regex": f"^({paths}).*{re.escape(text)}", "$options": "s"}}
+    pattern = f"^({paths}).*{re.escape(text)}"
+    if at_end:
+        pattern = f"^({paths})(?!.{{{keys.LONGEST}}}).*{re.escape(text)}$"
+    sure: Document = {"s": {"$regex": pattern, "$options": "s"}}
     return Clause(either([sure, cut]), sure, valued.arms, whole=False, weak=True)
 
 

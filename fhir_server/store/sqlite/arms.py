@@ -69,6 +69,12 @@ def strings(leaf: StringIs, params: tuple[int, ...]) -> Source | None:
         case "contains":
             arm = "FROM string AS d WHERE d.param = ? AND instr(d.text, ?)"
             ends = (leaf.value,)
+        case "ends":
+            arm = "FROM string AS d WHERE d.param = ? AND substr(d.text, -length(?)) = ?"
+            ends = (leaf.value, leaf.value)
+        case "equal":
+            arm = "FROM string AS d WHERE d.param = ? AND d.text = ?"
+            ends = (leaf.value,)
         case "exact":
             folded = fold(leaf.value)
             arm = "FROM string AS d WHERE d.param = ? AND d.text = ? AND d.exact = ?"

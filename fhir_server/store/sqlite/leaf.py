@@ -14,6 +14,7 @@ from fhir_server.search.expression import (
     And,
     CompositeIs,
     DateIs,
+    Differs,
     Expression,
     Missing,
     Near,
@@ -129,6 +130,9 @@ def value_test(leaf: Expression, lookup: Lookup) -> ValueTest:
             return lambda v: v[0] == "w" and says_words(v[1], leaf.words)
         case Near():
             return lambda v: v[0] == "p" and is_near(leaf, v[1], v[2])
+        case Differs(_, inner):
+            same = value_test(inner, lookup)
+            return lambda v: not same(v)
         case CompositeIs():
             tests = [value_test(part, lookup) for part in leaf.parts]
             return lambda v: (
@@ -181,6 +185,10 @@ def _string(leaf: StringIs) -> ValueTest:
             return lambda v: v[0] == "s" and v[1].startswith(value)
         case "contains":
             return lambda v: v[0] == "s" and value in v[1]
+        case "ends":
+            return lambda v: v[0] == "s" and v[1].endswith(value)
+        case "equal":
+            return lambda v: v[0] == "s" and v[1] == value
         case "exact":
             return lambda v: v[0] == "s" and v[-1] == value
 

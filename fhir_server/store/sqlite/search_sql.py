@@ -21,11 +21,14 @@ from fhir_server.search.expression import (
     Chain,
     CompositeIs,
     DateIs,
+    Differs,
     Expression,
     Has,
     Ids,
     InPatient,
+    InValueSet,
     LastUpdated,
+    Listed,
     Missing,
     Near,
     Not,
@@ -36,10 +39,12 @@ from fhir_server.search.expression import (
     RefersTo,
     Says,
     StringIs,
+    Subsumed,
     Tagged,
     TokenIs,
     TokenText,
     UriIs,
+    unresolved,
 )
 from fhir_server.store.keys import NARROWER, code_key, time_key
 from fhir_server.store.sqlite.entry import Entry, unpack
@@ -213,6 +218,8 @@ class Predicates:
     def predicate(self, where: Expression, resource_type: str, rid: str) -> Sql:
         """Return the condition on the SQL expression `rid`, a current resource of this type."""
         match where:
+            case InValueSet() | Subsumed() | Listed():
+                raise unresolved(where)
             case And() | Or() if weight(where) > WIDE:
                 return self._wide(where, resource_type, rid)
             case And(operands):
@@ -393,7 +400,8 @@ class Predicates:
             | CompositeIs
             | Missing
             | Says
-            | Near,
+            | Near
+            | Differs,
         )
         return self.tested(entry_test(leaf, resource_type, self), rid)
 

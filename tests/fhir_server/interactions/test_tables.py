@@ -105,7 +105,7 @@ def test_the_capability_statement_is_valid_and_computed() -> None:
     assert rest["security"]["extension"][0]["url"].endswith("oauth-uris")
     assert "Observation:patient" in by_type["Patient"]["searchRevInclude"]
     assert "search-system" in {one["code"] for one in rest["interaction"]}
-    assert "_lastUpdated" in {one["name"] for one in rest["searchParam"]}
+    assert {one["name"] for one in rest["searchParam"]} >= {"_lastUpdated", "_filter", "_list"}
     assert "http://hl7.org/fhir/CompartmentDefinition/encounter" in rest["compartment"]
 
 

@@ -24,7 +24,9 @@ from fhir_server.search.expression import (
     Expression,
     Has,
     Ids,
+    InValueSet,
     LastUpdated,
+    Listed,
     Missing,
     Not,
     NumberIs,
@@ -34,6 +36,7 @@ from fhir_server.search.expression import (
     RefersTo,
     Sort,
     StringIs,
+    Subsumed,
     TokenIs,
     TokenText,
     UriIs,
@@ -453,13 +456,36 @@ def test_what_cannot_be_parsed_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("query", "meaning"),
+    [
+        ("code:in=http://v", InValueSet("code", "http://v")),
+        ("code:in=http://v|1.0", InValueSet("code", "http://v|1.0")),
+        ("code:in=ValueSet/a", InValueSet("code", "ValueSet/a")),
+        (f"code:in={BASE_URL}/ValueSet/a", InValueSet("code", "ValueSet/a")),
+        ("code:not-in=http://v", Not(InValueSet("code", "http://v"))),
+        (
+            "code:not-in=http://v,http://w",
+            Not(Or((InValueSet("code", "http://v"), InValueSet("code", "http://w")))),
+        ),
+        ("code:below=http://x|a", Subsumed("code", "http://x", "a", "below")),
+        ("code:above=http://x|a", Subsumed("code", "http://x", "a", "above")),
+        ("_list=a", Listed("a")),
+        ("_list=List/a,b", Or((Listed("a"), Listed("b")))),
+        (f"_list={BASE_URL}/List/a", Listed("a")),
+        ("subject:Patient._list=a", Chain("subject", "Patient", Listed("a"))),
+    ],
+)
+def test_what_others_say_is_resolved_later(query: str, meaning: Expression) -> None:
+    """Value sets, hierarchies and Lists are named in the expression, for whoever may read them."""
+    assert read("Observation", query).where == meaning
+
+
+@pytest.mark.parametrize(
     ("resource_type", "query"),
     [
-        ("Observation", "code:in=http://v"),
-        ("Observation", "code:not-in=http://v"),
-        ("Observation", "code:above=1"),
-        ("Observation", "code:below=1"),
         ("Location", "partof:below=1"),
+        ("Location", "partof:above=1"),
+        ("Patient", "_list=$current-problems"),
     ],
 )
 @pytest.mark.parametrize("strict", [True, False])
@@ -469,14 +495,14 @@ def test_what_is_not_supported_yet_says_so(
     strict: bool,  # noqa: FBT001 - a table
 ) -> None:
     """A modifier of R4 that this server does not know yet is refused, never left out."""
-    with pytest.raises(UnsupportedParameter, match="not supported yet"):
+    with pytest.raises(UnsupportedParameter, match="not supported"):
         read(resource_type, query, strict=strict)
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        "nothing=1", "nothing.name=1", "_list=x", "_filter=x", "_query=x",
+        "nothing=1", "nothing.name=1", "_query=x",
         "_contained=true", "name:=x", "", ".=1", ":=1", "Nguyễn Văn An=1",
     ],
 )  # fmt: skip

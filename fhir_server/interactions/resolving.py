@@ -1,0 +1,228 @@
+"""What a search asks of value sets, code systems and Lists, as what a store can be asked.
+
+https://hl7.org/fhir/R4/search.html#token: `:in`, `:not-in`, `:above` and `:below`; `_list`; and
+`in`, `ss` and `sb` of a `_filter`. ValueSets, CodeSystems and Lists are read as the caller may see
+them: one that is hidden is one that is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.model import codec
+from fhir_server.model.outcome import InvalidValue, TooCostly
+from fhir_server.search import expression as ex
+from fhir_server.search.expression import Expression, Search
+from fhir_server.search.fold import exact
+from fhir_server.search.place import located
+from fhir_server.search.reading import MAX_VALUES
+from fhir_server.terminology.code_system import CodeSystem
+from fhir_server.terminology.expansion import Members, expand
+from fhir_server.terminology.library import Library, Needed, TooMany, Unexpandable
+from fhir_server.terminology.subsumption import subsumed
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.context import Context, Resource
+    from fhir_server.store.port import Version
+
+MOST_READ: Final = 50
+"""So many ValueSets, CodeSystems and Lists are read for one search."""
+MOST_BYTES: Final = 8_000_000
+"""They have so many bytes together."""
+
+_Answer = TypeVar("_Answer")
+
+
+async def resolved(ctx: Context, where: Expression, kind: str) -> Expression:
+    """Return an expression on a type with nothing left in it that a store cannot be asked.
+
+    Raises:
+        InvalidValue: A value set or code system is not known or not shown, or cannot be expanded.
+        TooCostly: They have more codes, or name more, than one search may ask for.
+    """
+    return await Resolving(ctx).of(where, kind)
+
+
+def is_open(where: Expression) -> bool:
+    """Return whether anything in an expression must be resolved."""
+    match where:
+        case ex.And(operands) | ex.Or(operands) | ex.CompositeIs(_, operands):
+            return any(map(is_open, operands))
+        case ex.Not(inner) | ex.Chain(_, _, inner) | ex.Has(_, _, inner):
+            return is_open(inner)
+        case _:
+            return isinstance(where, ex.Open)
+
+
+@dataclass(slots=True)
+class Resolving:
+    """What was read for one search.
+
+    Attributes:
+        asked: How many values its expression has by now beside those that the client wrote.
+    """
+
+    ctx: Context
+    library: Library = field(default_factory=Library)
+    asked: int = 0
+    _lists: dict[str, Resource | None] = field(default_factory=dict)
+    _kept: dict[ex.Open, Expression] = field(default_factory=dict)
+    _read: int = 0
+    _bytes: int = 0
+
+    async def of(self, where: Expression, kind: str) -> Expression:
+        """Return an expression on a type, resolved; raises as `resolved` does."""
+        if not is_open(where):
+            return where
+        self.asked = 0
+        return await self._of(where, kind)
+
+    async def _of(self, where: Expression, kind: str) -> Expression:
+        match where:
+            case ex.And(operands):
+                return ex.And(tuple([await self._of(one, kind) for one in operands]))
+            case ex.Or(operands):
+                return ex.Or(tuple([await self._of(one, kind) for one in operands]))
+            case ex.CompositeIs(param, parts):
+                return ex.CompositeIs(param, tuple([await self._of(one, kind) for one in parts]))
+            case ex.Not(operand):
+                return ex.Not(await self._of(operand, kind))
+            case ex.Chain(param, target, inner):
+                return ex.Chain(param, target, await self._of(inner, target))
+            case ex.Has(source, param, inner):
+                return ex.Has(source, param, await self._of(inner, source))
+            case ex.InValueSet() | ex.Subsumed() | ex.Listed():
+                return self._counted(await self._leaf(where, kind))
+            case _:
+                return where
+
+    def _counted(self, found: Expression) -> Expression:
+        match found:
+            case ex.Or(operands):
+                self.asked += len(operands)
+            case ex.Ids(ids):
+                self.asked += len(ids)
+            case _:
+                self.asked += 1
+        if self.asked > MAX_VALUES:
+            raise _too_many()
+        return found
+
+    async def _leaf(self, leaf: ex.Open, kind: str) -> Expression:
+        if isinstance(leaf, ex.Listed):
+            return await self._listed(leaf, kind)
+        if leaf not in self._kept:
+            self._kept[leaf] = await self._coded(leaf)
+        return self._kept[leaf]
+
+    # --- codes -----------------------------------------------------------------------------
+
+    async def _coded(self, leaf: ex.InValueSet | ex.Subsumed) -> Expression:
+        if isinstance(leaf, ex.Subsumed):
+            codes = await self._asked(
+                lambda: subsumed(self.library, leaf.system, leaf.code, leaf.mode)
+            )
+            return _tokens(leaf.param, Members({leaf.system: codes}))
+        members = await self._asked(lambda: expand(leaf.value_set, self.library, MAX_VALUES))
+        return _tokens(leaf.param, members, bare=leaf.bare)
+
+    async def _asked(self, question: Callable[[], _Answer]) -> _Answer:
+        """Return what a question of terminology answers, when all that it needs was read."""
+        while True:
+            try:
+                return await asyncio.to_thread(question)
+            except Needed as need:
+                if need.kind == "ValueSet":
+                    self.library.value_sets[need.url] = await self._value_set(need.url)
+                else:
+                    self.library.code_systems[need.url] = await self._code_system(need.url)
+            except Unexpandable as refusal:
+                raise InvalidValue(refusal.english, text_vi=refusal.vietnamese) from None
+            except TooMany:
+                raise _too_many() from None
+
+    async def _value_set(self, url: str) -> Resource | None:
+        body = await self._body("ValueSet", url)
+        return None if body is None else codec.loads_stored(body)
+
+    async def _code_system(self, url: str) -> CodeSystem | None:
+        body = await self._body("CodeSystem", url)
+        return None if body is None else await asyncio.to_thread(_code_system, body)
+
+    async def _body(self, kind: str, url: str) -> bytes | None:
+        """Return the newest that the caller may see, of active ones first."""
+        name, _, resource_id = url.partition("/")
+        if name == kind:
+            return _only(await self._search(kind, ex.Ids(frozenset({resource_id}))))
+        bare, _, version = url.partition("|")
+        where: Expression = ex.UriIs("url", bare)
+        if version:
+            where = ex.And((where, ex.TokenIs("version", None, version)))
+        active = ex.And((where, ex.TokenIs("status", None, "active")))
+        return _only(await self._search(kind, active)) or _only(await self._search(kind, where))
+
+    # --- Lists -----------------------------------------------------------------------------
+
+    async def _listed(self, leaf: ex.Listed, kind: str) -> Expression:
+        if leaf.list_id not in self._lists:
+            body = _only(await self._search("List", ex.Ids(frozenset({leaf.list_id}))))
+            self._lists[leaf.list_id] = None if body is None else codec.loads_stored(body)
+        entries = (self._lists[leaf.list_id] or {}).get("entry", ())
+        # What is marked deleted was in the List and is no more.
+        items = [one.get("item", {}) for one in entries if not one.get("deleted", False)]
+        places = [located(one.get("reference", ""), self.ctx.base_url) for one in items]
+        ids = frozenset(identity for type_, identity, _ in places if type_ == kind)
+        return ex.Ids(ids) if ids else ex.NOTHING
+
+    # --- the store -------------------------------------------------------------------------
+
+    async def _search(self, kind: str, where: Expression) -> tuple[Version, ...]:
+        shown = where_shown(self.ctx, "search-type", kind)
+        if shown is None:
+            return ()
+        self._read += 1
+        if self._read > MOST_READ:
+            raise _too_many()
+        narrow = both(narrowed(self.ctx, where, kind), shown)
+        page = await self.ctx.store.search(Search(((kind, narrow),), count=1))
+        self._bytes += sum(len(one.body) for one in page.versions)
+        if self._bytes > MOST_BYTES:
+            raise _too_many()
+        return page.versions
+
+
+def _only(versions: tuple[Version, ...]) -> bytes | None:
+    return versions[0].body if versions else None
+
+
+def _tokens(param: str, members: Members, *, bare: bool = False) -> Expression:
+    tokens: list[Expression] = [ex.TokenIs(param, one, None) for one in sorted(members.systems)]
+    tokens += [
+        ex.TokenIs(param, system, exact(code))
+        for system in sorted(members.codes)
+        for code in sorted(members.codes[system])
+    ]
+    if bare:
+        codes = {exact(code) for codes in members.codes.values() for code in codes}
+        tokens += [ex.TokenIs(param, "", code) for code in sorted(codes)]
+    return tokens[0] if len(tokens) == 1 else ex.Or(tuple(tokens))
+
+
+@lru_cache(maxsize=4)
+def _code_system(body: bytes) -> CodeSystem:
+    resource: dict[str, Any] = codec.loads_stored(body)
+    return CodeSystem.of(resource)
+
+
+def _too_many() -> TooCostly:
+    return TooCostly(
+        f"The value sets, code systems or Lists of a search name more than {MAX_VALUES} codes or "
+        "resources, or are too large to be looked at for one search.",
+        text_vi="Các tập giá trị, hệ mã hoặc List của một tìm kiếm nêu hơn "
+        f"{MAX_VALUES} mã hay tài nguyên, hoặc quá lớn cho một tìm kiếm.",
+    )
