@@ -80,7 +80,7 @@ class Inclusion:
             resource = codec.loads_stored(version.body)
             known = self.ctx.searched
             references = set(_references(known, version.resource_type))
-            index = index_values(resource, base_url=self.ctx.base_url, known=known)
+            index = index_values(resource, base_url=self.ctx.base_url, known=known, words=False)
             for value in index.values:
                 if (
                     isinstance(value, ReferenceValue)

@@ -220,7 +220,7 @@ async def _concerned(ctx: Context, version: Version) -> set[str]:
 
 
 def _patients(ctx: Context, version: Version) -> set[str]:
-    index = index_values(codec.loads_stored(version.body), base_url=ctx.base_url)
+    index = index_values(codec.loads_stored(version.body), base_url=ctx.base_url, words=False)
     return set(index.patients)
 
 

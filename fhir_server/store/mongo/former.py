@@ -93,7 +93,10 @@ class Former:
             made = await versions_of(reads.collections, documents, reads.session)
             for document, version in zip(documents, made, strict=True):
                 index = index_values(
-                    codec.loads_stored(version.body), base_url=base_url, known=search.known
+                    codec.loads_stored(version.body),
+                    base_url=base_url,
+                    known=search.known,
+                    words=False,
                 )
                 found = _sorted_by(sort, document["n"], document["u"], index)
                 self._kept[document["_id"], sort, base_url] = found

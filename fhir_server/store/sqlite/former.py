@@ -69,9 +69,10 @@ class Former:
             self._db.execute("SELECT packing, body FROM version WHERE rid = ?", (rid,))
         )
         resource = codec.loads_stored(self._packing.unpack(packing, packed))
+        index = index_values(resource, base_url=base_url, known=known, words=False)
         values = [
             key
-            for value in index_values(resource, base_url=base_url, known=known).values
+            for value in index.values
             if value.param == sort.param and (key := _key(value)) is not None
         ]
         best = max if sort.descending else min
