@@ -71,16 +71,17 @@ class Server:
     async def context_of(
         self, authorization: str | None, source: str, _purpose: str = "", /
     ) -> Context:
-        """Return the Context of `Bearer <name of a caller>`."""
-        name = (authorization or "").removeprefix("Bearer ")
+        """Return the Context of `Bearer <name of a caller>`; `name#2` is another token of it."""
+        token = (authorization or "").removeprefix("Bearer ")
+        name = token.partition("#")[0]
         basis = AccessToken(
-            iss="i", aud="a", sub=name, client_id=name, scope="", iat=0, exp=0, jti=name
+            iss="i", aud="a", sub=name, client_id=name, scope="", iat=0, exp=0, jti=token
         )
         return await self.again(basis, source)
 
     async def again(self, basis: AccessToken, _source: str) -> Context:
         """Return the Context of who has begun it, as it is now."""
-        if basis.client_id in self.revoked:
+        if basis.jti in self.revoked:
             raise LoginRequired("It was revoked.")
         return self.world.context(
             self.callers[basis.client_id], operations=OPERATIONS, basis=basis, jobs=self.jobs
@@ -542,6 +543,7 @@ async def test_two_at_the_same_work_do_it_once(server: Server, kind: str) -> Non
     """One that slept past its lease, and the one that followed it, commit once together."""
     await observed(server, 0)
     begun = await server.client().post("", json=two_creates(kind), headers=ASYNC)
+    await (await server.at(begun)).begin()
     turns = [take_turn(await server.at(begun)) for _ in range(3)]
 
     results = await asyncio.gather(*turns, return_exceptions=True)
@@ -690,6 +692,22 @@ async def test_a_right_that_is_taken_back_ends_it(
     manifest = await server.done(begun)
     assert len(manifest["error"]) == 1
     assert sum(item["count"] for item in manifest["output"]) == 2
+
+
+async def test_results_end_with_what_they_were_begun_with(server: Server) -> None:
+    """With the token revoked, another one of the same client finds nothing, and nothing is left."""
+    await observed(server, 1)
+    begun = await server.client().get("Observation", headers=ASYNC)
+    (item,) = (await server.done(begun))["output"]
+    other = server.client("system#2")
+    assert (await other.get(item["url"])).status_code == 200
+    server.revoked.add("system")
+
+    assert (await other.get(item["url"])).status_code == 404
+
+    server.revoked.clear()
+    assert (await other.get(begun.headers["Content-Location"])).status_code == 404
+    assert await server.left() == {}
 
 
 async def test_a_token_of_fewer_scopes_finds_nothing(server: Server) -> None:
