@@ -89,7 +89,7 @@ class Naive:
             _, source, link, rest = name.split(":", 3)
             wanted = (kind, resource["id"])
             return any(
-                wanted in self._local(one, PARAMS[source][link]) and self.matches(one, rest, value)
+                wanted in self.places(one, PARAMS[source][link]) and self.matches(one, rest, value)
                 for one in self.of(source)
             )
         head, dot, rest = name.partition(".")
@@ -99,7 +99,7 @@ class Naive:
             targets = (modifier,) if modifier else param.targets
             return any(
                 self.matches(self.resources[to], rest, value)
-                for to in self._local(resource, param)
+                for to in self.places(resource, param)
                 if to[0] in targets and to in self.resources and _is_known(to[0], rest)
             )
         if modifier == "missing":
@@ -160,7 +160,7 @@ class Naive:
 
     # --- references -----------------------------------------------------------------------
 
-    def _local(self, resource: Resource, param: Param) -> list[tuple[str, str]]:
+    def places(self, resource: Resource, param: Param) -> list[tuple[str, str]]:
         """Return the resources of this server that a reference parameter refers to."""
         places = (self._place(value.get("reference", "")) for value, _ in _values(resource, param))
         return [place for place in places if isinstance(place, tuple)]
