@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_server.model import codec
 from fhir_server.model.outcome import NotAcceptable
-from fhir_server.rest.media import JSON_TYPES, XML_TYPES
+from fhir_server.rest.media import JSON_TYPES, XML_TYPES, names_ours
 from fhir_server.rest.response import Response, version_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fhir_server.interactions.context import FhirRequest, FhirResult, Resource
-    from fhir_server.model.outcome import FhirError
+    from fhir_server.rest.request import Query
 
 BINARY: Final = "Binary"
 _CONTEXT: Final = b"x-security-context"
+_OF_RESOURCES: Final = frozenset({"_format", "_pretty", "_summary", "_elements"})
 _OCTETS: Final = "application/octet-stream"
 _MEDIA: Final = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*").fullmatch
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9/.:_\-]{1,500}").fullmatch
@@ -32,15 +33,16 @@ _ONLY_A_FILE: Final = (
 )
 
 
-def is_read_raw(
-    request: FhirRequest, query: tuple[tuple[str, str], ...], problem: FhirError | None
-) -> bool:
-    """Return whether a Binary is asked for as its bytes: by an Accept that has no type of FHIR."""
+def is_read_raw(request: FhirRequest, query: Query, accept: str) -> bool:
+    """Return whether a Binary is asked for as its bytes: by an Accept that names no type of FHIR.
+
+    A range with a star names none; what chooses how or what of a resource is sent, does.
+    """
     return (
         request.resource_type == BINARY
         and request.interaction in {"read", "vread"}
-        and isinstance(problem, NotAcceptable)
-        and not any(name == "_format" for name, _ in query)
+        and not names_ours(accept)
+        and not any(name in _OF_RESOURCES for name, _ in query)
     )
 
 

@@ -55,6 +55,13 @@ def accepted(accept: str) -> Format:
     return best
 
 
+@lru_cache(maxsize=1024)
+def names_ours(accept: str) -> bool:
+    """Return whether an Accept header names a type of ours, and not only a range with a star."""
+    ranges = map(_ranged, accept.split(","))
+    return any(quality > 0 and _named(media) is not None for media, quality in ranges)
+
+
 def _ranged(part: str) -> tuple[str, float]:
     media, *parameters = (one.strip().lower() for one in part.split(";"))
     quality = 1.0

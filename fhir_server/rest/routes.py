@@ -149,7 +149,7 @@ class FhirApp:
         ctx = await authenticated(self.context_of, arrival, scope, _request_id(scope))
         request = await self._request(ctx, asked, receive)
         result = await perform(ctx, request)
-        if is_read_raw(request, asked.query, asked.problem):
+        if is_read_raw(request, asked.query, arrival.header(b"accept") or ""):
             return raw(result)
         return rendered(result, request, asked.wanted, self.base_url)
 
@@ -160,8 +160,7 @@ class FhirApp:
         bare = arrival.bare(_interaction(arrival, place) or arrival.method.lower(), place)
         try:
             _require_place(arrival, place)
-            is_chosen = _is_of_a_job(asked, bare) or is_read_raw(bare, asked.query, asked.problem)
-            if asked.problem is not None and not is_chosen:
+            if asked.problem is not None and not _has_its_own_type(asked, bare):
                 raise asked.problem
             request = with_headers(arrival, bare, asked.query)
             if has_body(arrival, request.interaction):
@@ -208,9 +207,12 @@ def _interaction(arrival: Arrival, place: Place | None) -> str | None:
     return place.methods.get("GET" if arrival.method == "HEAD" else arrival.method)
 
 
-def _is_of_a_job(asked: _Asked, request: FhirRequest) -> bool:
-    """Return whether what is asked for has one format alone, so that Accept chooses nothing."""
-    return request.interaction in ASYNCHRONOUS and isinstance(asked.problem, NotAcceptable)
+def _has_its_own_type(asked: _Asked, request: FhirRequest) -> bool:
+    """Return whether what is asked for has a type of its own, so that Accept chooses nothing."""
+    if not isinstance(asked.problem, NotAcceptable):
+        return False
+    accept = asked.arrival.header(b"accept") or ""
+    return request.interaction in ASYNCHRONOUS or is_read_raw(request, asked.query, accept)
 
 
 def _require_place(arrival: Arrival, place: Place | None) -> None:

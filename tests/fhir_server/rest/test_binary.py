@@ -45,12 +45,46 @@ async def test_the_type_is_the_stored_one_whatever_is_accepted(client: Client) -
         assert (read.content, read.headers["Content-Type"]) == (PDF, "application/pdf")
 
 
-@pytest.mark.parametrize("accept", ["application/fhir+json", "*/*", "application/json"])
-async def test_as_a_resource_it_is_json(client: Client, accept: str) -> None:
-    """Who accepts a type of FHIR gets the resource, its data in base64."""
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/*", "image/png, */*;q=0.1", "application/json;q=0, */*"]
+)
+async def test_a_star_names_no_type_of_fhir(client: Client, accept: str) -> None:
+    """R4: bytes, unless a type of FHIR is explicitly asked for."""
     await _put(client)
 
     read = await client.get("Binary/b", headers={"Accept": accept})
+
+    assert (read.content, read.headers["Content-Type"]) == (PDF, "application/pdf")
+
+
+async def test_without_accept_it_is_its_bytes(client: Client) -> None:
+    """Who says nothing asks for no type of FHIR."""
+    await _put(client)
+    request = client.build_request("GET", "Binary/b")
+    del request.headers["Accept"]
+
+    read = await client.send(request)
+
+    assert (read.content, read.headers["Content-Type"]) == (PDF, "application/pdf")
+
+
+@pytest.mark.parametrize(
+    ("accept", "query"),
+    [
+        ("application/fhir+json", ""),
+        ("application/fhir+json, */*;q=0.1", ""),
+        ("application/json", ""),
+        ("*/*", "?_format=json"),
+        ("application/pdf", "?_format=json"),
+        ("*/*", "?_pretty=true"),
+        ("*/*", "?_elements=contentType,data"),
+    ],
+)
+async def test_as_a_resource_it_is_json(client: Client, accept: str, query: str) -> None:
+    """Who accepts a type of FHIR, or says how a resource is sent, gets it, its data in base64."""
+    await _put(client)
+
+    read = await client.get(f"Binary/b{query}", headers={"Accept": accept})
 
     resource = codec.loads(read.content)
     assert (resource["contentType"], base64.b64decode(resource["data"])) == ("application/pdf", PDF)
@@ -107,7 +141,8 @@ async def test_a_stored_type_makes_no_header_of_its_own(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["Patient/a", "Binary", "Binary/b?_format=pdf", "Binary/b/_history"]
+    "path",
+    ["Patient/a", "Binary", "Binary/b?_format=pdf", "Binary/b?_elements=data", "Binary/b/_history"],
 )
 async def test_all_else_is_of_fhirs_types(client: Client, path: str) -> None:
     """Other resources, Bundles, and what `_format` names stay 406."""

@@ -121,6 +121,11 @@ assert.deepEqual(read.map((resource) => resource.id), [patient.id, found[0].id])
 const wrong = await client.validateResource({ resourceType: "Patient", gender: "nobody's" });
 assert.equal(wrong.issue[0].severity, "error");
 
+const binary = await client.createBinary({ data: "chữ", contentType: "text/plain" });
+assert.equal(binary.contentType, "text/plain");
+const file = await client.download(client.fhirUrl("Binary", binary.id));
+assert.deepEqual([file.type, await file.text()], ["text/plain", "chữ"]);
+
 await refusal(client.createResource({ resourceType: "Patient", gender: "nobody's" }));
 const doomed = await client.createResource({ resourceType: "Patient" });
 await client.deleteResource("Patient", doomed.id);
