@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -10,7 +11,9 @@ from fhir_server.model import codec
 from fhir_server.search.extract import index_values
 from fhir_server.search.parameters import R4, Known
 from fhir_server.search.values import IndexValues
+from fhir_server.search.words import spoken
 from fhir_server.store.bulk import Kept
+from fhir_server.store.fact import Fact
 from fhir_server.store.port import Write
 
 
@@ -31,6 +34,24 @@ def index_of(kept: Kept, base_url: str, known: Known = R4) -> IndexValues:
     if made.patients == version.patients:
         return made
     return msgspec.structs.replace(made, patients=version.patients)
+
+
+LOOKED_AT: Final = 5
+"""Of each type so many resources, the oldest, tell the doctor whether words are indexed."""
+
+
+def has_text(body: bytes) -> bool:
+    """Return whether a resource says words, which its index values then have."""
+    return bool(spoken(codec.loads_stored(body)))
+
+
+def words_fact(lacking: Sequence[str]) -> Fact:
+    """Return what the doctor says of the types of which some resource lacks its words."""
+    if not lacking:
+        return Fact("words", well=True, text="what resources say is indexed")
+    types = ", ".join(sorted(lacking)[:LOOKED_AT]) + (" …" if len(lacking) > LOOKED_AT else "")
+    text = f"stored before _content was known: {types}; fhir-server reindex makes them found by it"
+    return Fact("words", well=False, text=text)
 
 
 def indexes_of(items: Sequence[Kept], base_url: str, known: Known = R4) -> list[IndexValues]:

@@ -16,6 +16,8 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.search.values import CONTENT, NARRATIVE
+from fhir_server.store.derive import LOOKED_AT, has_text, words_fact
 from fhir_server.store.fact import Fact
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import Address, address_of
@@ -29,6 +31,8 @@ from fhir_server.store.mongo.connect import (
     refusals,
     why_no_place,
 )
+from fhir_server.store.mongo.entry import Entry
+from fhir_server.store.mongo.filters import ALIVE
 from fhir_server.store.mongo.schema import (
     HEAD,
     INDEXES,
@@ -38,6 +42,7 @@ from fhir_server.store.mongo.schema import (
     compare,
     dropping,
 )
+from fhir_server.store.mongo.versions import SHOWN, versions_of
 
 CLOCK_APART: Final = 5.0
 """Seconds between two clocks that want to be looked at."""
@@ -254,7 +259,31 @@ async def _store(seen: _Seen) -> list[Fact]:
         fault = await why_no_place(seen.client, seen.address)
         text = fault or f"{seen.address.database} holds none yet; the first start makes it"
         return [Fact("store", well=fault is None, text=text)]
-    return [_schema(head), _contents(head), _sharding(head, is_mongos=seen.reached.is_sharded)]
+    return [
+        _schema(head),
+        _contents(head),
+        words_fact(await _without_words(seen.collections, head["counts"])),
+        _sharding(head, is_mongos=seen.reached.is_sharded),
+    ]
+
+
+async def _without_words(collections: Collections, counts: Mapping[str, int]) -> list[str]:
+    """Return the types of which one of the oldest resources says words that are not indexed."""
+    found = []
+    for kind, count in counts.items():
+        if not count:
+            continue
+        where: Document = {"t": kind, **ALIVE}
+        cursor = collections.resource.find(where, {**SHOWN, "e": 1}, limit=LOOKED_AT)
+        documents = await cursor.sort([("t", -1), ("r", 1)]).hint("types").to_list()
+        versions = await versions_of(collections, documents)
+        for document, version in zip(documents, versions, strict=True):
+            entry = Entry(document["e"])
+            has_words = entry.has(CONTENT) or entry.has(NARRATIVE)
+            if not has_words and has_text(version.body):
+                found.append(kind)
+                break
+    return found
 
 
 def _schema(head: Mapping[str, Any]) -> Fact:

@@ -8,10 +8,14 @@ from typing import Final
 
 import apsw
 
+from fhir_server.store.derive import LOOKED_AT, has_text, words_fact
 from fhir_server.store.fact import Fact
 from fhir_server.store.sqlite.connect import connect, refusals
+from fhir_server.store.sqlite.entry import unpack
 from fhir_server.store.sqlite.housekeeping import GROWN, QUIET, TOO_LARGE
 from fhir_server.store.sqlite.migrate import LATEST, known_version
+from fhir_server.store.sqlite.names import Names
+from fhir_server.store.sqlite.packing import Packing
 
 _FREE: Final = 1 << 30
 
@@ -37,6 +41,8 @@ def examine(path: Path, *, thorough: bool = True) -> list[Fact]:
                 _disk(path),
                 _contents(db),
             ]
+            if version == LATEST:
+                facts.append(words_fact(_without_words(db)))
             if thorough:
                 found = db.pragma("quick_check")
                 text = "every page is sound" if found == "ok" else "damaged: restore a backup"
@@ -69,6 +75,26 @@ def _disk(path: Path) -> Fact:
     if free < _FREE:
         return Fact("disk", well=False, text=text + ": make room")
     return Fact("disk", well=True, text=text)
+
+
+def _without_words(db: apsw.Connection) -> list[str]:
+    """Return the types of which one of the oldest resources says words that are not indexed."""
+    packing, names = Packing(db), Names(db)
+    found = []
+    for nr, name in names.types():
+        rows = db.execute(
+            "SELECT e.packing, e.packed, v.packing, v.body FROM (SELECT rid FROM resource "
+            "WHERE type = ? AND live = 1 ORDER BY rid LIMIT ?) AS d CROSS JOIN entry AS e "
+            "CROSS JOIN version AS v WHERE e.rid = d.rid AND v.rid = d.rid",
+            (nr, LOOKED_AT),
+        )
+        for entry_packing, packed, body_packing, body in rows:
+            values = unpack(packing.unpack(entry_packing, packed)).values.values()
+            has_words = any(value[0] == "w" for some in values for value in some)
+            if not has_words and has_text(packing.unpack(body_packing, body)):
+                found.append(name)
+                break
+    return found
 
 
 def _contents(db: apsw.Connection) -> Fact:

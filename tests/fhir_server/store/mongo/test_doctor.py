@@ -10,16 +10,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.search.values import IndexValues, TextValue
 from fhir_server.settings import Settings
 from fhir_server.store.fact import Fact
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import address_of
 from fhir_server.store.mongo.connect import Opened, open_database
 from fhir_server.store.mongo.doctor import disk, examine, oplog, state_of, way
+from fhir_server.store.mongo.store import MongoStore
+from fhir_server.store.port import Batch
+from tests.contracts.making import asked, ids, made, patient
 from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
@@ -58,6 +63,25 @@ async def test_a_database_that_is_well(opened: Opened) -> None:
     assert facts["contents"].text == "0 resources, 0 versions, 0 audit entries"
     assert facts["sharded"].text == "no"
     assert {"connection", "account", "database clock", "majority", "oplog", "disk"} <= set(facts)
+
+
+async def test_types_whose_words_are_not_indexed_are_named(opened: Opened) -> None:
+    """What was stored before words were indexed is found by them once it is indexed anew."""
+    store = await MongoStore.open(opened.address.url)
+    write = made(patient("p1", name=[{"text": "Nguyễn Văn An"}]))
+    before = write.index.values
+    silent = tuple(value for value in before if not isinstance(value, TextValue))
+    await store.commit(Batch(writes=[msgspec.structs.replace(write, index=IndexValues(silent))]))
+    asking = asked("Patient", "_content=van an")
+
+    words = (await _facts(opened.address.url))["words"]
+    assert (words.well, ids(await store.search(asking))) == (False, [])
+    assert "known: Patient; fhir-server reindex" in words.text
+    await store.reindex([(("Patient", "p1"), 1, write.index)])
+
+    assert (await _facts(opened.address.url))["words"].well
+    assert ids(await store.search(asking)) == ["p1"]
+    await store.close()
 
 
 async def _run(url: str, folder: Path, command: str) -> tuple[int, str]:

@@ -9,15 +9,17 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fhir_server.search.values import IndexValues, TextValue
 from fhir_server.store.port import Batch, Put
 from fhir_server.store.sqlite import dictionaries, doctor, housekeeping
 from fhir_server.store.sqlite.apply import Applier
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.store import SqliteStore
-from tests.contracts.making import asked, made, observation, patient
+from tests.contracts.making import asked, ids, made, observation, patient
 
 
 async def _fill(store: SqliteStore, count: int, *, start: int = 0) -> None:
@@ -195,12 +197,33 @@ async def test_the_doctor_finds_a_sound_store_well(store: SqliteStore) -> None:
     facts = await store.doctor()
 
     assert {fact.name for fact in facts} == {
-        "sqlite", "schema", "log", "disk", "contents", "integrity",
+        "sqlite", "schema", "log", "disk", "contents", "words", "integrity",
     }  # fmt: skip
     assert [fact for fact in facts if not fact.well and fact.name != "disk"] == []
     assert any(fact.text.startswith("1 resources, 1 versions") for fact in facts)
     (log,) = [fact.text for fact in facts if fact.name == "log"]
     assert log.endswith("(normal while served: cut at 64 MB, or after 10 s without writes)")
+
+
+async def test_the_doctor_names_types_whose_words_are_not_indexed(store: SqliteStore) -> None:
+    """What was stored before words were indexed is found by them once it is indexed anew."""
+    whole = patient("p1", name=[{"text": "Nguyễn Văn An"}])
+    write = made(whole)
+    before = write.index.values
+    silent = tuple(value for value in before if not isinstance(value, TextValue))
+    await store.commit(Batch(writes=[msgspec.structs.replace(write, index=IndexValues(silent))]))
+    asking = asked("Patient", "_content=van an")
+
+    assert [
+        fact.text for fact in await store.doctor() if not fact.well and fact.name == "words"
+    ] == ["stored before _content was known: Patient; fhir-server reindex makes them found by it"]
+    assert ids(await store.search(asking)) == []
+    await store.reindex([(("Patient", "p1"), 1, write.index)])
+
+    assert [fact.well for fact in await store.doctor() if fact.name == "words"] == [True]
+    assert ids(await store.search(asking)) == ["p1"]
+    await store.commit(Batch(writes=[made(patient("p1", name=[{"text": "Lê Chi"}]), 2)]))
+    assert ids(await store.search(asking)) == []
 
 
 @pytest.mark.parametrize(("size", "well"), [(384_000_000, True), (384_000_001, False)])
