@@ -9,10 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from fhir_server import app, stores
+from fhir_server.indexing import LEASE
+from fhir_server.interactions.own_parameters import definitions_of, job_of
 from fhir_server.model import definitions
 from fhir_server.model.outcome import FhirError
 from fhir_server.model.primitives import from_micros
 from fhir_server.store.fact import Fact
+from fhir_server.store.leases import BUCKET as LEASES
+from fhir_server.store.leases import hold_of
 
 if TYPE_CHECKING:
     from fhir_server.settings import Settings
@@ -61,7 +65,7 @@ async def examine(settings: Settings) -> list[Finding]:
     if settings.is_embedded or {fact.name for fact in facts if fact.well} >= OPENED:
         try:
             async with app.opened(settings) as composition:
-                for check in (_audit, _clock):
+                for check in (_audit, _clock, _parameters):
                     findings.append(await check(composition))
         except (FhirError, stores.Refused, OSError) as error:
             findings.append(Finding("store", good=False, text=f"cannot be opened: {error}"))
@@ -104,6 +108,23 @@ def _keys(settings: Settings) -> list[Finding]:
 async def _audit(composition: app.Composition) -> Finding:
     whole, text = await composition.verify_audit()
     return Finding("audit", whole, text)
+
+
+async def _parameters(composition: app.Composition) -> Finding:
+    """Tell which search parameters the store has of its own, and how far their indexing is."""
+    what, store = "search parameters", composition.store
+    there, _ = await definitions_of(store)
+    job = await job_of(store)
+    if there.is_settled and job is None:
+        text = f"{len(there.own)} of the store's own, all indexed"
+        return Finding(what, good=True, text=text if there.own else "none of the store's own")
+    waiting = ", ".join(sorted(one.name for one in there.own if not one.ready))
+    text = f"{waiting or 'former ones'} not indexed yet ({job.progress if job else '0 %'}); "
+    hold = hold_of(await store.get(LEASES, LEASE))
+    if hold.failed:
+        text += f"it has failed {hold.failed} times; see why in a server's log"
+        return Finding(what, good=False, text=text)
+    return Finding(what, good=True, text=f"{text}a server does it, or: fhir-server reindex")
 
 
 async def _clock(composition: app.Composition) -> Finding:

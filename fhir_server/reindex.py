@@ -8,12 +8,13 @@ from functools import partial
 from typing import Final
 
 from fhir_server.app import Composition, now
-from fhir_server.indexing import index_parameters
+from fhir_server.indexing import LEASE, index_parameters
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.search.extract import index_values
 from fhir_server.search.parameters import Known
-from fhir_server.store.leases import Lease, Leases
+from fhir_server.store.leases import BUCKET as LEASES
+from fhir_server.store.leases import Lease, Leases, hold_of
 from fhir_server.store.port import Batch, IndexedOtherwise, Put
 from fhir_server.stores import Refused, walkable
 
@@ -37,13 +38,19 @@ async def reindex(
         said: Is told after each chunk how many are done, and of how many.
 
     Raises:
-        Refused: There is no such type or parameter, or another process reindexes this store.
+        Refused: There is no such type or parameter, another process reindexes this store, or the
+            indexing by new parameters, which comes first, has failed.
     """
     known = await composition.registry.look()
     types = sorted(_types(resource_type, param, known))
     while not composition.registry.is_settled:
         # What is to be indexed anyway comes first: whoever asks waits for its end.
         if not await index_parameters(composition, said=said):
+            if hold_of(await composition.store.get(LEASES, LEASE)).failed:
+                raise Refused(
+                    "The indexing by new search parameters has failed: see a server's log, and try "
+                    "again in some minutes."
+                )
             await asyncio.sleep(_LOOK)
             await composition.registry.look()
     lease = await Leases(composition.store, now).take("reindex")
