@@ -162,11 +162,23 @@ class Differs:
     """`ne` of a `_filter`: one of the parameter's values is not what this leaf on it asks.
 
     It is not `Not`: a resource without a value has none that differs. Dates, numbers and
-    quantities have Prefix.NE for it.
+    quantities have Prefix.NE for it. A token that is a text alone is no value here.
+
+    Attributes:
+        plain: What has a version (`is_version`) is passed over: it stands beside the same without.
     """
 
     param: str
     leaf: TokenIs | StringIs | UriIs | RefersTo | CompositeIs | Or
+    plain: bool = False
+
+
+def is_version(text: str) -> bool:
+    """Return whether a URI or reference of an index value names a version: `url|1`, `…/_history/1`.
+
+    Such a value stands beside another one without it; but not where it is another server's.
+    """
+    return "|" in text or ("/_history/" in text and "://" not in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from fhir_server.search.expression import (
     StringIs,
     TokenIs,
     UriIs,
+    is_version,
 )
 from fhir_server.search.filter_syntax import (
     Denied,
@@ -216,12 +217,34 @@ def _present(asked: Asked, value: str) -> Expression:
 
 
 def _differing(asked: Asked, value: str) -> Expression:
+    code, kinds = asked.parameter.code, asked.parameter.value_types
     found = one_of(asked, value)
     match found:
-        case TokenIs() | UriIs() | RefersTo() | CompositeIs() | Or():
-            return Differs(asked.parameter.code, found)
+        case TokenIs(_, system, number) if "ContactPoint" in kinds:
+            if system or number is None:
+                raise _as_one(asked)
+            return Differs(code, TokenIs(code, None, number))
+        case UriIs(_, uri) if "canonical" in kinds:
+            if "|" in uri:
+                raise _as_one(asked)
+            return Differs(code, found, plain=True)
+        case RefersTo(_, _, _, url):
+            if is_version(url):
+                raise _as_one(asked)
+            return Differs(code, found, plain=True)
+        case TokenIs() | UriIs() | CompositeIs() | Or():
+            return Differs(code, found)
         case _:
             return Not(found)
+
+
+def _as_one(asked: Asked) -> UnsupportedParameter:
+    """Return the refusal of what an index, that has a value in two forms, cannot tell."""
+    return UnsupportedParameter(
+        f"The operator ne of {shown(asked.name)} takes no version, and of a contact no system.",
+        text_vi=f"Toán tử ne của {shown(asked.name)} không nhận phiên bản, cũng không nhận hệ "
+        "(system) của thông tin liên hệ.",
+    )
 
 
 def _string(

@@ -39,6 +39,7 @@ from fhir_server.search.expression import (
     TokenIs,
     TokenText,
     UriIs,
+    is_version,
     unresolved,
 )
 from fhir_server.search.values import (
@@ -178,8 +179,8 @@ def value_matches(leaf: Expression, value: Value) -> bool:
             return says(value.text, words)
         case Near(), PositionValue():
             return is_near(leaf, value.latitude, value.longitude)
-        case Differs(_, inner), _:
-            return not _part_matches(inner, value)
+        case Differs(), _:
+            return _differs(leaf, value)
         case ((InValueSet() | Subsumed() | Listed()), _):
             raise unresolved(leaf)
         case CompositeIs(_, parts), CompositeValue():
@@ -189,6 +190,18 @@ def value_matches(leaf: Expression, value: Value) -> bool:
             )
         case _:
             return False
+
+
+def _differs(leaf: Differs, value: Value) -> bool:
+    match value:
+        case TokenValue() if not (value.system or value.code):
+            return False
+        case UriValue() if leaf.plain and is_version(value.uri):
+            return False
+        case ReferenceValue() if leaf.plain and is_version(value.url):
+            return False
+        case _:
+            return not _part_matches(leaf.leaf, value)
 
 
 def _part_matches(part: Expression, value: Value) -> bool:

@@ -239,7 +239,7 @@ class Draw:
         return Says(self.one([CONTENT, NARRATIVE]), self.one(words))
 
     def _differs(self, leaf: Any) -> Expression:
-        return Differs(leaf.param, leaf)
+        return Differs(leaf.param, leaf, plain=self.one([True, False]))
 
     def _of_any(self) -> Expression:
         low = START + self.random.randint(0, 8) * SECOND

@@ -29,6 +29,7 @@ from fhir_server.search.expression import (
     TokenIs,
     TokenText,
     UriIs,
+    is_version,
 )
 from fhir_server.search.words import says as says_words
 from fhir_server.store.keys import decimal_key, time_key
@@ -130,9 +131,13 @@ def value_test(leaf: Expression, lookup: Lookup) -> ValueTest:
             return lambda v: v[0] == "w" and says_words(v[1], leaf.words)
         case Near():
             return lambda v: v[0] == "p" and is_near(leaf, v[1], v[2])
-        case Differs(_, inner):
+        case Differs(_, inner, plain):
             same = value_test(inner, lookup)
-            return lambda v: not same(v)
+            return lambda v: (
+                not (v[0] == "t" and not (v[1] or v[2]))
+                and not (plain and v[0] == "u" and is_version(v[1]))
+                and not same(v)
+            )
         case CompositeIs():
             tests = [value_test(part, lookup) for part in leaf.parts]
             return lambda v: (
