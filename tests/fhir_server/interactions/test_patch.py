@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -32,11 +32,13 @@ from fhir_server.model.outcome import (
 )
 from fhir_server.model.patch.refusal import Allowance
 from fhir_server.model.sensitivity import LABEL
+from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Store
 from tests.conftest import FACILITY, OTHER, World, citizen
+from tests.fakes.yielding import YieldingStore
 from tests.fhir_server.interactions.test_elsewhere import SEEN, number
 from tests.fhir_server.interactions.test_elsewhere import note as named_facility
-from tests.fhir_server.interactions.test_races import CLIENTS, slow
+from tests.fhir_server.interactions.test_races import CLIENTS
 from tests.fhir_server.interactions.test_transaction import URN, bundle, entry
 from tests.fhir_server.interactions.test_writes import observation, patient
 from tests.fhir_server.model.patch.test_fhirpath_patch import operation
@@ -790,6 +792,11 @@ async def race(world: World, **fields: Any) -> list[FhirResult | BaseException]:
         *(patch(world, "Patient/a", given(n), **fields) for n in range(CLIENTS)),
         return_exceptions=True,
     )
+
+
+def slow() -> World:
+    """Return a world whose store takes a turn of the loop before each answer."""
+    return World(store=cast("Store", YieldingStore(MemoryStore())))
 
 
 async def test_fifty_patches_at_once_all_land(each_store: Store) -> None:
