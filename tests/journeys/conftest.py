@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -10,8 +11,19 @@ from urllib.parse import urljoin
 
 import httpx2 as httpx
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from tests.server import ENGINES, STARTED, Server
+
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""How Chromium is started, so that it asks nobody but the pages."""
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -42,6 +54,18 @@ def no_server_is_left() -> Iterator[None]:
     yield
     for name in STARTED.keys() - before:
         STARTED[name].end()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of Debian's Chromium at a phone's width."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser.new_page(viewport={"width": 390, "height": 844})
+        browser.close()
 
 
 def field_values(html: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from tests import javascript
 from tests.journeys.conftest import answer_pages
@@ -87,3 +88,29 @@ def test_openid_client(server: Server, node: list[str], folder: Path) -> None:
     assert (seen["after"], seen["again"]) == (401, "invalid_grant")
     assert system.status_code == 200, system.text
     assert system.json() == {"scope": "system/*.rs", "active": True, "client": "hospital-01999"}
+
+
+@pytest.mark.browser
+def test_fhirclient_in_a_browser(server: Server, node: list[str], folder: Path, page: Page) -> None:
+    """The same library in a page of another origin: all that it asks and is told goes by CORS."""
+    with javascript.app(node, "browser_app.mjs", folder, job(server)) as address:
+        page.goto(f"{address}/launch")
+        page.fill("input[name=cccd]", MOTHER)
+        page.click("button[type=submit]")
+        if page.locator("select[name=patient]").count():
+            page.click("button[type=submit]")
+        page.wait_for_function("document.querySelector('pre')?.textContent", timeout=20_000)
+        seen = json.loads(page.inner_text("pre"))
+
+    visits = seen.pop("visits")
+    assert visits[0] == 4
+    assert sum(visits) >= 8
+    assert seen == {
+        "name": "NGUYỄN THỊ MẪU",
+        "statement": "4.0.1",
+        "changed": "inactive",
+        "etag": 'W/"2"',
+        "gone": 410,
+        "stranger": 404,
+        "written": 403,
+    }
