@@ -4,8 +4,9 @@ https://hl7.org/fhir/R4/search.html#content
 
 A word is a run of letters and digits, folded as names are (`fold.py`) and cut at LONGEST. The
 words of the narrative are kept apart from those of the rest, which are all elements of the types
-string and markdown and inner narratives, but not identifiers, extensions, units and `meta`: numbers
-have parameters of their own, and what a facility or a payer is not shown stands in these.
+string and markdown and inner narratives, but not identifiers, contact points, extensions, units and
+`meta`: numbers have parameters of their own, each would be a word of one resource alone, and what a
+facility or a payer is not shown stands in these.
 """
 
 from __future__ import annotations
@@ -43,10 +44,13 @@ _TEXT: Final = "text"
 _XHTML: Final = "xhtml"
 _ANY: Final = "any"
 
-_LEFT_OUT: Final = frozenset({"Identifier", "Extension", "Meta", "SampledData", "Signature"})
+_LEFT_OUT: Final = frozenset({
+    "Identifier", "ContactPoint", "Extension", "Meta", "SampledData", "Signature",
+})  # fmt: skip
 _TEXTS: Final = frozenset({"string", "markdown"})
-_NO_TEXTS: Final = frozenset({"id", "unit", "reference", "version"})
-"""Properties that are strings and say nothing: of elements, Quantities, References, Codings."""
+_NO_TEXTS: Final = frozenset({"id", "unit", "reference", "version", "subscriberId"})
+"""Properties that are strings and say nothing: of elements, Quantities, References, Codings, and a
+Coverage's number."""
 
 _plans: Final[dict[str, Plan]] = {}
 

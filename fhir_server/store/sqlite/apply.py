@@ -183,7 +183,8 @@ class Applier:
     def _numbered(self, rows: list[tuple[int, Any, int]]) -> list[tuple[int, Any, int]]:
         """Return rows of words with the words' numbers."""
         give = self.names.give
-        return [(param, give(Kind.WORD, word), rid) for param, word, rid in rows]
+        numbers = {word: give(Kind.WORD, word) for word in {word for _, word, _ in rows}}
+        return [(param, numbers[word], rid) for param, word, rid in rows]
 
     def finish(self) -> None:
         """Write what is still to be written; where more than the audit changed, another edition."""

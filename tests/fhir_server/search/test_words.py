@@ -68,6 +68,8 @@ def test_what_a_resource_says() -> None:
         {"meta": {"security": [{"display": "HIV"}]}, "id": "hiv"},
         {"extension": [{"url": "http://x", "valueString": "tên"}]},
         {"status": "final", "issued": "2024-01-01T00:00:00Z"},
+        {"contained": [{"resourceType": "Coverage", "subscriberId": "1000000001"}]},
+        {"contained": [{"resourceType": "Patient", "telecom": [{"value": "a@x.vn"}]}]},
         {"valueSampledData": {"data": "1 2 E"}},
         {"text": {"status": "generated", "div": "<div>x</div>"}},
     ],
