@@ -15,6 +15,7 @@ import pytest
 from auth.limits import Limits
 from auth.principal import SYSTEM, Principal
 from auth.tokens import AccessToken
+from fhir_server.interactions import audit
 from fhir_server.interactions.context import Context, Superseded
 from fhir_server.interactions.jobs import begin, bundles, pages, record, work
 from fhir_server.interactions.jobs.kinds import KINDS, take_turn
@@ -35,7 +36,7 @@ from tests.fhir_server.operations import record as people
 
 BUCKETS: Final = [
     record.JOB, record.PENDING, record.SLOT, record.KEPT, record.BODY, record.WRITTEN,
-    record.PART, record.FILE, record.DATA,
+    record.PART, record.FILE, record.SHOWN, record.DATA,
 ]  # fmt: skip
 ASYNC: Final = {"Prefer": "respond-async"}
 ANA, BO = citizen("ana"), citizen("bo")
@@ -1005,6 +1006,24 @@ async def test_who_fetches_is_audited_with_the_patients(server: Server) -> None:
     assert last == [
         ("job-cancel", 202), ("job-output", 200), ("job-status", 200), ("search-type", 202)
     ]  # fmt: skip
+
+
+async def test_a_file_of_many_patients_leaves_several(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each AuditEvent names as many as one may; together they name all whom the file shows."""
+    names = [f"p{number}" for number in range(5)]
+    for name in names:
+        await server.world.put(patient(name) | {"id": name})
+    begun = await server.client().get("Patient", headers=ASYNC)
+    (item,) = (await server.done(begun))["output"]
+    monkeypatch.setattr(audit, "MOST_PATIENTS", 2)
+
+    await server.lines(item)
+
+    events = await server.world.store.audit(limit=3)
+    assert {record_of(one.body) for one in events} == {("job-output", 200)}
+    assert sorted(name for one in events for name in one.patients) == names
 
 
 async def test_a_bundle_may_not_ask_after_one(server: Server) -> None:

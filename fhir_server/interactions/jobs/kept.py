@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import zstandard
 
 from fhir_server.interactions.jobs.record import (
@@ -16,6 +17,7 @@ from fhir_server.interactions.jobs.record import (
     KEPT,
     PART,
     PENDING,
+    SHOWN,
     SLOT,
     WRITTEN,
     File,
@@ -31,13 +33,14 @@ from fhir_server.model.outcome import UnknownResource
 from fhir_server.store.port import Batch, Put, RecordChanged, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 _INLINE: Final = 256 * 1024
 """Bytes up to which they are compressed at once; more of them beside the event loop."""
 _LEVEL: Final = 3
 _PAGE: Final = 100
 _FEW: Final = 20
+_PATIENTS: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
 def unknown_job() -> UnknownResource:
@@ -90,18 +93,19 @@ async def body_of(store: Store, job_id: str, job: Job) -> bytes:
     return await _joined(store, BODY, [numbered(job_id, n) for n in range(job.body)], job.length)
 
 
-async def file_of(store: Store, job_id: str, number: int) -> tuple[File, bytes]:
-    """Return what one output URL gives.
+async def file_of(store: Store, job_id: str, number: int) -> tuple[bytes, tuple[str, ...]]:
+    """Return what one output URL gives, and the ids of the Patients whom it shows.
 
     Raises:
         UnknownResource: There is none of this number.
     """
-    raw = await store.get(FILE, numbered(job_id, number))
-    if raw is None:
+    key = numbered(job_id, number)
+    raw, shown = await store.get(FILE, key), await store.get(SHOWN, key)
+    if raw is None or shown is None:
         raise unknown_job()
     file = decode_file(raw)
     keys = [numbered(job_id, number, n) for n in range(file.chunks)]
-    return file, await _joined(store, DATA, keys, file.size)
+    return await _joined(store, DATA, keys, file.size), _PATIENTS.decode(shown)
 
 
 async def _joined(store: Store, bucket: str, keys: list[str], length: int) -> bytes:
@@ -123,15 +127,18 @@ async def files_of(store: Store, job_id: str) -> list[tuple[int, File]]:
     return found
 
 
-async def file_puts(job_id: str, job: Job, file: File, data: bytes) -> Iterator[Put]:
+async def file_puts(
+    job_id: str, job: Job, file: File, data: bytes, patients: Iterable[str]
+) -> list[Put]:
     """Return the records of a file that becomes the job's next one."""
     parts = chunks_of(await packed(data))
-    known = File(
-        file.type, file.count, len(data), len(parts), patients=file.patients, error=file.error
-    )
-    puts = [put(FILE, numbered(job_id, job.files), encode(known), job)]
-    puts += [put(DATA, numbered(job_id, job.files, n), p, job) for n, p in enumerate(parts)]
-    return iter(puts)
+    known = File(file.type, file.count, len(data), len(parts), error=file.error)
+    key = numbered(job_id, job.files)
+    return [
+        put(FILE, key, encode(known), job),
+        put(SHOWN, key, msgspec.json.encode(sorted(patients)), job),
+        *(put(DATA, numbered(job_id, job.files, n), part, job) for n, part in enumerate(parts)),
+    ]
 
 
 def released(job_id: str, job: Job) -> list[Put]:
@@ -157,7 +164,7 @@ async def remove(store: Store, job_id: str, raw: bytes, job: Job) -> bool:
     except RecordChanged:
         return False
     while rows := await parts_of(store, FILE, job_id, limit=_FEW):
-        gone = [Put(FILE, key, None) for key, _ in rows]
+        gone = [Put(bucket, key, None) for key, _ in rows for bucket in (FILE, SHOWN)]
         for key, record in rows:
             number = int(key.rpartition("/")[2])
             chunks = decode_file(record).chunks

@@ -47,9 +47,8 @@ class Output:
         puts: list[Put] = []
         for (kind, error), lines in self.lines.items():
             data = b"\n".join([*lines, b""])
-            patients = () if error else tuple(sorted(self.patients))
-            file = File(kind, len(lines), len(data), 0, patients=patients, error=error)
-            puts += await file_puts(job_id, job, file, data)
+            file = File(kind, len(lines), len(data), 0, error=error)
+            puts += await file_puts(job_id, job, file, data, () if error else self.patients)
             found = 0 if error else len(lines)
             job = msgspec.structs.replace(
                 job, files=job.files + 1, size=job.size + len(data), found=job.found + found

@@ -10,6 +10,7 @@
 | `job-written` | id | what a commit of it made, of which the answer is not kept yet |
 | `job-part` | id, number | answers of a batch's entries |
 | `job-file` | id, number | File: what one output URL gives |
+| `job-shown` | id, number | ids of the Patients whom that file shows |
 | `job-data` | id, file, number | a part of its bytes |
 
 All of them end with the job. A record of the others is made in a commit that changes `job`.
@@ -42,6 +43,7 @@ BODY: Final = "job-body"
 WRITTEN: Final = "job-written"
 PART: Final = "job-part"
 FILE: Final = "job-file"
+SHOWN: Final = "job-shown"
 DATA: Final = "job-data"
 
 KIND_OF: Final = {
@@ -138,7 +140,6 @@ class File(msgspec.Struct, frozen=True, omit_defaults=True):
         count: Lines.
         size: Bytes, as they are sent.
         chunks: Records that hold them, compressed.
-        patients: Ids of the Patients that it shows.
         error: It tells of the request: OperationOutcomes.
     """
 
@@ -146,7 +147,6 @@ class File(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int
     size: int
     chunks: int
-    patients: tuple[str, ...] = ()
     error: bool = False
 
 

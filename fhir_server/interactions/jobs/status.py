@@ -82,8 +82,8 @@ async def job_output(ctx: Context, request: FhirRequest) -> FhirResult:
     number = request.version_id or ""
     if job.state != "done" or not (number.isascii() and number.isdecimal() and len(number) < 7):  # noqa: PLR2004 - as many digits as files have
         raise unknown_job()
-    file, data = await file_of(ctx.store, job_id, int(number))
-    first, rest = file.patients[: audit.MOST_PATIENTS], file.patients[audit.MOST_PATIENTS :]
+    data, patients = await file_of(ctx.store, job_id, int(number))
+    first, rest = patients[: audit.MOST_PATIENTS], patients[audit.MOST_PATIENTS :]
     while rest:
         # One AuditEvent names no more Patients than this.
         await _leave(ctx, request, rest[: audit.MOST_PATIENTS])
