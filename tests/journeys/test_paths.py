@@ -45,3 +45,23 @@ def test_docs_are_a_page_or_the_document(server: Server) -> None:
     assert "/docs?format=json" in page.text
     linked = server.client().get("/docs?format=json", headers={"Accept": "text/html"})
     assert linked.json() == document.json()
+
+
+def test_docs_know_each_answer_to_a_call_that_says_nothing(server: Server) -> None:
+    """With a token and without: the status is one of the document's, other methods are 405."""
+    document = server.client().get("/docs").json()
+    system = server.token(client="system")
+    unknown, taken = [], []
+    for path, calls in document["paths"].items():
+        url = path.replace("{id}", "00000000-0000-0000-0000-000000000000")
+        for http in (server.client(), server.client(system)):
+            for method, call in calls.items():
+                answer = http.request(method, url)
+                if str(answer.status_code) not in call["responses"]:
+                    unknown.append((method, path, answer.status_code))
+            for method in {"get", "post", "put", "delete"} - calls.keys():
+                answer = http.request(method, url)
+                if answer.status_code not in {401, 405}:
+                    taken.append((method, path, answer.status_code))
+    assert document["paths"]
+    assert (unknown, taken) == ([], [])
