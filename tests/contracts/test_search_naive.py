@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
@@ -110,8 +110,11 @@ def selected(drawing: Drawing, naive: Naive) -> tuple[str, str, list[str]]:
     """Draw a search with what it shall find: rather one that finds some and not all."""
     kind = drawing.kind()
     for _ in range(4):
-        asked = drawing.search(kind)
-        wanted = naive.search(kind, asked)
+        asked, tree = drawing.search(kind), None
+        if drawing.chance(0.2):
+            text, tree = drawing.filter(kind)
+            asked = f"_filter={quote(text)}"
+        wanted = naive.search(kind, asked, tree)
         if 0 < len(wanted) < len(naive.of(kind)):
             break
     return kind, asked, wanted

@@ -16,6 +16,7 @@ from tests.naive.table import EVERYWHERE, PARAMS, Param
 
 T = TypeVar("T")
 Resource = dict[str, Any]
+Tree = tuple[Any, ...]
 
 BASE: Final = "http://testserver/fhir"
 IDS: Final = ("a", "b", "c", "d", "e", "f", "g")
@@ -75,6 +76,17 @@ REVERSED: Final = {
     "Organization": ("Encounter:service-provider", "Location:organization"),
     "Practitioner": ("Patient:general-practitioner", "Observation:performer"),
 }
+_COMPARED: Final = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
+OPERATORS: Final = {
+    "string": ("eq", "ne", "co", "sw", "ew"),
+    "token": ("eq", "ne"),
+    "uri": ("eq", "ne", "sw"),
+    "reference": ("eq", "ne", "re"),
+    "date": (*_COMPARED, "po"),
+    "number": _COMPARED,
+    "quantity": _COMPARED,
+}
+"""The operators of a filter, by the type of the parameter."""
 UNSORTED: Final = frozenset({"composite"})
 STATUSES: Final = {
     "Observation": ("final", "amended"),
@@ -421,6 +433,49 @@ class Drawing:
         count = self.one((1, 1, 1, 2, 3))
         values = [self.value(param, code, modifier) for _ in range(count)]
         return code + (f":{modifier}" if modifier else ""), ",".join(values)
+
+    # --- _filter --------------------------------------------------------------------------
+
+    def filter(self, kind: str, depth: int = 2) -> tuple[str, Tree]:
+        """Draw a filter: its text, and what it asks."""
+        way = self.random.random()
+        if depth and way < 0.35:
+            (one, left), (other, right) = self.filter(kind, depth - 1), self.filter(kind, depth - 1)
+            word = self.one(("and", "or"))
+            return f"({one}) {word} ({other})", (word, left, right)
+        if depth and way < 0.5:
+            text, tree = self.filter(kind, depth - 1)
+            return f"not ({text})", ("not", tree)
+        links = [link for link in CHAINS[kind] if ":" in link]
+        if depth and way < 0.65 and links:
+            code, _, target = self.one(links).partition(":")
+            text, test = self._filtered(target)
+            return f"{code}:{target}.{text}", ("chain", code, target, test)
+        return self._filtered(kind)
+
+    def _filtered(self, kind: str) -> tuple[str, Tree]:
+        params = {c: p for c, p in PARAMS[kind].items() if p.kind in OPERATORS and c != "_id"}
+        code = self.one(tuple(params))
+        param = params[code]
+        operator = self.one((*OPERATORS[param.kind], "pr"))
+        if operator == "pr":
+            value = self.one(("true", "false"))
+            if param.kind == "reference":
+                operator, value = "eq", self.one(IDS)
+        elif param.kind == "string":
+            value = self._text()
+        elif param.kind == "date":
+            value = self._moment(code)
+        elif param.kind == "number":
+            value = self.one(NUMBERS)
+        elif param.kind == "quantity":
+            value = self._quantity().lstrip("abeglnpqst")
+        else:
+            value = self.value(param, code, "")
+            if operator == "ne":
+                value = value.removesuffix("/_history/1").replace("|1.0", "")
+        shown = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return f"{code} {operator} {shown}", ("test", code, operator, value)
 
     def modifier(self, param: Param, code: str) -> str:
         """Draw a modifier of a parameter, or none."""

@@ -38,7 +38,11 @@ LATEST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 LEAST: Final = Decimal("-Infinity")
 MOST: Final = Decimal("Infinity")
 PREFIX: Final = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
-RESULTS: Final = frozenset({"_count", "_sort", "_total"})
+RESULTS: Final = frozenset({"_count", "_sort", "_total", "_filter"})
+
+Tree = tuple[Any, ...]
+"""A filter: `("and", left, right)`, `("or", left, right)`, `("not", inner)`, `("chain", parameter,
+type, inner)` or `("test", parameter, operator, value)`."""
 
 
 @dataclass(slots=True)
@@ -62,13 +66,17 @@ class Naive:
             self.resources.pop(name, None)
             self.resources[name] = resource
 
-    def search(self, kind: str, query: str) -> list[str]:
-        """Return the ids of all that match, in the order asked."""
+    def search(self, kind: str, query: str, tree: Tree | None = None) -> list[str]:
+        """Return the ids of all that match, in the order asked; `tree` is the `_filter` among it.
+
+        A filter is not parsed here: whoever draws its text knows what it asks.
+        """
         asked = parse_qsl(query, keep_blank_values=True)
         found = [
             resource
             for resource in reversed(self.of(kind))
-            if all(
+            if (tree is None or self.is_filtered(resource, tree))
+            and all(
                 self.matches(resource, name, value) for name, value in asked if name not in RESULTS
             )
         ]
@@ -157,6 +165,67 @@ class Naive:
                 return self._is_date(asked)
             case _:
                 return _is_measure(param, asked)
+
+    # --- _filter, https://hl7.org/fhir/R4/search_filter.html --------------------------------
+
+    def is_filtered(self, resource: Resource, tree: Tree) -> bool:
+        """Return whether a filter selects a resource."""
+        match tree:
+            case "and", left, right:
+                return self.is_filtered(resource, left) and self.is_filtered(resource, right)
+            case "or", left, right:
+                return self.is_filtered(resource, left) or self.is_filtered(resource, right)
+            case "not", inner:
+                return not self.is_filtered(resource, inner)
+            case "chain", code, target, inner:
+                return any(
+                    to[0] == target
+                    and to in self.resources
+                    and self.is_filtered(self.resources[to], inner)
+                    for to in self.places(resource, PARAMS[resource["resourceType"]][code])
+                )
+            case _, code, operator, value:
+                param = PARAMS[resource["resourceType"]][code]
+                return self._is_tested(resource, param, operator, value)
+        raise AssertionError(tree)
+
+    def _is_tested(self, resource: Resource, param: Param, operator: str, value: str) -> bool:
+        values = list(_values(resource, param))
+        if operator == "pr":
+            return (value == "true") is bool(values)
+        if param.kind == "string":
+            wanted = fold(value)
+            found = [fold(text) for one, type_ in values for text in _strings(one, type_)]
+            return any(
+                {
+                    "eq": text == wanted,
+                    "ne": text != wanted,
+                    "co": wanted in text,
+                    "sw": text.startswith(wanted),
+                    "ew": text.endswith(wanted),
+                }[operator]
+                for text in found
+            )
+        if param.kind in {"date", "number", "quantity"}:
+            prefix = "ap" if operator == "po" else operator
+            if operator == "po":
+                low, high = span_of(value)
+                spans = [_span(one, type_) for one, type_ in values]
+                return any(s is not None and _is_beside(prefix, s, (low, high)) for s in spans)
+            return self.is_one(resource, param, "", prefix + value)
+        modifier = "below" if (param.kind, operator) == ("uri", "sw") else ""
+        test = self._test(param, modifier, value)
+        if operator == "ne" and param.kind == "token":
+            # Of a concept each code is a value, and a text is none.
+            tokens = [one for v, type_ in values for one in _tokens(v, type_, param.system)]
+            return any(not _is_token([one], value) for one in tokens if any(one))
+        if operator == "ne":
+            return any(
+                not test(one, type_)
+                for one, type_ in values
+                if param.kind != "reference" or "reference" in one
+            )
+        return any(test(one, type_) for one, type_ in values)
 
     # --- references -----------------------------------------------------------------------
 
