@@ -30,6 +30,12 @@ _PATIENTS: Final = 50_000
 _COLUMNS: Final = (
     "v.rid, v.version_id, v.last_updated, v.method, v.patients, v.packing, v.body, r.type, r.id"
 )
+_PATIENT: Final = (
+    "CASE v.patients WHEN r.nr THEN r.id "
+    "ELSE (SELECT p.id FROM resource AS p WHERE p.nr = v.patients) END"
+)
+"""The id of the Patient where there is one: one statement costs less than two, and the Patients of
+a large store are too many to be kept."""
 
 
 class Reader:
@@ -60,11 +66,12 @@ class Reader:
         if type_nr is None:
             return None
         row = self.db.execute(
-            f"SELECT {_COLUMNS} FROM resource AS r CROSS JOIN version AS v "
+            f"SELECT {_COLUMNS}, {_PATIENT} "
+            "FROM resource AS r INDEXED BY resource_at CROSS JOIN version AS v "
             "WHERE r.type = ? AND r.id = ? AND v.rid = r.rid",
             (type_nr, resource_id),
         ).fetchone()
-        return None if row is None else self._version(row)
+        return None if row is None else self._version(row[:-1], row[-1])
 
     def read_many(self, names: Sequence[Name]) -> list[Version | None]:
         """Return the current versions of several resources, in the order asked."""
@@ -72,9 +79,9 @@ class Reader:
             return [self.read(*name) for name in names]
         asked = msgspec.json.encode([(self.names.type(kind), key) for kind, key in names])
         rows = self.db.execute(
-            f"SELECT j.key, {_COLUMNS} FROM json_each(?) AS j CROSS JOIN resource AS r "
-            "CROSS JOIN version AS v WHERE r.type = j.value ->> 0 AND r.id = j.value ->> 1 "
-            "AND v.rid = r.rid",
+            f"SELECT j.key, {_COLUMNS} FROM json_each(?) AS j "
+            "CROSS JOIN resource AS r INDEXED BY resource_at CROSS JOIN version AS v "
+            "WHERE r.type = j.value ->> 0 AND r.id = j.value ->> 1 AND v.rid = r.rid",
             (asked.decode(),),
         )
         found = {row[0]: self._version(row[1:]) for row in rows.fetchall()}
@@ -140,12 +147,12 @@ class Reader:
             known = self._types[nr] = self.names.text(Kind.TYPE, nr)
         return known
 
-    def _version(self, row: tuple[Any, ...]) -> Version:
+    def _version(self, row: tuple[Any, ...], patient: str | None = None) -> Version:
         _, version_id, last_updated, method, patients, packing, packed, type_nr, key = row
         body = self.packing.unpack(packing, packed)
         known = self._types.get(type_nr) or self._type(type_nr)
         if type(patients) is int:
-            shown: tuple[str, ...] = (self._patient(patients),)
+            shown: tuple[str, ...] = (patient or self._patient(patients),)
         else:
             shown = tuple(map(self._patient, as_numbers(patients)))
         made_by = METHODS[method] if type(method) is int else method
