@@ -6,6 +6,7 @@ What is asked is named by its parameters alone: an explanation may be kept in a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from fhir_server.search.expression import (
     And,
@@ -21,6 +22,7 @@ from fhir_server.search.expression import (
     Or,
     Tagged,
 )
+from fhir_server.search.values import CONTENT, NARRATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,13 @@ def told(where: Expression) -> str:
             return _leaf(where)
 
 
+_SHOWN: Final = {CONTENT: "_content", NARRATIVE: "_text"}
+"""Where words are looked for, by the parameter that asks it."""
+
+
 def _leaf(where: Expression) -> str:
     name = str(getattr(where, "param", type(where).__name__))
+    name = _SHOWN.get(name, name)
     prefix, mode = getattr(where, "prefix", None), getattr(where, "mode", None)
     if prefix is not None:
         return f"{name} {prefix.value}"
