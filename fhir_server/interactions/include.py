@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from auth.criteria import Anything
-from fhir_server.interactions.narrow import both, expression_of, where_shown
+from fhir_server.interactions.narrow import both, expression_of, narrowed, where_shown
+from fhir_server.interactions.redact import is_followed
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import TooCostly
@@ -86,6 +87,7 @@ class Inclusion:
                     isinstance(value, ReferenceValue)
                     and value.resource_id
                     and value.param in references
+                    and is_followed(self.ctx.policy.masks, resource, value.param)
                 ):
                     name = (value.resource_type, value.resource_id)
                     if name not in self.seen and any(_wants(i, value) for i in wanted):
@@ -98,7 +100,7 @@ class Inclusion:
             where = _refers(self.ctx.searched, source, include.param, versions)
             shown = where_shown(self.ctx, "search-type", source)
             if where is not None and shown is not None:
-                by_type.append((source, both(where, shown)))
+                by_type.append((source, both(narrowed(self.ctx, where, source), shown)))
         if not by_type:
             return []
         found: list[Version] = []

@@ -92,6 +92,16 @@ def askable(masks: frozenset[str], kind: str, leaf: Expression) -> Expression:
             return ex.And((leaf, _NOT_LABELLED))
 
 
+def is_followed(masks: frozenset[str], resource: Resource, param: str) -> bool:
+    """Return whether what a resource refers to may be brought along by this parameter.
+
+    It may not where the parameter could not be asked: that it is brought would say what is hidden.
+    """
+    leaf = ex.RefersTo(param, None, "x")
+    asked = askable(masks, str(resource.get("resourceType", "")), leaf)
+    return asked == leaf or (asked != ex.NOTHING and not is_labelled(resource))
+
+
 def _is_hidden(kind: str, param: str, leaf: Expression) -> bool:
     if param in claim_needs.HIDDEN_PARAMETERS.get(kind, ()):
         return True

@@ -9,7 +9,7 @@ import pytest
 
 from auth.principal import Principal
 from fhir_server.interactions import commit
-from fhir_server.interactions.context import FhirRequest, FhirResult
+from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.perform import perform, perform_with
 from fhir_server.interactions.redact import askable
 from fhir_server.model import codec
@@ -301,6 +301,40 @@ async def test_the_insurer_may_not_search_by_words(
     assert askable(frozenset({"hiv"}), "Condition", leaf) == NOTHING
     assert askable(frozenset({"record"}), "Encounter", leaf) == NOTHING
     assert askable(frozenset(), "Condition", leaf) == leaf
+
+
+@pytest.mark.parametrize(
+    ("kind", "identity", "query", "along"),
+    [
+        ("Encounter", "e", ("_include", "Encounter:reason-reference"), set()),
+        ("Encounter", "e", ("_include", "Encounter:*"), {"Patient/ana"}),
+        ("Condition", "I10", ("_revinclude", "Encounter:reason-reference"), set()),
+        ("Condition", "I10", ("_revinclude", "Encounter:*"), set()),
+        ("Patient", "ana", ("_revinclude", "Encounter:subject"), {"Encounter/e"}),
+    ],
+)
+async def test_what_is_hidden_brings_nothing_along(
+    insured: World, kind: str, identity: str, query: tuple[str, str], along: set[str]
+) -> None:
+    """An include by an element that is not shown would say what stands in it."""
+    await insured.put({
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "subject": {"reference": "Patient/ana"},
+        "reasonReference": [{"reference": "Condition/I10"}],
+    })
+    claim = codec.loads((await insured.store.read("Claim", "claim")).body)  # type: ignore[union-attr]
+    item = {"sequence": 1, "productOrService": {"text": "x"}}
+    await insured.put(claim | {"item": [item | {"encounter": [{"reference": "Encounter/e"}]}]})
+
+    async def found(ctx: Context) -> set[str]:
+        request = FhirRequest("search-type", resource_type=kind, query=(("_id", identity), query))
+        return set(names(await perform(ctx, request))) - {f"{kind}/{identity}"}
+
+    assert await found(insured.context(PAYER_OF_ALL)) == along
+    assert len(await found(insured.context())) >= 1
 
 
 @pytest.mark.parametrize(
