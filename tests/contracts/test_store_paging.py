@@ -194,6 +194,74 @@ async def _turn_back(draw: Draw, stores: dict[str, Store], search: Search) -> No
         assert gone_since or ids(first["memory"]) == forward[0]
 
 
+@pytest.mark.parametrize("kind", TYPES)
+async def test_who_matches_all_along_is_visited_once_beside_writers(
+    kind: str, tmp_path: Path
+) -> None:
+    """Of a search with criteria, what nobody writes meanwhile is seen once on the way, and back.
+
+    What comes to match, or no longer does, may be on a page or not, but on no second one; all
+    stores show the same.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for seed in SEEDS:
+            draw = Draw(seed)
+            stores: dict[str, Store] = {}
+            for name, opens in HERE.items():
+                folder = tmp_path / f"{seed}"
+                folder.mkdir(exist_ok=True)
+                stores[name] = await opens(folder)
+                stack.push_async_callback(stores[name].close)
+            keys = draw.random.sample([s for k, s in KEYS if k == kind], draw.one([0, 1, 2]))
+            sort = tuple({key.param: key for key in keys}.values())
+            await _turn_narrowed(draw, stores, kind, sort)
+
+
+async def _turn_narrowed(
+    draw: Draw, stores: dict[str, Store], kind: str, sort: tuple[Sort, ...]
+) -> None:
+    measure, at = stores["memory"], START
+    for identity in IDS:
+        at += SECOND
+        await _committed(stores, Batch(writes=[made(_again(draw, kind, identity), at=at)]))
+    for _ in range(30):
+        search = Search(((kind, draw.expression(kind, 0)),), sort, draw.one([1, 2]))
+        matched = set(ids(await measure.search(replace(search, count=100))))
+        if len(matched) > 1:
+            break
+    forward: list[str] = []
+    written: set[str] = set()
+    cursors: dict[str, str | None] = dict.fromkeys(stores)
+    while True:
+        pages = await _same_page(stores, search, cursors)
+        forward += ids(pages["memory"])
+        if pages["memory"].next is None:
+            break
+        cursors = {name: page.next for name, page in pages.items()}
+        at += SECOND
+        batch = await _write(draw, measure, kind, at)
+        if await _committed(stores, batch):
+            written |= {write.resource_id for write in batch.writes}
+    assert len(set(forward)) == len(forward)
+    assert [one for one in forward if one in matched - written] == [
+        one for one in ids(await measure.search(replace(search, count=100)))
+        if one in matched - written
+    ]  # fmt: skip
+    assert set(forward) - written <= matched
+
+    back = ids(pages["memory"])
+    while pages["memory"].previous is not None:
+        at += SECOND
+        batch = await _write(draw, measure, kind, at)
+        if await _committed(stores, batch):
+            written |= {write.resource_id for write in batch.writes}
+        pages = await _same_page(stores, search, {n: page.previous for n, page in pages.items()})
+        back = ids(pages["memory"]) + back
+    assert len(set(back)) == len(back)
+    untouched = matched - written
+    assert [one for one in back if one in untouched] == [o for o in forward if o in untouched]
+
+
 async def _is_there(store: Store, kind: str, identity: str) -> bool:
     version = await store.read(kind, identity)
     return version is not None and not version.deleted

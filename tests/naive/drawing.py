@@ -87,7 +87,9 @@ OPERATORS: Final = {
     "quantity": _COMPARED,
 }
 """The operators of a filter, by the type of the parameter."""
-UNSORTED: Final = frozenset({"composite"})
+DEGREES: Final = ("0", "10.7574", "21.0287", "-16.8", "89.9", "-90")
+EAST: Final = ("0", "105.84", "106.6595", "179.99", "-179.99", "180")
+UNSORTED: Final = frozenset({"composite", "special"})
 STATUSES: Final = {
     "Observation": ("final", "amended"),
     "Encounter": ("finished", "planned"),
@@ -370,7 +372,10 @@ class Drawing:
             managingOrganization=lambda: self.reference("Organization"),
             name=self.word,
             partOf=lambda: self.reference("Location"),
-        )
+            position=lambda: {
+                "latitude": Decimal(self.one(DEGREES)), "longitude": Decimal(self.one(EAST))
+            },
+        )  # fmt: skip
 
     def _organization(self) -> Resource:
         return {"name": self.word()} | self.maybe(
@@ -518,6 +523,9 @@ class Drawing:
                 return self.one(PREFIXES) + self.one(NUMBERS)
             case "quantity":
                 return self._quantity()
+            case "special":
+                far = self.one(("", "|1|km", "|3000|m", "|1200|km", "|5000|km", "|13000|km"))
+                return f"{self.one(DEGREES)}|{self.one(EAST)}{far}"
             case _:
                 return "$".join(self.value(part, "", "") for part in param.parts)
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import cmp_to_key
+from math import acos, cos, radians, sin
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -163,6 +164,8 @@ class Naive:
                 return lambda value, _: self._is_reference(value, modifier, param, _plain(asked))
             case "date", _:
                 return self._is_date(asked)
+            case "special", _:
+                return lambda value, _: _is_near(value, asked)
             case _:
                 return _is_measure(param, asked)
 
@@ -580,6 +583,16 @@ def _is_measure(param: Param, asked: str) -> Callable[[Any, str], bool]:
 
     assert param.kind in {"number", "quantity"}
     return test
+
+
+def _is_near(position: Resource, asked: str) -> bool:
+    """Return whether a place is within a distance, 10 km if none is named, on a sphere."""
+    north, east, *far = asked.split("|")
+    metres = float(far[0]) * (1 if far[1] == "m" else 1000) if far else 10_000
+    here, there = radians(float(north)), radians(float(position["latitude"]))
+    apart = radians(float(east) - float(position["longitude"]))
+    cosine = sin(here) * sin(there) + cos(here) * cos(there) * cos(apart)
+    return acos(max(-1.0, min(1.0, cosine))) * 6_371_000 <= metres
 
 
 def _has_unit(value: Resource, found: str, system: str, code: str) -> bool:

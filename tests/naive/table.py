@@ -189,6 +189,7 @@ _NAMED: Final[dict[str, dict[str, Param]]] = {
         **_ADDRESS,
         "identifier": _IDENTIFIER,
         "name": _of("string", "name:string alias:string"),
+        "near": _of("special", "position:Location.position"),
         "organization": _ref("managingOrganization", "Organization"),
         "partof": _ref("partOf", "Location"),
         "status": _of("token", "status:code", "http://hl7.org/fhir/location-status"),
