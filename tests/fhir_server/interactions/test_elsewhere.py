@@ -125,6 +125,23 @@ async def test_another_facilitys_number_cannot_be_asked_for(world: World, shared
     assert found == {"01999": 1, "79999": 0}
 
 
+async def test_no_word_tells_where_else_a_patient_was(world: World, shared: str) -> None:
+    """Of what may be hidden no word is found, nor missed: of nobody's numbers and extensions."""
+    found = {}
+    named = note("79999")
+    named["valueReference"]["display"] = "Viện Sáu"
+    stored = await world.store.read("Patient", shared)
+    assert stored is not None
+    whole = codec.loads_stored(stored.body)
+    await world.put(whole | {"extension": [*whole["extension"], named]})
+    for words in ("mẫu", "79999", "01999", "BN", "viện sáu", "NOT 79999"):
+        query = (("_content", words),)
+        result = await world.perform("search-type", FACILITY, resource_type="Patient", query=query)
+        found[words] = codec.loads(result.body or b"")["total"]
+
+    assert found == {"mẫu": 1, "79999": 0, "01999": 0, "BN": 0, "viện sáu": 0, "NOT 79999": 1}
+
+
 async def test_an_update_does_not_take_away_what_is_hidden(world: World) -> None:
     """What was read and is sent back is no version; what is changed leaves the hidden there."""
     noted = SEEN | {"extension": [note("79999"), note("01999")]}

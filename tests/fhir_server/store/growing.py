@@ -197,6 +197,15 @@ async def _names(grown: Grown, _number: int) -> None:
     await _search(grown, asked("Patient", "family=p", count=_PAGE), _PAGE)
 
 
+async def _word(grown: Grown, number: int) -> None:
+    of = f"_content=văn {_given(grown.person(number))}"
+    await _search(grown, asked("Patient", of, count=_PAGE), 1)
+
+
+async def _words(grown: Grown, _number: int) -> None:
+    await _search(grown, asked("Observation", "_content=nghiệm", count=_PAGE), _PAGE)
+
+
 async def _chain(grown: Grown, number: int) -> None:
     of = f"patient.identifier={SYSTEM}|P{grown.person(number):08d}"
     await _search(grown, asked("Observation", of, count=_PAGE), _PAGE)
@@ -261,6 +270,8 @@ ROWS: Final = (
         flat_from=100_000,
         why="up to 500 matches are all gathered, of more the newest are looked for",
     ),
+    Work("Patient by two words, a rare one and a frequent one", _word, 50),
+    Work("Observation by a word that all have", _words, 50),
     Work("Observation by a chain", _chain, 25),
     Work("count of a type", _count, 50),
     Work("history of a resource", _history, 50),
