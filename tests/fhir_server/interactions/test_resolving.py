@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from auth.principal import SYSTEM, Principal
@@ -554,3 +555,28 @@ async def test_a_facility_is_not_told_an_identifier_by_its_differing(world: Worl
     assert await search(
         world, ("_filter", "identifier ne 2"), kind="Patient", by=FACILITY
     ) == []  # fmt: skip
+
+
+# --- over HTTP ---------------------------------------------------------------------------
+
+
+async def test_what_the_statement_claims_is_answered(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    """`_filter` and `_list`, which the CapabilityStatement names, are answered to GET and POST."""
+    await world.put({"resourceType": "Patient", "id": "ana", "name": [{"given": ["Ân"]}]})
+    await world.put({"resourceType": "Patient", "id": "bo", "name": [{"given": ["Bo"]}]})
+    await world.put(list_of("l", "Patient/ana"))
+    asked = {"_filter": 'given ew "an" and not (_id eq bo)', "_list": "List/l"}
+
+    statement = (await client.get("metadata")).json()["rest"][0]
+    by_get = await client.get("Patient", params=asked)
+    by_post = await client.post("Patient/_search", data=asked)
+    wrong = await client.get("Patient", params={"_filter": "given is a"})
+
+    assert {one["name"] for one in statement["searchParam"]} >= set(asked)
+    for answer in (by_get, by_post):
+        assert [one["resource"]["id"] for one in answer.json()["entry"]] == ["ana"]
+        assert "_filter=given" in answer.json()["link"][0]["url"]
+    assert wrong.status_code == 400
+    assert "character 7" in wrong.json()["issue"][0]["details"]["text"]
