@@ -114,6 +114,14 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     target: tuple[str, ...] = ()
 
 
+_MADE: Final = "~"
+
+
+def name_of(code: str) -> str:
+    """Return the name in a URL of the parameter whose index values carry this."""
+    return code.partition(_MADE)[0]
+
+
 class Own(msgspec.Struct, frozen=True, omit_defaults=True):
     """A parameter that a store was given as a SearchParameter resource.
 
@@ -149,7 +157,7 @@ class Own(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def code(self) -> str:
         """What its index values carry; no R4 parameter has such a name."""
-        return f"{self.name}~{self.made}"
+        return f"{self.name}{_MADE}{self.made}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from fhir_server.search.expression import (
     Or,
     Tagged,
 )
+from fhir_server.search.parameters import name_of
 from fhir_server.search.values import CONTENT, NARRATIVE
 
 
@@ -88,13 +89,13 @@ def told(where: Expression) -> str:
         case Tagged():
             return "an access tag"
         case Missing(param, missing):
-            return f"{param}:missing {str(missing).lower()}"
+            return f"{name_of(param)}:missing {str(missing).lower()}"
         case Differs(param):
-            return f"{param} ne"
+            return f"{name_of(param)} ne"
         case Chain(param, target_type, inner):
-            return f"{param}:{target_type}.{told(inner)}"
+            return f"{name_of(param)}:{target_type}.{told(inner)}"
         case Has(source_type, param, inner):
-            return f"_has:{source_type}:{param}:{told(inner)}"
+            return f"_has:{source_type}:{name_of(param)}:{told(inner)}"
         case _:
             return _leaf(where)
 
@@ -104,7 +105,7 @@ _SHOWN: Final = {CONTENT: "_content", NARRATIVE: "_text"}
 
 
 def _leaf(where: Expression) -> str:
-    name = str(getattr(where, "param", type(where).__name__))
+    name = name_of(str(getattr(where, "param", type(where).__name__)))
     name = _SHOWN.get(name, name)
     prefix, mode = getattr(where, "prefix", None), getattr(where, "mode", None)
     if prefix is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,6 +26,7 @@ from fhir_server.interactions.own_parameters import (
 )
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
+from fhir_server.model.identifiers import MA_CSKCB
 from fhir_server.model.outcome import (
     BusinessRule,
     Duplicate,
@@ -33,7 +35,7 @@ from fhir_server.model.outcome import (
 )
 from fhir_server.search.expression import Search, TokenIs
 from fhir_server.store.leases import Leases
-from fhir_server.store.port import Batch, Put, Store
+from fhir_server.store.port import Batch, Put, Store, Tag
 from fhir_server.stores import walkable
 from tests.conftest import Clock
 
@@ -219,6 +221,20 @@ async def test_it_is_used_in_every_form(one: Process) -> None:
     )  # fmt: skip
     assert again.version is not None
     assert again.version.resource_id == "p1"
+
+
+async def test_an_explanation_calls_it_by_its_name(one: Process) -> None:
+    """Not by what its index values carry."""
+    await fill(one, 3)
+    await one.put(definition())
+    await one.ready()
+    query = (("eye", "brown"), ("__explain", "true"))
+
+    result = await one.ask("search-type", resource_type="Patient", query=query)
+
+    explained = (result.body or b"").rpartition(b"OperationOutcome")[2]
+    assert re.search(rb": eye\b", explained)
+    assert b"eye~" not in (result.body or b"")
 
 
 async def test_every_conditional_form_is_refused_until_it_is_ready(one: Process) -> None:
@@ -664,3 +680,57 @@ async def test_only_the_system_may_write_one(one: Process) -> None:
             await one.ask("create", ctx, resource_type="SearchParameter", resource=definition(),
                           method="POST")  # fmt: skip
     assert one.registry.is_settled
+
+
+PAYER = Principal(
+    kind="payer", client_id="insurer", code="BHXH", display="BHXH", scopes=("system/*.rs",)
+)
+HOSPITAL = Principal(
+    kind="facility", client_id="h", code="01999", display="H", scopes=("system/*.cruds",)
+)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [("eye", "brown"), ("eye:missing", "true"), ("_sort", "eye"), ("_filter", "eye eq brown"),
+     ("_has:Patient:kin:eye", "brown"), ("_include", "Patient:kin")],
+    ids=lambda query: query[0],
+)  # fmt: skip
+async def test_who_does_not_see_all_may_use_none(one: Process, query: tuple[str, str]) -> None:
+    """A payer is refused in every form, lenient or not: an extension is no business of its."""
+    await one.put(definition())
+    await one.put(
+        definition(
+            id="kin", url="http://example.vn/kin", code="kin", type="reference",
+            target=["Patient"], expression="Patient.link.other",
+        )
+    )  # fmt: skip
+    await one.put(patient("p"))
+    await one.ready()
+
+    with pytest.raises(UnsupportedParameter, match="not open to this client"):
+        await one.found("Patient", query, ctx=one.context(PAYER))
+    assert await one.found("Patient", ("_include", "*"), ctx=one.context(PAYER)) == []
+
+
+async def test_a_hospital_finds_its_own_and_nothing_of_where_else_a_patient_was(
+    one: Process,
+) -> None:
+    """What it may see it searches by; what names another facility nobody's parameter finds."""
+    elsewhere = {
+        "url": "http://example.vn/sent-by",
+        "valueIdentifier": {"system": MA_CSKCB, "value": "01998"},
+    }
+    await one.put(definition(expression="Patient.extension.value", code="any"))
+    for identity in ("mine", "other"):
+        resource = patient(identity)
+        resource["extension"].append(elsewhere)
+        await one.put(resource)
+    await one.store.commit(Batch(tags=[Tag("Patient", "mine", frozenset({"facility/01999"}))]))
+    await one.ready()
+    hospital = one.context(HOSPITAL)
+
+    assert await one.found("Patient", ("any", "brown"), ctx=hospital) == ["mine"]
+    assert sorted(await one.found("Patient", ("any", "brown"))) == ["mine", "other"]
+    for asked in ("01998", f"{MA_CSKCB}|01998", f"{MA_CSKCB}|"):
+        assert await one.found("Patient", ("any", asked), ctx=hospital) == []
