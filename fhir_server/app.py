@@ -42,7 +42,7 @@ from fhir_server.model.primitives import VIETNAM
 from fhir_server.operations.settle import Directory
 from fhir_server.operations.table import OPERATIONS
 from fhir_server.settings import Settings
-from fhir_server.store.bulk import BUCKET, MARK
+from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
 from fhir_server.store.chain import broken_at
 from fhir_server.store.grants import LedgerGrants
 from fhir_server.store.port import Batch, Put, RecordChanged, Store
@@ -314,10 +314,7 @@ async def opened(settings: Settings) -> AsyncIterator[Composition]:
 
 async def _check_whole(settings: Settings, store: Store) -> None:
     if await store.get(BUCKET, MARK) is not None:
-        raise Refused(
-            f"{settings.shown_store}: a move or a restore into this store is not finished: run it "
-            "again, a move without --live."
-        )
+        raise Refused(f"{settings.shown_store}: {UNFINISHED}")
 
 
 def rotate_keys(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from fhir_server import demo
 from fhir_server.app import META, Composition, Serving, now
 from fhir_server.interactions.context import AuditTrail, FhirRequest
 from fhir_server.interactions.perform import perform
-from fhir_server.store.bulk import BUCKET, MARK
+from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
 from fhir_server.store.leases import Leases
 from fhir_server.stores import Refused
 
@@ -37,10 +37,7 @@ async def prepare(composition: Composition, serving: Serving) -> datetime | None
             store is there yet.
     """
     if await composition.store.get(BUCKET, MARK) is not None:
-        raise Refused(
-            f"{composition.settings.shown_store}: a move or a restore into this store is not "
-            "finished: run it again, a move without --live."
-        )
+        raise Refused(f"{composition.settings.shown_store}: {UNFINISHED}")
     first_start = await _mark(composition, serving)
     await composition.mark("origin", composition.origin)
     if first_start is None:

@@ -18,9 +18,10 @@ from fhir_server.interactions.audit_event import Sight, audit_event, facility_of
 from fhir_server.interactions.context import Context, FhirResult
 from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.interactions.refusals import wrong_cursor
 from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle, codec
-from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParameter
+from fhir_server.model.outcome import TooCostly, UnsupportedParameter
 from fhir_server.search import expression as ex
 from fhir_server.search.expression import MOST_COUNTED, Prefix, Search
 from fhir_server.search.extract import index_values
@@ -289,7 +290,4 @@ def _cursor_of(text: str | None) -> _Cursor:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.json.decode(raw, type=_Cursor)
     except (msgspec.MsgspecError, NotBase64, ValueError):
-        raise InvalidValue(
-            "The parameter _cursor is not one that this server gave for this search.",
-            text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này.",
-        ) from None
+        raise wrong_cursor() from None

@@ -17,12 +17,11 @@ from fhir_server.interactions.jobs.status import job_cancel, job_output, job_sta
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.redact import redacted
+from fhir_server.interactions.refusals import too_costly, wrong_cursor
 from fhir_server.interactions.transaction import transaction
 from fhir_server.model.outcome import (
     Conflict,
     FhirError,
-    InvalidValue,
-    TooCostly,
     Unavailable,
 )
 from fhir_server.store.port import BadCursor, CommitRefused, WorkBudgetExceeded
@@ -116,15 +115,9 @@ async def _run(ctx: Context, request: FhirRequest, run: Interaction) -> FhirResu
     try:
         return await run(ctx, request)
     except WorkBudgetExceeded as failure:
-        raise TooCostly(
-            "The search is too costly; ask for something narrower.",
-            text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
-        ) from failure
+        raise too_costly() from failure
     except BadCursor as failure:
-        raise InvalidValue(
-            "The parameter _cursor is not one that this server gave for this search.",
-            text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này.",
-        ) from failure
+        raise wrong_cursor() from failure
     except CommitRefused as failure:
         raise Conflict(
             "Another changed the same at the same time; please try again.",

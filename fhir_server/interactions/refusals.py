@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fhir_server.model.outcome import Conflict, Forbidden, InvalidValue, PreconditionFailed
+from fhir_server.model.outcome import (
+    Conflict,
+    Forbidden,
+    InvalidValue,
+    PreconditionFailed,
+    TooCostly,
+)
 
 
 def not_at_version(name: str) -> PreconditionFailed:
@@ -31,6 +37,24 @@ def not_changeable(name: str) -> Forbidden:
     return Forbidden(
         f"{name} may not be changed by this client.",
         text_vi=f"Ứng dụng này không được sửa {name}.",
+    )
+
+
+def wrong_cursor() -> InvalidValue:
+    """Return the refusal of a `_cursor` that leads nowhere: of another search, or store."""
+    return InvalidValue(
+        "The parameter _cursor is not one that this server gave for this search, or the records "
+        "were moved since; begin the search anew.",
+        text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này, hoặc dữ liệu đã "
+        "được chuyển sang kho khác; hãy tìm lại từ đầu.",
+    )
+
+
+def too_costly() -> TooCostly:
+    """Return the refusal of a search that is past a store's work budget."""
+    return TooCostly(
+        "The search is too costly; ask for something narrower.",
+        text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
     )
 
 

@@ -21,6 +21,7 @@ from fhir_server.interactions.entry import READS, Entry, ask_in, entries_of, pla
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
+from fhir_server.interactions.refusals import too_costly, wrong_cursor
 from fhir_server.model import bundle
 from fhir_server.model.outcome import (
     Conflict,
@@ -319,15 +320,9 @@ async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
     try:
         return await FUNCTIONS[request.interaction](ctx, request)
     except WorkBudgetExceeded as failure:
-        raise TooCostly(
-            "The search is too costly; ask for something narrower.",
-            text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
-        ) from failure
+        raise too_costly() from failure
     except BadCursor as failure:
-        raise InvalidValue(
-            "The parameter _cursor is not one that this server gave for this search.",
-            text_vi="Tham số _cursor không phải do máy chủ này cấp cho tìm kiếm này.",
-        ) from failure
+        raise wrong_cursor() from failure
     except CommitRefused as failure:
         raise Conflict(
             "Another changed the same at the same time; please try again.",

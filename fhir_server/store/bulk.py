@@ -19,6 +19,11 @@ from fhir_server.store.port import AuditEntry, Name, Version
 BUCKET: Final = "move"
 """The ledger's bucket for the mark of a move that is not finished, in its target."""
 MARK: Final = "mark"
+UNFINISHED: Final = (
+    "a move or a restore into this store is not finished: run it again (a move with --live as "
+    "often as you like, and once without it when its source is stopped)."
+)
+"""What is said of a store that has the mark."""
 
 LEFT_OUT: Final = frozenset({BUCKET, "lease", "reindex"})
 """Buckets that are not moved: how far a reindex has come is counted by an engine's own numbers, and

@@ -17,6 +17,7 @@ from pymongo.read_concern import ReadConcern
 
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.values import CONTENT, NARRATIVE
+from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
 from fhir_server.store.derive import LOOKED_AT, has_text, words_fact
 from fhir_server.store.fact import Fact
 from fhir_server.store.mongo import unfit
@@ -42,6 +43,7 @@ from fhir_server.store.mongo.schema import (
     compare,
     dropping,
 )
+from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.versions import SHOWN, versions_of
 
 CLOCK_APART: Final = 5.0
@@ -261,6 +263,7 @@ async def _store(seen: _Seen) -> list[Fact]:
         return [Fact("store", well=fault is None, text=text)]
     return [
         _schema(head),
+        *await _whole(seen.collections),
         _contents(head),
         words_fact(await _without_words(seen.collections, head["counts"])),
         _sharding(head, is_mongos=seen.reached.is_sharded),
@@ -284,6 +287,18 @@ async def _without_words(collections: Collections, counts: Mapping[str, int]) ->
                 found.append(kind)
                 break
     return found
+
+
+async def _whole(collections: Collections) -> list[Fact]:
+    """Return that a move into the store is not finished, where it is not."""
+    if await _is_target(collections):
+        return [Fact("store", well=False, text=UNFINISHED)]
+    return []
+
+
+async def _is_target(collections: Collections) -> bool:
+    mark = {"_id": record_key(BUCKET, MARK)}
+    return await collections.ledger.find_one(mark, {"_id": 1}) is not None
 
 
 def _schema(head: Mapping[str, Any]) -> Fact:
@@ -319,14 +334,16 @@ async def _indexes(seen: _Seen) -> list[Fact]:
     if found.different:
         text = f"{', '.join(found.different)} differ from what this server makes: stop the "
         said.append(f"{text}servers, do {dropping(found.different)}, start again")
-    if found.missing:
+    if found.missing and not await _is_target(seen.collections):
         said.append(f"{', '.join(found.missing)} missing: the next start makes them")
     well = not said
-    if well:
+    if well and not found.missing:
         said.append(f"all {sum(map(len, INDEXES.values()))} as they should be")
     if found.strange:
         text = f"{', '.join(found.strange)} not this server's and paid for by every write: "
         said.append(f"{text}if nobody needs them, {dropping(found.strange)}")
+    if found.missing and well:
+        said.append("made by the move that is not finished")
     return [Fact("indexes", well=well, text="; ".join(said))]
 
 

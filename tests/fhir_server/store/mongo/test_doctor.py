@@ -17,11 +17,13 @@ import pytest_asyncio
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.values import IndexValues, TextValue
 from fhir_server.settings import Settings
+from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
 from fhir_server.store.fact import Fact
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import address_of
 from fhir_server.store.mongo.connect import Opened, open_database
 from fhir_server.store.mongo.doctor import disk, examine, oplog, state_of, way
+from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch
 from tests.contracts.making import asked, ids, made, patient
@@ -205,6 +207,17 @@ async def test_a_database_without_a_store_is_said(opened: Opened) -> None:
     assert [fact for fact in facts.values() if not fact.well] == []
     assert not {"schema", "indexes"} & set(facts)
     assert "never_opened" not in await opened.client.list_database_names()
+
+
+async def test_a_move_that_is_not_finished_is_said(opened: Opened) -> None:
+    """Not that a start makes what is missing: it would not start."""
+    await opened.collections.ledger.insert_one({"_id": record_key(BUCKET, MARK), "v": b"{}"})
+    await opened.collections.resource.drop_index("keys")
+
+    facts = await _facts(opened.address.url)
+
+    assert facts["store"] == Fact("store", well=False, text=UNFINISHED)
+    assert "missing" not in facts["indexes"].text
 
 
 async def test_the_command_ends_well_where_no_store_is_yet(opened: Opened, tmp_path: Path) -> None:
