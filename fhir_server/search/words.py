@@ -22,6 +22,12 @@ from fhir_server.search.values import CONTENT, NARRATIVE, TextValue
 
 LONGEST: Final = 60
 """Of a longer word so many characters are compared."""
+MOST: Final = 5_000
+"""So many words of a narrative are looked for, and as many of the rest, the first: each takes a row
+or a key, and somebody may write millions.
+"""
+_LONGEST_TEXT: Final = MOST * 20
+"""Characters of one text in which words are looked for."""
 BETWEEN: Final = "|"
 """Stands between the texts of two elements: no phrase goes over it."""
 
@@ -64,7 +70,7 @@ def words_of(text: str) -> list[str]:
 
 
 def _joined(text: str) -> str:
-    return " ".join(words_of(text))
+    return " ".join(words_of(text[:_LONGEST_TEXT])[:MOST])
 
 
 _kept: Final = lru_cache(maxsize=32_768)(_joined)
@@ -99,13 +105,19 @@ def spoken(resource: dict[str, Any]) -> list[TextValue]:
 
 def _united(texts: list[str]) -> str:
     """Return texts as one, none of them twice."""
-    united = ""
+    parts: list[str] = []
+    begun, words = "", 0
     for text in dict.fromkeys(texts):
         said = _kept(text) if len(text) <= _SHORT else _joined(text)
-        if not said or (len(united) < _SMALL and says(united, said)):
+        if not said or (len(begun) < _SMALL and says(begun, said)):
             continue
-        united = f"{united} {BETWEEN} {said}" if united else said
-    return united
+        words += said.count(" ") + 1
+        if words > MOST:
+            break
+        parts.append(said)
+        if len(begun) < _SMALL:
+            begun = f"{begun} {BETWEEN} {said}"
+    return f" {BETWEEN} ".join(parts)
 
 
 def _plain(div: str) -> str:

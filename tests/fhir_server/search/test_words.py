@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fhir_server.search.expression import And, Chain, Expression, Has, Ids, Not, Or, Says
 from fhir_server.search.values import CONTENT, NARRATIVE
 from fhir_server.search.wording import Unreadable, asked_words, has_words
-from fhir_server.search.words import says, spoken, words_in, words_of
+from fhir_server.search.words import MOST, says, spoken, words_in, words_of
 
 
 def _spoken(resource: dict[str, Any]) -> dict[str, str]:
@@ -102,6 +102,19 @@ def test_narratives_within_are_content() -> None:
     assert _spoken({"resourceType": "Bundle", "entry": [{"resource": inner}]}) == {CONTENT: "trong"}
     section = {"title": "Đầu", "text": {"div": "<div>Thân</div>"}}
     assert _spoken({"resourceType": "Composition", "section": [section]}) == {CONTENT: "dau | than"}
+
+
+def test_of_very_much_text_the_first_words_count() -> None:
+    """Somebody may write millions of words: what one resource is indexed by has an end."""
+    many = " ".join(f"w{number}" for number in range(MOST + 10))
+
+    narrative = _narrative(f"<div>{many}</div>").split()
+    said = _said(note=[{"text": f"n{number} a b c"} for number in range(MOST)], valueString=many)
+
+    assert (len(narrative), narrative[-1]) == (MOST, f"w{MOST - 1}")
+    assert "n1249 a b c" in said
+    assert len(said.replace(" | ", " ").split()) == MOST
+    assert len(_said(valueString="x " * 10_000_000)) < 2 * MOST
 
 
 def test_a_phrase_stays_within_an_element() -> None:
