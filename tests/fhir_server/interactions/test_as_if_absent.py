@@ -22,7 +22,7 @@ from auth.principal import Principal
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
-from fhir_server.model.identifiers import PAYER
+from fhir_server.model.identifiers import MA_LK, PAYER
 from fhir_server.model.outcome import Conflict, FhirError
 from fhir_server.model.primitives import format_instant, from_micros
 from fhir_server.search.extract import index_values
@@ -623,3 +623,56 @@ async def test_what_is_written_does_not_tell_of_the_hidden() -> None:
         written += one[0] in {200, 201}
 
     assert written > len(all_seeds) / 8
+
+
+def visit_of(drawing: Drawing) -> FhirRequest:
+    """Draw a write that a facility may make: a visit, a person whom it asks for, who pays it."""
+    identity = drawing.one(IDS)
+    visit = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "identifier": [{"system": MA_LK, "value": "01999|1"}],
+        "subject": {"reference": f"Patient/{drawing.one(IDS)}"},
+    }
+    number = drawing.one(CODES)
+    asked = {"if_none_exist": f"identifier={CODED[0]}|{number}", "method": "POST"}
+    numbered = {"identifier": [{"system": CODED[0], "value": number}]}
+    person = {"resourceType": "Patient", **numbered}
+    payer = {"resourceType": "Organization", "name": "x", **numbered}
+    return drawing.one((
+        FhirRequest("create", "Encounter", resource=visit, method="POST"),
+        FhirRequest(
+            "update", "Encounter", identity, resource={**visit, "id": identity}, method="PUT"
+        ),
+        FhirRequest("create", "Patient", resource=person, **asked),
+        FhirRequest("create", "Organization", resource=payer, **asked),
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", [FACILITY, citizen("a")], ids=["facility", "citizen"])
+async def test_what_a_real_caller_writes_does_not_tell_of_the_hidden(caller: Principal) -> None:
+    """A facility's and a citizen's writes end as if nothing else were there.
+
+    Alone that a visit cannot become another person's while records of it stay behind is told
+    (409), of records that the facility does not see too, by no name.
+    """
+    policy = policy_for(caller)
+    statuses = set()
+    for seed in seeds(40, first=5000):
+        drawing = Drawing(seed)
+        kept = drawn(drawing)
+        seen = await _read_by(await filled(kept, MemoryStore()), caller, kept)
+        both = await both_of(kept, policy, caller, seen)
+        request = drawing.one((write_of(drawing, kept), visit_of(drawing)))
+
+        one = await _answer(both.whole, caller, policy, request)
+        other = await _answer(both.bare, caller, Open(policy), request)
+
+        if one[0] is Conflict:
+            assert b"What belongs to the visit" in one[2]
+            continue
+        assert one == other, (seed, request)
+        statuses.add(one[0] if isinstance(one[0], int) else one[1])
+
+    assert statuses >= ({200, 201, 403, 404} if caller is FACILITY else {403})
