@@ -42,6 +42,7 @@ from fhir_server.search.expression import (
     is_version,
     unresolved,
 )
+from fhir_server.search.units import in_unit
 from fhir_server.search.values import (
     CompositeValue,
     DateValue,
@@ -166,13 +167,8 @@ def value_matches(leaf: Expression, value: Value) -> bool:
             return in_time(prefix, value.low, value.high, low, high)
         case NumberIs(), NumberValue():
             return _in_number(leaf, value)
-        case QuantityIs(_, _, _, _, _, system, code), QuantityValue():
-            return (
-                (system is None or value.system == system)
-                # By R4, search.html#quantity, a code without a system may be the printed unit.
-                and (code is None or value.code == code or (system is None and value.unit == code))
-                and _in_number(leaf, value)
-            )
+        case QuantityIs(), QuantityValue():
+            return _quantity(leaf, value)
         case RefersTo(), ReferenceValue():
             return _refers(leaf, value)
         case Says(_, words), TextValue():
@@ -214,6 +210,17 @@ def _part_matches(part: Expression, value: Value) -> bool:
             return not _part_matches(operand, value)
         case _:
             return value_matches(part, value)
+
+
+def _quantity(leaf: QuantityIs, value: QuantityValue) -> bool:
+    system, code = leaf.system, leaf.code
+    if system is not None and value.system != system:
+        return False
+    # By R4, search.html#quantity, a code without a system may be the printed unit.
+    if code is None or value.code == code or (system is None and value.unit == code):
+        return _in_number(leaf, value)
+    converted = in_unit(leaf, value.code)
+    return converted is not None and _in_number(converted, value)
 
 
 def _string(leaf: StringIs, value: StringValue) -> bool:

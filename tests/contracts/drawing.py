@@ -66,6 +66,7 @@ DEGREES: Final = ("0", "0.001", "-0.001", "10.7574", "89.9", "90", "-90")
 EAST: Final = (*DEGREES, "179.999", "180", "-180", "-179.999", "106.6595")
 FAR: Final = (0.0, 100.0, 250.0, 30_000.0, 1e6, 1.1e7, 3e7)
 URLS: Final = ("http://x/a", "http://x/a/b", "http://x/ab", "urn:oid:1.2")
+UCUM: Final = "http://unitsofmeasure.org"
 CCCD: Final = "http://fhir.hl7.org.vn/core/sid/cccd"
 
 SORTS: Final[dict[str, tuple[Sort, ...]]] = {
@@ -120,7 +121,8 @@ class Draw:
     def quantity(self) -> dict[str, Any]:
         """Draw a Quantity."""
         code = self.one(["kg", "g"])
-        unit = self.one([{"system": "http://u", "code": code, "unit": "u" + code}, {"unit": code}])
+        system = self.one(["http://u", UCUM, UCUM])
+        unit = self.one([{"system": system, "code": code, "unit": "u" + code}, {"unit": code}])
         comparator = self.one([{}, {}, {}, {"comparator": "<"}, {"comparator": ">="}])
         return {"value": self.number(), **unit, **comparator}
 
@@ -218,7 +220,10 @@ class Draw:
         return TokenIs(self.one(params), system, code)
 
     def _quantity_is(self, *params: str) -> Expression:
-        unit = (self.one([None, None, "http://u"]), self.one([None, "kg", "g", "ukg"]))
+        unit = self.one([
+            (self.one([None, None, "http://u"]), self.one([None, "kg", "g", "ukg"])),
+            (UCUM, self.one(["kg", "g", "hg", "m", "ukg"])),
+        ])  # fmt: skip
         return QuantityIs(self.one(params), *self._measure(), *unit)
 
     def _measure(self) -> tuple[Prefix, Decimal, Decimal, Decimal]:

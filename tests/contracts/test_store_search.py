@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fhir_server.model.ucum import SYSTEM as UCUM
 from fhir_server.search.expression import (
     EVERYTHING,
     NOTHING,
@@ -241,6 +242,27 @@ FOUND: list[tuple[str, str, str]] = [
     ("Observation", "value-quantity=70.5", "weight-an"),
     ("Observation", "value-quantity=70.5|http://unitsofmeasure.org|kg", "weight-an"),
     ("Observation", "value-quantity=70.5|http://unitsofmeasure.org|g", ""),
+    ("Observation", "value-quantity=70500|http://unitsofmeasure.org|g", "weight-an"),
+    ("Observation", "value-quantity=70501|http://unitsofmeasure.org|g", ""),
+    ("Observation", "value-quantity=7.05e7|http://unitsofmeasure.org|mg", "weight-an"),
+    ("Observation", "value-quantity=ge70500|http://unitsofmeasure.org|g", "weight-an"),
+    ("Observation", "value-quantity=gt70500|http://unitsofmeasure.org|g", ""),
+    ("Observation", "value-quantity=lt0.05|http://unitsofmeasure.org|t", "weight-binh"),
+    ("Observation", "value-quantity=ap155|http://unitsofmeasure.org|[lb_av]", "weight-an"),
+    ("Observation", "value-quantity=70500||g", ""),
+    ("Observation", "value-quantity=gt1|http://unitsofmeasure.org|m", ""),
+    ("Observation", "value-quantity=gt1|http://unitsofmeasure.org|nonsense", ""),
+    (
+        "Observation",
+        f"value-quantity=ge70000|{UCUM}|g&value-quantity=lt0.071|{UCUM}|t",
+        "weight-an",
+    ),
+    ("Observation", f"combo-value-quantity=ge15|{UCUM}|kPa", "pressure-an pressure-binh"),
+    (
+        "Observation",
+        "component-code-value-quantity=8480-6$16|http://unitsofmeasure.org|kPa",
+        "pressure-an",
+    ),
     ("Observation", "value-quantity=70.5||kg", "weight-an"),
     ("Observation", "value-quantity=70.5||kí lô", "weight-an"),
     ("Observation", "value-quantity=70.5|http://unitsofmeasure.org|kí lô", ""),

@@ -573,8 +573,10 @@ def _is_measure(param: Param, asked: str) -> Callable[[Any, str], bool]:
 
     def test(value: Any, found: str) -> bool:
         span = _measured(value, found)
-        if span is None or (unit and not _has_unit(value, found, *unit)):
+        worth = _worth(value, found, *unit) if unit else Decimal(1)
+        if span is None or worth is None:
             return False
+        span = span[0] * worth, span[1] * worth
         if prefix in {"eq", "ne"}:
             return (low <= span[0] and span[1] < high) is (prefix == "eq")
         if prefix == "ap":
@@ -595,9 +597,22 @@ def _is_near(position: Resource, asked: str) -> bool:
     return acos(max(-1.0, min(1.0, cosine))) * 6_371_000 <= metres
 
 
-def _has_unit(value: Resource, found: str, system: str, code: str) -> bool:
+UCUM: Final = "http://unitsofmeasure.org"
+HOURS: Final = {"h": Decimal(1), "a": Decimal(8766)}
+"""What those drawn units of UCUM are worth that measure the same; all others measure their own."""
+
+
+def _worth(value: Resource, found: str, system: str, code: str) -> Decimal | None:
+    """Return how many of the unit asked one of the value's is; None where it is none of it."""
     if found == "Range":
         value = value["low"] if "value" in value.get("low", {}) else value["high"]
-    if system:
-        return value.get("system") == system and (not code or value.get("code") == code)
-    return not code or code in {value.get("code"), value.get("unit")}
+    own = value.get("code", "")
+    if not system:
+        return Decimal(1) if not code or code in {own, value.get("unit")} else None
+    if value.get("system") != system:
+        return None
+    if not code or own == code:
+        return Decimal(1)
+    if system == UCUM and code in HOURS and own in HOURS:
+        return HOURS[own] / HOURS[code]
+    return None

@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir_server.search.earth import cell
+from fhir_server.search.units import BASE, ends_in_base
 from fhir_server.search.values import (
     ELSEWHERE,
     CompositeValue,
@@ -287,6 +288,13 @@ class _Fields:
         high = None if value.low == value.high else keys.number_key(value.high)
         self._order(param, keys.number_key(value.low), high)
 
+    def quantity(self, param: str, value: QuantityValue, narrow: bool) -> None:  # noqa: FBT001
+        self.number(param, value, narrow)
+        ends = ends_in_base(value)
+        if ends is not None:
+            low, high = map(keys.number_key, ends)
+            self._order(param + BASE, low, None if low == high else high)
+
     def reference(self, param: str, value: ReferenceValue, narrow: bool) -> None:  # noqa: FBT001
         if not value.resource_id:
             if not narrow:
@@ -343,7 +351,7 @@ _ADD: Final[dict[type, Callable[..., None]]] = {
     StringValue: _Fields.string,
     DateValue: _Fields.date,
     NumberValue: _Fields.number,
-    QuantityValue: _Fields.number,
+    QuantityValue: _Fields.quantity,
     ReferenceValue: _Fields.reference,
     UriValue: _Fields.uri,
     TextValue: _Fields.words,

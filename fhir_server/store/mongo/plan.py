@@ -205,14 +205,23 @@ def _bounded(parts: Sequence[Expression], clauses: Sequence[Clause], at: int) ->
     if not isinstance(part, DateIs | NumberIs | QuantityIs):
         return arms
     bounds = [
-        clauses[other].bound
+        bound
         for other, one in enumerate(parts)
         if other != at and isinstance(one, type(part)) and one.param == part.param
+        for bound in clauses[other].bounds
     ]
-    bound = every(one for one in bounds if one is not None)
-    if not bound:
+    if not bounds:
         return arms
-    return tuple(replace(arm, where=every([arm.where, bound]) or {}) for arm in arms)
+    return tuple(
+        replace(arm, where=every([arm.where, *(one for one in bounds if _path(one) == path)]) or {})
+        for arm in arms
+        for path in (_path(arm.where),)
+    )
+
+
+def _path(where: Document) -> str:
+    """Return the path of the field that a part of an index is a range of: `o.a` and the path."""
+    return next((name[3:] for name in where if name.startswith("o.")), "")
 
 
 async def _count(

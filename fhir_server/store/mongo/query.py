@@ -47,6 +47,7 @@ from fhir_server.search.expression import (
     unresolved,
 )
 from fhir_server.search.fold import fold
+from fhir_server.search.units import in_base
 from fhir_server.store.keys import NARROWER, prefix_end
 from fhir_server.store.mongo import keys, spans
 from fhir_server.store.mongo.filters import (
@@ -102,7 +103,8 @@ class Clause:
         arms: Together they have all that `may` has; None where no index helps.
         whole: Whether they have nothing else than `may` has.
         apart: Whether none has what another has.
-        bound: Of a range, one of its indexed ends, in which all are.
+        bounds: Of a range, one of its indexed ends, in which all are that its parts by the same
+            path have.
         weak: Whether most resources of the type are among them: another index is better.
     """
 
@@ -112,7 +114,7 @@ class Clause:
     whole: bool = True
     weak: bool = False
     apart: bool = False
-    bound: Filter = None
+    bounds: tuple[Document, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -295,13 +297,30 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
         case NumberIs():
             return _spans(spans.numbers(where, kind))
         case QuantityIs():
-            found = spans.numbers(where, kind)
-            unitless = where.system is None and where.code is None
-            return _spans(found, sure=unitless)
+            return _quantity(kind, where)
         case InValueSet() | Subsumed() | Listed():
             raise unresolved(where)
         case _:
             return _MAYBE
+
+
+def _quantity(kind: str, where: QuantityIs) -> Clause:
+    """Return what a quantity becomes: its number in whatever unit, for the entry to judge.
+
+    One in a unit of UCUM is also looked for in base units, in which all such quantities stand too;
+    but for those that were indexed before these were.
+    """
+    found = spans.numbers(where, kind)
+    base = in_base(where)
+    if base is None:
+        return _spans(found, sure=where.system is None and where.code is None)
+    other = spans.numbers(base, kind)
+    arms = None
+    if found.arms is not None and other.arms is not None:
+        both = (*found.arms, *other.arms)
+        arms = tuple(Arm(part, "ordered", also=also) for part, also in both)
+    bounds = tuple(one for one in (found.bound, other.bound) if one is not None)
+    return Clause(either([found.may, other.may]), NOTHING, arms, bounds=bounds)
 
 
 def named(names: list[str]) -> Clause:
@@ -461,7 +480,8 @@ def _spans(found: spans.Spans, *, sure: bool = True) -> Clause:
     arms = None
     if found.arms is not None:
         arms = tuple(Arm(part, "ordered", also=also) for part, also in found.arms)
-    return Clause(found.may, surely, arms, apart=True, bound=found.bound)
+    bounds = () if found.bound is None else (found.bound,)
+    return Clause(found.may, surely, arms, apart=True, bounds=bounds)
 
 
 def _linked(kind: str, link: Link, links: Links) -> Clause:

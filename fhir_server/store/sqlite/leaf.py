@@ -31,6 +31,7 @@ from fhir_server.search.expression import (
     UriIs,
     is_version,
 )
+from fhir_server.search.units import in_unit
 from fhir_server.search.words import says as says_words
 from fhir_server.store.keys import decimal_key, time_key
 from fhir_server.store.sqlite.entry import Entry
@@ -122,9 +123,7 @@ def value_test(leaf: Expression, lookup: Lookup) -> ValueTest:
             plain = number_test(leaf.prefix, leaf.value, leaf.low, leaf.high)
             return lambda v: v[0] == "q" and v[1] == 0 and plain(v)
         case QuantityIs():
-            units = set(units_of(leaf, lookup.names))
-            number = number_test(leaf.prefix, leaf.value, leaf.low, leaf.high)
-            return lambda v: v[0] == "q" and v[1] in units and number(v)
+            return _quantity(leaf, lookup.names)
         case RefersTo():
             return _reference(leaf, lookup)
         case Says():
@@ -237,6 +236,14 @@ def range_test(prefix: Prefix, low: int, high: int) -> Callable[[int, int], bool
             return lambda a, b: a <= high and b >= low
 
 
+def _quantity(leaf: QuantityIs, names: Names) -> ValueTest:
+    tests = {
+        unit: number_test(one.prefix, one.value, one.low, one.high)
+        for unit, one in units_of(leaf, names)
+    }
+    return lambda v: v[0] == "q" and v[1] in tests and tests[v[1]](v)
+
+
 def number_test(prefix: Prefix, value: Decimal, low: Decimal, high: Decimal) -> ValueTest:
     """Return the comparison of a packed number or quantity with the number asked."""
     at, first, end = decimal_key(value), decimal_key(low), decimal_key(high)
@@ -261,21 +268,20 @@ def number_test(prefix: Prefix, value: Decimal, low: Decimal, high: Decimal) -> 
             return lambda v: v[0] == "q" and v[2] < end and v[-1] >= first
 
 
-def units_of(leaf: QuantityIs, names: Names, among: list[int] | None = None) -> list[int]:
-    """Return the numbers of the units that a quantity asked may have."""
+def units_of(
+    leaf: QuantityIs, names: Names, among: list[int] | None = None
+) -> list[tuple[int, QuantityIs]]:
+    """Return the numbers of the units that a quantity asked may have, and what it is in each."""
     every = names.units() if among is None else [(nr, names.text(Kind.UNIT, nr)) for nr in among]
     found = []
     for nr, text in every:
         system, code, unit = unit_parts(text)
         if leaf.system is not None and system != leaf.system:
             continue
-        if (
-            leaf.code is not None
-            and code != leaf.code
-            and (leaf.system is not None or unit != leaf.code)
-        ):
-            continue
-        found.append(nr)
+        if leaf.code is None or leaf.code == code or (leaf.system is None and unit == leaf.code):
+            found.append((nr, leaf))
+        elif (converted := in_unit(leaf, code)) is not None:
+            found.append((nr, converted))
     return found
 
 

@@ -269,12 +269,12 @@ class Sources:
             return None
         arms = []
         for param in params:
-            units = [0]
+            units: list[tuple[int, NumberIs | QuantityIs]] = [(0, leaf)]
             if isinstance(leaf, QuantityIs):
                 names = self._sql.names
-                units = units_of(leaf, names, [nr for nr in names.seen(param) if nr])
-            for unit in units:
-                arms += quantity_arms(leaf, param, unit)
+                units = [*units_of(leaf, names, [nr for nr in names.seen(param) if nr])]
+            for unit, one in units:
+                arms += quantity_arms(one, param, unit)
         return Source(tuple(arms), ordered=False, lone=False, costly=True)
 
     def _link(self, where: Chain | Has, resource_type: str) -> Source | None:

@@ -1,0 +1,78 @@
+"""Quantities in other units of UCUM than the one that is asked: 1 kg is 1000 g.
+
+https://hl7.org/fhir/R4/search.html#quantity: a search may be based on canonical units.
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+from fhir_server.model import ucum
+from fhir_server.search.expression import QuantityIs
+from fhir_server.search.values import QuantityValue
+
+BASE: Final = ":ucum"
+"""What follows a parameter's code where its quantities stand in UCUM's base units."""
+
+_DIGITS: Final = Context(prec=60)
+"""More than any measurement has: only what no decimal can say exactly is rounded."""
+_MOST_EXPONENT: Final = 400
+
+
+def _decimal(number: Fraction) -> Decimal:
+    return _DIGITS.divide(Decimal(number.numerator), Decimal(number.denominator))
+
+
+def _is_plain(*numbers: Decimal) -> bool:
+    """Whether numbers are finite and of a size that is soon reckoned with."""
+    return all(one.is_finite() and abs(one.adjusted()) <= _MOST_EXPONENT for one in numbers)
+
+
+def in_unit(leaf: QuantityIs, code: str) -> QuantityIs | None:
+    """Return the same question about quantities of another unit of UCUM.
+
+    None: it names no unit of UCUM, or one that measures something else.
+    """
+    if leaf.system != ucum.SYSTEM or leaf.code is None:
+        return None
+    if code == leaf.code:
+        return leaf
+    ours, theirs = ucum.unit(leaf.code), ucum.unit(code)
+    if ours is None or theirs is None or ours.dimensions != theirs.dimensions:
+        return None
+    if not _is_plain(leaf.value, leaf.low, leaf.high):
+        return None
+    value, low, high = (
+        _decimal(theirs.from_base(ours.base(one))) for one in (leaf.value, leaf.low, leaf.high)
+    )
+    return QuantityIs(leaf.param, leaf.prefix, value, low, high, ucum.SYSTEM, code)
+
+
+@lru_cache(maxsize=4096)
+def in_base(leaf: QuantityIs) -> QuantityIs | None:
+    """Return the same question about quantities in UCUM's base units, under a code of their own.
+
+    None: it names no unit of UCUM.
+    """
+    unit = ucum.unit(leaf.code) if leaf.system == ucum.SYSTEM and leaf.code else None
+    if unit is None or not _is_plain(leaf.value, leaf.low, leaf.high):
+        return None
+    value, low, high = (_decimal(unit.base(one)) for one in (leaf.value, leaf.low, leaf.high))
+    return QuantityIs(leaf.param + BASE, leaf.prefix, value, low, high, None, None)
+
+
+def ends_in_base(value: QuantityValue) -> tuple[Decimal, Decimal] | None:
+    """Return the ends of a quantity in UCUM's base units; None where its unit is none of UCUM."""
+    unit = ucum.unit(value.code) if value.system == ucum.SYSTEM else None
+    if unit is None:
+        return None
+    ends = [one for one in (value.low, value.high) if one.is_finite()]
+    if not _is_plain(*ends):
+        return None
+    low, high = (
+        _decimal(unit.base(one)) if one.is_finite() else one for one in (value.low, value.high)
+    )
+    return low, high
