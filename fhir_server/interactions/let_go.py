@@ -38,7 +38,10 @@ async def let_go(
         return [], []
     cards = And((RefersTo("beneficiary", "Patient", patient_id), Tagged(access)))
     found = await ctx.store.search(Search((("Coverage", cards),), count=_CARDS))
-    names = [("Patient", patient_id), *(("Coverage", v.resource_id) for v in found.versions)]
+    names = [("Coverage", version.resource_id) for version in found.versions]
+    # A visit may have named a Patient that never was: there is nothing to take away.
+    if await ctx.store.read("Patient", patient_id) is not None:
+        names.insert(0, ("Patient", patient_id))
     tags = [Tag(*name, without=frozenset({access})) for name in names]
     # Another visit of it that comes meanwhile keeps the grant.
     return tags, [Matches("Encounter", visits, ids)]
