@@ -93,8 +93,8 @@ async def body_of(store: Store, job_id: str, job: Job) -> bytes:
     return await _joined(store, BODY, [numbered(job_id, n) for n in range(job.body)], job.length)
 
 
-async def file_of(store: Store, job_id: str, number: int) -> tuple[bytes, tuple[str, ...]]:
-    """Return what one output URL gives, and the ids of the Patients whom it shows.
+async def file_of(store: Store, job_id: str, number: int) -> tuple[File, bytes, tuple[str, ...]]:
+    """Return what one output URL gives, its bytes, and the ids of the Patients whom it shows.
 
     Raises:
         UnknownResource: There is none of this number.
@@ -105,7 +105,7 @@ async def file_of(store: Store, job_id: str, number: int) -> tuple[bytes, tuple[
         raise unknown_job()
     file = decode_file(raw)
     keys = [numbered(job_id, number, n) for n in range(file.chunks)]
-    return await _joined(store, DATA, keys, file.size), _PATIENTS.decode(shown)
+    return file, await _joined(store, DATA, keys, file.size), _PATIENTS.decode(shown)
 
 
 async def _joined(store: Store, bucket: str, keys: list[str], length: int) -> bytes:

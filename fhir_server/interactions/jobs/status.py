@@ -14,6 +14,7 @@ from fhir_server.interactions.context import FhirResult
 from fhir_server.interactions.jobs.begin import PATH
 from fhir_server.interactions.jobs.kept import file_of, files_of, job_of, remove, unknown_job
 from fhir_server.interactions.jobs.record import Job, owner_of
+from fhir_server.interactions.jobs.still import still_shown
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.model import codec
 from fhir_server.model.outcome import (
@@ -75,14 +76,17 @@ async def job_output(ctx: Context, request: FhirRequest) -> FhirResult:
     """Return one file of what it gave, as NDJSON; the AuditEvent names the Patients in it.
 
     Raises:
-        UnknownResource: There is none, it is not done, it has ended, or it is another's.
+        UnknownResource: There is none, it is not done, it has ended, it is another's, or it
+            holds an answer with something that is not shown any more.
     """
     job_id = request.resource_id or ""
     _, job = await _own(ctx, job_id)
     number = request.version_id or ""
     if job.state != "done" or not (number.isascii() and number.isdecimal() and len(number) < 7):  # noqa: PLR2004 - as many digits as files have
         raise unknown_job()
-    data, patients = await file_of(ctx.store, job_id, int(number))
+    file, data, patients = await file_of(ctx.store, job_id, int(number))
+    if not file.error:
+        data, patients = await still_shown(ctx, job, data, patients)
     first, rest = patients[: audit.MOST_PATIENTS], patients[audit.MOST_PATIENTS :]
     while rest:
         # One AuditEvent names no more Patients than this.
