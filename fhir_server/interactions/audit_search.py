@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -41,11 +41,18 @@ _MOST_BUILT: Final = 400
 """So many events are made only to be counted, where no accurate total is asked for."""
 
 
-class _Cursor(msgspec.Struct, array_like=True, frozen=True):
-    """Where a page begins: entries of the chain below `before`, reported ones up to `until`."""
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a store can count to, and a time."""
 
-    before: int | None = None
-    until: int | None = None
+
+class _Cursor(msgspec.Struct, array_like=True, frozen=True):
+    """Where a page begins: entries of the chain below `before`, reported ones up to `until`.
+
+    It is not sealed: whatever it says, only what is shown anyway is found from there.
+    """
+
+    before: _Number | None = None
+    until: _Number | None = None
     passed: tuple[str, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -207,11 +208,20 @@ async def test_reported_events_stand_among_the_own(people: World) -> None:
     assert times == sorted(times, reverse=True)
 
 
-@pytest.mark.parametrize("query", [("_sort", "date"), ("_cursor", "x"), ("date", "soon")])
+@pytest.mark.parametrize(
+    "query",
+    [
+        ("_sort", "date"),
+        ("_cursor", "x"),
+        ("_cursor", urlsafe_b64encode(b"[1%s,null,[]]" % (b"0" * 30)).decode()),
+        ("date", "soon"),
+    ],
+    ids=["order", "no cursor", "a number past all", "no date"],
+)
 async def test_a_search_that_cannot_be_done_is_refused(
     people: World, query: tuple[str, str]
 ) -> None:
-    """Another order, a forged cursor and a date that is none are 400."""
+    """Another order, a forged cursor (no 500 either) and a date that is none are 400."""
     with pytest.raises(Exception) as refusal:  # noqa: PT011 - three classes, one status
         await events(people, AUDITOR, query)
 
