@@ -19,10 +19,10 @@ from fhir_server.search.extract import index_values
 from fhir_server.search.values import ReferenceValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fhir_server.interactions.context import Context
-    from fhir_server.search.parameters import Known
+    from fhir_server.search.parameters import Known, Parameter
     from fhir_server.search.query import Include
     from fhir_server.store.port import Name, Version
 
@@ -95,9 +95,12 @@ class Inclusion:
         return list(names)
 
     async def _referring(self, versions: Sequence[Version], include: Include) -> list[Version]:
+        names: dict[str, list[str]] = {}
+        for version in versions:
+            names.setdefault(version.resource_type, []).append(version.resource_id)
         by_type = []
         for source in _sources(include):
-            where = _refers(self.ctx.searched, source, include.param, versions)
+            where = _refers(self.ctx.searched, source, include.param, names)
             shown = where_shown(self.ctx, "search-type", source)
             if where is not None and shown is not None:
                 by_type.append((source, both(narrowed(self.ctx, where, source), shown)))
@@ -125,14 +128,24 @@ def _sources(include: Include) -> list[str]:
     return sorted(RESOURCE_TYPES) if include.source_type == "*" else [include.source_type]
 
 
-def _refers(known: Known, source: str, param: str, versions: Sequence[Version]) -> Or | None:
-    params = [param] if param != "*" else _references(known, source)
+def _refers(known: Known, source: str, param: str, names: Mapping[str, Sequence[str]]) -> Or | None:
+    params = known.of(source)
     operands = tuple(
-        RefersTo(code, version.resource_type, version.resource_id)
-        for code in params
-        for version in versions
+        RefersTo(code, kind, identity)
+        for code in ([param] if param != "*" else _references(known, source))
+        for kind, identities in names.items()
+        if _may_name(params.get(code), kind)
+        for identity in identities
     )
     return Or(operands) if operands else None
+
+
+def _may_name(parameter: Parameter | None, kind: str) -> bool:
+    """Return whether a reference may name this type: of all by which it could, few can.
+
+    R4's lists of what a parameter may name leave out Parameters where any type may be named.
+    """
+    return parameter is None or kind in parameter.targets or kind == "Parameters"
 
 
 def _references(known: Known, source: str) -> list[str]:
