@@ -17,7 +17,7 @@ from fhir_server.interactions.explain import EXPLAIN, explaining, explanation
 from fhir_server.interactions.include import Inclusion
 from fhir_server.interactions.narrow import both, narrowed, require_type, where_shown
 from fhir_server.interactions.resolving import Resolving, resolved
-from fhir_server.interactions.subset import subset
+from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
@@ -216,13 +216,9 @@ def query_of(ctx: Context, request: FhirRequest) -> Query:
 def _searchset(
     ctx: Context, path: str, query: Query, page: Page, included: list[Version]
 ) -> dict[str, object]:
-    entries = [
-        match_entry(ctx.base_url, v, "match", subset(v, query.summary, query.elements))
-        for v in page.versions
-    ]
-    entries += [
-        match_entry(ctx.base_url, v, "include", subset(v, query.summary, ())) for v in included
-    ]
+    part, along = Part(query.summary, query.elements), Part(query.summary)
+    entries = [match_entry(ctx.base_url, v, "match", part.of(v.body)) for v in page.versions]
+    entries += [match_entry(ctx.base_url, v, "include", along.of(v.body)) for v in included]
     if page.explained:
         entries.append(bundle.outcome_entry(explanation(page.explained)))
     found = links(ctx.base_url, path, query.used, page.around, query.cursor)

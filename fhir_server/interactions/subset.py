@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fhir_server.interactions.context import Resource
-    from fhir_server.store.port import Version
 
 _ALWAYS: Final = frozenset({"resourceType", "id", "meta"})
 _SUBSETTED: Final = {
@@ -92,13 +91,6 @@ def shortened(resource: Resource, part: Part) -> Resource:
         for entry in resource.get("entry", ())
     ]
     return {**resource, "entry": entries} if entries else resource
-
-
-def subset(version: Version, summary: str | None, elements: tuple[str, ...]) -> bytes | None:
-    """Return the bytes of the part asked for; None where all of it is."""
-    if summary in {None, "false", "count"} and not elements:
-        return None
-    return codec.dumps(subset_of(codec.loads_stored(version.body), summary, elements))
 
 
 def subset_of(resource: Resource, summary: str | None, elements: tuple[str, ...]) -> Resource:

@@ -105,3 +105,17 @@ def log_in(server: Server, cccd: str, *, level: str = "2", **claims: str) -> htt
     answer = answer_pages(browser, browser.get("/book"), cccd, level=level, **claims)
     assert answer.status_code == 200 or level != "2", answer.text[:2000]
     return browser
+
+
+@pytest.fixture
+def two(engine: str, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
+    """Two servers over one new store, with one public origin."""
+    folder = tmp_path / "shared"
+    first = Server(folder, engine=engine, tokens={})
+    second = Server(folder, engine=engine)
+    for server in (first, second):
+        server.extra["FHIR_SERVER_BASE_URL"] = first.url
+        server.start()
+    yield first, second
+    for server in (first, second):
+        server.end()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
 
+from tests.people import FATHER, MOTHER
 from tests.server import Server
 
 ENTRIES: Final = 600
@@ -19,22 +18,6 @@ WITHIN: Final = 90.0
 """Seconds in which a job is done, whoever was killed."""
 SYSTEM: Final = "urn:test:async"
 ASYNC: Final = {"Prefer": "respond-async"}
-MOTHER: Final = "001195012345"
-FATHER: Final = "001093054321"
-
-
-@pytest.fixture
-def two(engine: str, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
-    """Two servers over one new store, with one public origin."""
-    folder = tmp_path / "shared"
-    first = Server(folder, engine=engine, tokens={})
-    second = Server(folder, engine=engine)
-    for server in (first, second):
-        server.extra["FHIR_SERVER_BASE_URL"] = first.url
-        server.start()
-    yield first, second
-    for server in (first, second):
-        server.end()
 
 
 class Following:

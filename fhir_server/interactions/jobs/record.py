@@ -55,7 +55,7 @@ KIND_OF: Final = {
     "operation": "operation",
     "transaction": "transaction",
 }
-"""The kind of job that an interaction becomes (`work.KINDS`); a Bundle may be a `batch` too.
+"""The kind of job that an interaction becomes (`kinds.KINDS`); a Bundle may be a `batch` too.
 
 What is not here is answered at once, whatever the client prefers.
 """
