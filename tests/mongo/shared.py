@@ -192,7 +192,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def keep(folder: Path, owner: int) -> None:
     """Start the MongoDB, write its address to the folder, and end it after the owner."""
     signal.signal(signal.SIGTERM, _stop)
-    members = ReplicaSet(folder)
+    members = ReplicaSet(folder, cache=0.5)  # several processes of the tests share it
     try:
         url = NAMED or members.start().url("")
         written = folder / "url.part"

@@ -46,6 +46,14 @@ _UNINDEXED: Final = {"x": 0, "s": 0, "o": 0, "l": 0, "e": 0}
 
 Answers = list[CommitRefused | None]
 
+_TRIES: Final = 2
+"""How often a group is tried again that was ended though it had the turn. No other commit is in its
+way then: it is more than the database can hold in memory, which rolls it back each time."""
+
+
+class _TooMuch(Exception):
+    """A group is more than one transaction can hold: its batches are tried one by one."""
+
 
 class _Needed:
     """What must be read for a group: resources, unique keys and ledger records, by `_id`."""
@@ -105,7 +113,7 @@ class Committer:
                 for job in jobs:
                     job.error = _told(error)
             else:
-                # One of them is to blame: it must not take the others down.
+                # One of them is to blame, or all are too much together: each is tried alone.
                 for job in jobs:
                     await self._try_alone(job)
             return []
@@ -180,11 +188,17 @@ class Committer:
 
         Raises:
             WasThere: It was not so.
+            _TooMuch: It was ended again and again, and is of several.
         """
         _make_ready(batches)
+        tries = 0
 
         async def commit(session: AsyncClientSession) -> tuple[Answers, Document, bool]:
+            nonlocal tries
             head = await self._take_turn(session)
+            tries += 1
+            if tries > _TRIES + 1 and len(batches) > 1:
+                raise _TooMuch
             staging = Staging(head["rid"], head.get(INDEXED, 0))
             await self._read(_Needed(batches, head, trusting=trusting), staging, session)
             writing = Writing(self._collections, head, staging, session)

@@ -34,7 +34,9 @@ from tests.contracts.drawing import IDS, SECOND, TYPES, Draw
 from tests.contracts.making import START, asked, gone, ids, made, observation, patient, put
 from tests.contracts.test_store_agree import _batch, _kept
 from tests.fhir_server.store.mongo.committing import CCCD, at_once, person
+from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.databases import open_mongo
+from tests.mongo.replica_set import ReplicaSet
 from tests.sizes import seeds
 
 
@@ -182,6 +184,25 @@ async def test_a_batch_that_cannot_be_written_takes_nobody_down(store: MongoStor
     assert isinstance(answers[1], OverflowError)
     assert await store.read("Patient", "bad") is None
     assert await store.count("Patient") == 2
+
+
+async def test_a_group_that_is_too_much_at_once_is_made_one_by_one(members: ReplicaSet) -> None:
+    """A transaction that the database cannot hold in memory is rolled back each time.
+
+    It is not tried again for half a minute, as one that another's is in the way of.
+    """
+    store = await MongoStore.open(members.url("too_much", QUICK))
+    conflict = {"errorCode": 112, "errorLabels": ["TransientTransactionError"]}
+    await at_once(store, [person(1), person(2), person(3)])  # from now on two are waited for
+    begun = store.committer.groups
+    members.fail(["insert"], 3, conflict)
+
+    answers = await at_once(store, [person(4), person(5)])
+
+    assert answers == [None, None]
+    assert store.committer.groups == begun + 1 + 2
+    assert await store.count("Patient") == 5
+    await store.close()
 
 
 async def test_a_condition_that_the_database_is_late_with_is_told_as_busy(
