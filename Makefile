@@ -54,7 +54,7 @@ mongod-libraries: $(VENV)/test.stamp ## what the tests' mongod needs of Debian, 
 
 # The journeys start some hundred processes, each of which would compile the whole code: bytecode is kept.
 # Much of the time is waiting for processes, locks and elections: JOBS processes share the tests.
-test: $(VENV)/test.stamp system-packages mongod-libraries ## every test, in at most 15 minutes
+test: $(VENV)/test.stamp system-packages mongod-libraries ## every test
 	@env -u PYTHONDONTWRITEBYTECODE -u FHIR_SERVER_STORE -u FHIR_SERVER_KEYS STORE=$(STORE) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-long: $(VENV)/test.stamp system-packages mongod-libraries ## the same at the sizes that the issues name

@@ -80,7 +80,7 @@ STAGES: dict[str, tuple[tuple[Any, str, str], ...]] = {
         (rest_request, "parsed", "parse"),
         (transaction, "_ordered", "entries: read"),
         (transaction, "ask_in", "entries: read"),
-        (transaction, "_answer", "answer"),
+        (transaction, "response_of", "answer"),
         (transaction, "dumps", "answer"),
     ),
     "dossier (XML1-5)": (
