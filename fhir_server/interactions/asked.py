@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
 from fhir_server.interactions.patched import patch_of
-from fhir_server.model.outcome import FhirError, InvalidValue, Issue, Malformed
+from fhir_server.model.outcome import (
+    FhirError,
+    InvalidValue,
+    Issue,
+    Malformed,
+    UnsupportedParameter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +85,15 @@ def ask_of(
         Malformed: The body is missing, or of another type or id than the URL, or no patch.
         UnsupportedMediaType: The body is of no media type of a patch.
         InvalidValue: An update, patch or delete names neither an id nor criteria.
+        UnsupportedParameter: A create has criteria and the client asked for strict handling.
     """
     if method in {"POST", "PUT"}:
         _require_body(request)
     condition, cascade = request.if_none_exist, False
-    if method != "POST":
-        criteria = [(k, v) for k, v in request.query if not is_control(k)]
+    criteria = [(k, v) for k, v in request.query if not is_control(k)]
+    if method == "POST":
+        _require_no_criteria(request, criteria)
+    else:
         condition = None if request.resource_id else _written(criteria)
         cascade = ("_cascade", "delete") in request.query
     return Ask(
@@ -127,6 +136,18 @@ def _written(criteria: list[tuple[str, str]]) -> str:
     if not criteria:
         raise InvalidValue("The URL must name an id, or search criteria that choose the resource.")
     return urlencode(criteria)
+
+
+def _require_no_criteria(request: FhirRequest, criteria: list[tuple[str, str]]) -> None:
+    # A create's criteria stand in If-None-Exist (http.html#ccreate). In the URL they are unknown
+    # parameters, which are ignored unless the client asks for strict handling.
+    if criteria and request.handling == "strict":
+        raise UnsupportedParameter(
+            "A create has no criteria in its URL; a conditional one names them in If-None-Exist "
+            "(in a Bundle: request.ifNoneExist).",
+            text_vi="URL của lệnh tạo không có điều kiện; lệnh tạo có điều kiện nêu chúng trong "
+            "If-None-Exist (trong Bundle: request.ifNoneExist).",
+        )
 
 
 def _require_body(request: FhirRequest) -> None:

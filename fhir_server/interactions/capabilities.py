@@ -9,14 +9,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.context import FhirResult
 from fhir_server.interactions.table import INTERACTIONS
+from fhir_server.model import codec
 from fhir_server.model.definitions import COMPARTMENTS, RESOURCE_TYPES
 from fhir_server.model.patch.document import FORMATS as PATCH_FORMATS
 from fhir_server.search.parameters import R4, Known
 from fhir_server.search.several import WHOLE
 
 if TYPE_CHECKING:
-    from fhir_server.interactions.context import Operation, Resource
+    from fhir_server.interactions.context import Context, FhirRequest, Operation, Resource
     from fhir_server.search.parameters import Parameter
 
 _COMPARTMENT: Final = "http://hl7.org/fhir/CompartmentDefinition/"
@@ -54,6 +56,18 @@ _ASYNCHRONOUS: Final = (
     "Prefer: respond-async (http://hl7.org/fhir/R4/async.html) on searches, histories, "
     "transactions, batches and operations: 202 with Content-Location; results are NDJSON."
 )
+
+
+async def capabilities(ctx: Context, _request: FhirRequest) -> FhirResult:
+    """Return the CapabilityStatement, as an entry of a Bundle asks for it."""
+    known = await ctx.registry.refreshed()
+    return FhirResult(body=stated(ctx.base_url, ctx.operations, known))
+
+
+@lru_cache(maxsize=4)
+def stated(base_url: str, operations: tuple[Operation, ...], known: Known = R4) -> bytes:
+    """Return the CapabilityStatement's JSON bytes; kept, for a Bundle may ask again and again."""
+    return codec.dumps(capability_statement(base_url, operations, known))
 
 
 def capability_statement(

@@ -237,6 +237,8 @@ class Operation:
         resource_types: The types it is defined on; empty for every type.
         levels: Where it may be called.
         methods: HTTP methods it answers; GET only where it changes nothing.
+        affects_state: Whether it changes something, as its OperationDefinition says: then it is
+            no part of a transaction.
     """
 
     code: str
@@ -245,6 +247,7 @@ class Operation:
     resource_types: tuple[str, ...] = ()
     levels: AbstractSet[Level] = frozenset({"instance"})
     methods: AbstractSet[str] = frozenset({"GET", "POST"})
+    affects_state: bool = False
 
 
 class ContextOf(Protocol):

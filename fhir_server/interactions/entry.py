@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from fhir_server.interactions.asked import Ask, Method, ask_of, at
@@ -86,8 +86,19 @@ def entries_of(bundle: Resource) -> list[dict[str, Any]]:
     return entries
 
 
-def read_entry(entry: dict[str, Any], number: int, base_url: str) -> Entry:
+def read_entry(
+    entry: dict[str, Any],
+    number: int,
+    base_url: str,
+    handling: Literal["strict", "lenient"] = "lenient",
+) -> Entry:
     """Return what one entry asks for.
+
+    Args:
+        entry: The entry.
+        number: Where it stands, from 0.
+        base_url: The FHIR base.
+        handling: What the Bundle's request prefers: it is meant of every entry.
 
     Raises:
         FhirError: The entry cannot be read; the issue names it.
@@ -96,7 +107,7 @@ def read_entry(entry: dict[str, Any], number: int, base_url: str) -> Entry:
         full_url = entry.get("fullUrl", "")
         if not isinstance(full_url, str):
             raise Malformed("The fullUrl must be a text.")
-        return Entry(number, _request(entry, base_url), full_url)
+        return Entry(number, _request(entry, base_url, handling), full_url)
 
 
 def ask_in(
@@ -117,7 +128,9 @@ def ask_in(
         )  # fmt: skip
 
 
-def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
+def _request(
+    entry: dict[str, Any], base_url: str, handling: Literal["strict", "lenient"]
+) -> FhirRequest:
     asked = entry.get("request")
     if not isinstance(asked, dict):
         raise MissingRequired("The entry must have a request.")
@@ -141,8 +154,11 @@ def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
             f"The request's url does not know {method}.",
             text_vi=f"URL của yêu cầu không nhận phương thức {method}.",
         )
-    if interaction in {"transaction", "capabilities"}:
-        raise InvalidValue("A Bundle's entry may not be a Bundle to be done, nor metadata.")
+    if interaction == "transaction":
+        raise InvalidValue(
+            "A Bundle's entry may not be a Bundle to be done.",
+            text_vi="Một mục của Bundle không được là một Bundle phải thực hiện.",
+        )
     if interaction.startswith("job-"):
         raise InvalidValue(
             "An asynchronous request is asked after by itself, not in a Bundle.",
@@ -166,6 +182,7 @@ def _request(entry: dict[str, Any], base_url: str) -> FhirRequest:
         if_none_match=_if_none_match(asked),
         if_modified_since=_since(asked),
         if_none_exist=_if_none_exist(asked),
+        handling=handling,
         method=method,
         url=url,
     )

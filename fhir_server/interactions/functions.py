@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from fhir_server.interactions.capabilities import capabilities
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.history import history_instance, history_system, history_type
@@ -33,4 +34,5 @@ FUNCTIONS: Final[Mapping[str, Interaction]] = MappingProxyType({
     "patch": patch,
     "delete": delete,
     "operation": operation,
+    "capabilities": capabilities,
 })

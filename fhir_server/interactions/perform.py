@@ -82,7 +82,7 @@ async def prepare(ctx: Context, request: FhirRequest, run: Interaction) -> FhirR
 
 def _only_reads(ctx: Context, request: FhirRequest) -> bool:
     if request.interaction == "operation":
-        return any(row.code == request.operation and "GET" in row.methods for row in ctx.operations)
+        return not operation_of(ctx, request).affects_state
     return request.interaction not in _WRITES
 
 

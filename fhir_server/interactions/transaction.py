@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -111,7 +111,7 @@ async def transaction(ctx: Context, request: FhirRequest) -> FhirResult:
 async def _transaction(
     ctx: Context, request: FhirRequest, entries: list[dict[str, Any]]
 ) -> FhirResult:
-    ordered = _ordered(ctx, entries)
+    ordered = _ordered(ctx, entries, request.handling)
     for entry in ordered:
         with at(entry.place):
             _require_doable(ctx, entry)
@@ -137,7 +137,8 @@ async def _transaction(
             if not writes:
                 shown.require_room()
             result = shown.add(await _run(ctx, entry.request))
-        results[entry.number] = response_of(ctx, result, "representation")
+        preferred = preferred_of(entry.request.method, result, "representation")
+        results[entry.number] = response_of(ctx, result, preferred)
         patients |= result.patients
     answer = bundle.transaction_response(results[number] for number in sorted(results))
     return FhirResult(body=dumps(answer), patients=frozenset(patients))
@@ -154,7 +155,7 @@ async def answer_again(
         made: What its writes came to, in the order in which they were done.
         patients: Whom they concerned.
     """
-    ordered = _ordered(ctx, entries_of(request.resource or {}))
+    ordered = _ordered(ctx, entries_of(request.resource or {}), request.handling)
     writes = [entry for entry in ordered if entry.order != READS]
     results: dict[int, dict[str, Any]] = {}
     for entry, result in zip(writes, made, strict=True):
@@ -169,14 +170,19 @@ async def answer_again(
             # What is committed stays: the rest of the answer must not be lost over this.
             results[entry.number] = refusal_of(refusal)
             continue
-        results[entry.number] = response_of(ctx, result, "representation")
+        preferred = preferred_of(entry.request.method, result, "representation")
+        results[entry.number] = response_of(ctx, result, preferred)
         patients |= result.patients
     answer = bundle.transaction_response(results[number] for number in sorted(results))
     return FhirResult(body=dumps(answer), patients=patients)
 
 
-def _ordered(ctx: Context, entries: list[dict[str, Any]]) -> list[Entry]:
-    read = [read_entry(e, n, ctx.base_url) for n, e in enumerate(entries)]
+def _ordered(
+    ctx: Context,
+    entries: list[dict[str, Any]],
+    handling: Literal["strict", "lenient"] = "lenient",
+) -> list[Entry]:
+    read = [read_entry(e, n, ctx.base_url, handling) for n, e in enumerate(entries)]
     seen: set[str] = set()
     for entry in read:
         if entry.full_url and entry.full_url in seen:
@@ -189,8 +195,11 @@ def _ordered(ctx: Context, entries: list[dict[str, Any]]) -> list[Entry]:
 def _require_doable(ctx: Context, entry: Entry) -> None:
     if entry.request.interaction == "operation":
         row = operation_of(ctx, entry.request)
-        if "GET" not in row.methods:
-            raise InvalidValue("An operation that changes something is no part of a transaction.")
+        if row.affects_state:
+            raise InvalidValue(
+                "An operation that changes something is no part of a transaction.",
+                text_vi="Thao tác có thay đổi dữ liệu không được nằm trong một giao dịch.",
+            )
     require_granted(ctx, entry.request)
 
 
@@ -284,15 +293,15 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     shown = Shown()
     for number, entry in enumerate(entries):
         try:
-            result = await _one(ctx, entry, number, shown)
+            result = await _one(ctx, entry, number, shown, request.handling)
         except FhirError as refusal:
             answers.append(refusal_of(refusal))
             denied.update(named_by_entry(entry))
             refusals += 1
             continue
         patients |= result.patients
-        prefer = request.prefer if result.location else "representation"
-        answers.append(response_of(ctx, result, prefer))
+        preferred = preferred_of(entry["request"]["method"], result, request.prefer)
+        answers.append(response_of(ctx, result, preferred))
     body = dumps(bundle.batch_response(answers))
     return FhirResult(
         body=body,
@@ -302,9 +311,15 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     )
 
 
-async def _one(ctx: Context, asked: dict[str, Any], number: int, shown: Shown) -> FhirResult:
+async def _one(
+    ctx: Context,
+    asked: dict[str, Any],
+    number: int,
+    shown: Shown,
+    handling: Literal["strict", "lenient"],
+) -> FhirResult:
     """Do one entry of a batch; the batch's own AuditEvent speaks of it."""
-    entry = read_entry(asked, number, ctx.base_url)
+    entry = read_entry(asked, number, ctx.base_url, handling)
     own = replace(ctx, trail=AuditTrail(request_id=ctx.trail.request_id))
     with at(place_of(number)):
         if entry.request.interaction == "operation":
@@ -331,6 +346,19 @@ async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
 
 
 # Answers
+
+
+def preferred_of(method: str, result: FhirResult, prefer: str) -> str:
+    """Return what an entry's answer has beside its status: a read is shown, HEAD shows nothing.
+
+    Args:
+        method: Of the entry's request.
+        result: What became of it.
+        prefer: What the client wants of a write.
+    """
+    if method == "HEAD":
+        return "minimal"
+    return prefer if result.location else "representation"
 
 
 def response_of(ctx: Context, result: FhirResult, prefer: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         definition=f"{_OWN}/claim-check",
         resource_types=("Claim",),
         methods=frozenset({"POST"}),
+        affects_state=True,
     ),
     Operation(
         code="$submit",
@@ -59,6 +60,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         resource_types=("CoverageEligibilityRequest",),
         levels=frozenset({"type"}),
         methods=frozenset({"POST"}),
+        affects_state=True,
     ),
 )
 """app.py hands them to the Context, to `rest.routes` and so to the CapabilityStatement."""

@@ -51,7 +51,11 @@ def accepted(accept: str) -> Format:
         if found is not None and quality > most:
             best, most = found, quality
     if best is None:
-        raise NotAcceptable("This server answers in application/fhir+json or application/fhir+xml.")
+        raise NotAcceptable(
+            "This server answers in application/fhir+json or application/fhir+xml, of FHIR 4.0.",
+            text_vi="Máy chủ này trả lời bằng application/fhir+json hoặc application/fhir+xml, "
+            "của FHIR 4.0.",
+        )
     return best
 
 
@@ -72,7 +76,7 @@ def _ranged(part: str) -> tuple[str, float]:
                 quality = float(value)
             except ValueError:
                 quality = 0.0
-        elif name == "fhirversion" and value not in _VERSIONS:
+        elif name == "fhirversion" and value.strip('"') not in _VERSIONS:
             # Another version of FHIR is another type, and none of ours.
             return "", 0.0
     return media, quality
@@ -98,13 +102,13 @@ def by_parameter(value: str) -> Format:
     Raises:
         NotAcceptable: It names none of ours.
     """
-    media = value.partition(";")[0].strip().lower().replace("fhir ", "fhir+")
-    found = _SHORT.get(media)
-    for name, types in _OURS.items():
-        if media in types:
-            found = name
-    if found is None:
-        raise NotAcceptable("The parameter _format must be json or xml, or one of their types.")
+    media, quality = _ranged(value.lower().replace("fhir ", "fhir+"))
+    found = _SHORT.get(media) or _named(media)
+    if found is None or not quality:
+        raise NotAcceptable(
+            "The parameter _format must be json or xml, or one of their types, of FHIR 4.0.",
+            text_vi="Tham số _format phải là json hoặc xml, hoặc một kiểu của chúng, của FHIR 4.0.",
+        )
     return found
 
 
@@ -140,8 +144,10 @@ def _require_readable(parameters: str) -> None:
         name, _, value = parameter.strip().lower().partition("=")
         if name == "charset" and value.strip('"') not in _CHARSETS:
             raise UnsupportedMediaType("The body must be in UTF-8.")
-        if name == "fhirversion" and value not in _VERSIONS:
-            raise UnsupportedMediaType("The body must be of FHIR 4.0.")
+        if name == "fhirversion" and value.strip('"') not in _VERSIONS:
+            raise UnsupportedMediaType(
+                "The body must be of FHIR 4.0.", text_vi="Nội dung phải theo FHIR 4.0."
+            )
 
 
 @lru_cache(maxsize=256)

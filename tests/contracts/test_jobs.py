@@ -371,17 +371,18 @@ def two_creates(kind: str = "transaction") -> dict[str, Any]:
 async def test_a_bundle_is_answered_as_at_once(server: Server, kind: str) -> None:
     """One Bundle, the entries in their order; each written once, with its AuditEvent."""
     await observed(server, 0)
+    asked = two_creates(kind)
+    asked["entry"].append(entry("HEAD", "Patient/ana"))
 
-    manifest = await server.done(
-        await server.client().post("", json=two_creates(kind), headers=ASYNC)
-    )
+    manifest = await server.done(await server.client().post("", json=asked, headers=ASYNC))
 
     (item,) = manifest["output"]
     ((answer),) = await server.lines(item)
     assert answer["type"] == f"{kind}-response"
     statuses = [one["response"]["status"][:3] for one in answer["entry"]]
-    assert statuses == ["201", "201", "200"]
+    assert statuses == ["201", "201", "200", "200"]
     assert answer["entry"][2]["resource"]["id"] == "ana"
+    assert "resource" not in answer["entry"][3], "HEAD shows nothing"
     assert manifest["request"] == BASE
     assert await server.world.store.count("Observation") == 1
     of_ana = [record_of(one.body) for one in await server.world.store.audit(patient="ana")]

@@ -22,6 +22,7 @@ from fhir_server.interactions.perform import prepare, refused
 from fhir_server.interactions.transaction import (
     Shown,
     answer_again,
+    preferred_of,
     refusal_of,
     response_of,
     transaction,
@@ -199,13 +200,14 @@ class _Entry:
             raise  # it may have been done: whoever looks next sees it
         except FhirError as refusal:
             return refusal_of(refusal), frozenset()
-        prefer = self.request.prefer if result.location else "representation"
-        return response_of(ctx, result, prefer), result.patients
+        method = self.asked["request"]["method"]
+        preferred = preferred_of(method, result, self.request.prefer)
+        return response_of(ctx, result, preferred), result.patients
 
     async def _result(self, ctx: Context) -> FhirResult:
         work = self.work
         try:
-            entry = read_entry(self.asked, self.number, ctx.base_url)
+            entry = read_entry(self.asked, self.number, ctx.base_url, self.request.handling)
         except FhirError as refusal:
             await refused(ctx, FhirRequest("batch", method="POST"), refusal)
             raise

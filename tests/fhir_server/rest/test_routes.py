@@ -80,6 +80,8 @@ async def test_head_is_get_without_its_body(client: Client) -> None:
         ("?_format=application/fhir%2Bxml", "text/html", "xml"),
         ("?_format=application/fhir+xml", "text/html", "xml"),
         ("?_format=json", "application/fhir+xml", "json"),
+        ("?_format=application/fhir%2Bxml;%20fhirVersion=4.0", "text/html", "xml"),
+        ("", 'application/fhir+xml; fhirVersion="4.0"', "xml"),
     ],
 )
 async def test_the_format_that_is_asked_is_answered(
@@ -103,6 +105,8 @@ async def test_the_format_that_is_asked_is_answered(
         ("", "application/fhir+json;q=0"),
         ("", "application/fhir+json;q=0, application/fhir+xml;q=0, */*"),
         ("", "application/fhir+json; fhirVersion=5.0"),
+        ("?_format=application/fhir%2Bjson;%20fhirVersion=3.0", "*/*"),
+        ("?_format=json;fhirVersion=3.0", "application/fhir+json"),
     ],
 )
 async def test_another_format_is_not_acceptable(client: Client, query: str, accept: str) -> None:
@@ -165,6 +169,9 @@ WRONG_BODIES = {
     "another media type": (b"{}", {"Content-Type": "text/csv"}, 415, "not-supported"),
     "another charset": (
         b"{}", {"Content-Type": "application/json; charset=latin1"}, 415, "not-supported",
+    ),
+    "another version of FHIR": (
+        b"{}", {"Content-Type": "application/fhir+json; fhirVersion=3.0"}, 415, "not-supported",
     ),
     "another coding": (b"{}", JSON | {"Content-Encoding": "br"}, 415, "not-supported"),
     "broken gzip": (b"{}", JSON | {"Content-Encoding": "gzip"}, 400, "structure"),
