@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from fhir_server.model import codec
 from tests.bench import floor, mongo_floor
 from tests.bench.load import (
     SYSTEM,
+    Request,
     Row,
     get,
     measure,
@@ -88,6 +90,36 @@ def session(base_url: str, token: str) -> aiohttp.ClientSession:
     )
 
 
+def post_transactions(first: int, keep: list[bytes]) -> Request:
+    """Return a request that posts a transaction of 20 entries, the first of that number."""
+    return post(
+        "/fhir",
+        lambda n: codec.dumps(transaction(first + n)),
+        status=200,
+        content_type="application/fhir+json",
+        keep=keep,
+    )
+
+
+def get_some(names: list[str]) -> Request:
+    """Return a request that reads one resource of these."""
+    return get(lambda n: f"/fhir/{names[n % len(names)]}", check=lambda r: "id" in r)
+
+
+def as_served(http: aiohttp.ClientSession, names: list[str], pid: int) -> mongo_floor.Served:
+    """Return how the server is asked for what the driver alone does beside it."""
+    sent = itertools.count(2_000_000, 1_000)
+
+    async def transactions(count: int) -> float:
+        request = post_transactions(next(sent), [])
+        return (await measure("", http, request, count, CLIENTS, pid)).rate
+
+    async def reads(count: int, clients: int) -> float:
+        return (await measure("", http, get_some(names), count, clients, pid)).rate
+
+    return mongo_floor.Served(transactions, reads)
+
+
 async def plain(base_url: str, token: str, pid: int, table: Table, scale: float) -> list[str]:
     """Measure what any FHIR server has; return the Patients' names."""
 
@@ -115,23 +147,13 @@ async def plain(base_url: str, token: str, pid: int, table: Table, scale: float)
             4000,
         )
         answers: list[bytes] = []
-        await line(
-            "20-entry transaction",
-            post(
-                "/fhir",
-                lambda n: codec.dumps(transaction(1_000_000 + n)),
-                status=200,
-                content_type="application/fhir+json",
-                keep=answers,
-            ),
-            500,
-        )
+        await line("20-entry transaction", post_transactions(1_000_000, answers), 500)
         bundled = [name for name in ids(answers[:200]) if name.startswith("Patient/")]
 
         def of(n: int) -> str:
             return bundled[n % len(bundled)]
 
-        some = get(lambda n: f"/fhir/{patients[n % len(patients)]}", check=lambda r: "id" in r)
+        some = get_some(patients)
         await line("read by id", some, 12000)
         await line(READ_BY_MANY, some, 12000, MANY_CLIENTS)
         await line(
@@ -299,10 +321,10 @@ async def bench(scale: float, workers: int) -> None:
         size = await on_disk(server)
         print(f"Server at the end: {memory:.0f} MB resident, {size / 1e6:.0f} MB on disk.")
         if server.engine == "mongodb":
-            measured = await mongo_floor.measured(server.store)
-            print()
-            rows = ("20-entry transaction", "read by id", READ_BY_MANY)
-            print("\n".join(mongo_floor.lines(measured, *map(table.rate, rows))))
+            async with session(server.url, token) as http:
+                served = as_served(http, patients, pid)
+                rounds = await mongo_floor.beside(server.store, served, scale)
+            print("\n" + "\n".join(mongo_floor.lines(rounds)))
         print("\nFloor of this machine, measured in the same run:")
         for text in await asyncio.to_thread(lambda: list(floor.lines(folder))):
             print(f"- {text}")

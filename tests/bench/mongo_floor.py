@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient, WriteConcern
@@ -29,7 +30,9 @@ MANY_TASKS: Final = 64
 ENTRIES: Final = 20
 _WRITE: Final = WriteConcern("majority", wtimeout=10_000, j=True)
 _READ: Final = ReadConcern("snapshot")
-_MOST_READS: Final = 12_000
+ROUNDS: Final = 5
+_TRANSACTIONS: Final = 320
+_READS: Final = 4_000
 
 Client = AsyncMongoClient[Document]
 
@@ -45,82 +48,111 @@ class Written:
     audit: list[Document]
 
 
+Rates = dict[str, float]
+"""How often a second each kind of work was done, in one round."""
+
+APART, GROUPED = "20-entry transactions", "20-entry transactions, grouped"
+READ, READ_BY_MANY, AUDITED = "read", "read by many", "read, audited"
+
+
 @dataclass(frozen=True, slots=True)
-class Floor:
-    """What the driver alone does in a second.
+class Served:
+    """How the server is asked over HTTP, by the same load as the rest of the bench.
 
     Attributes:
-        apart: Transactions of 20 entries, one in a database transaction, 16 of them at once.
-        grouped: The same, 16 in a database transaction, one after another: as the store groups.
-        read: Resources by their ids, 16 at once.
-        read_by_many: The same, 64 at once.
-        read_audited: The same, 16 at once, and then the entries of the audit in one transaction.
+        transactions: Sends so many transactions of 20 entries; how many were answered a second.
+        reads: So many reads by id, by so many clients; the same.
     """
 
-    apart: float
-    grouped: float
-    read: float
-    read_by_many: float
-    read_audited: float
+    transactions: Callable[[int], Awaitable[float]]
+    reads: Callable[[int, int], Awaitable[float]]
 
 
-async def measured(url: str) -> Floor:
-    """Return the floor beside a store that has taken the load of `make bench`.
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the server and the driver alone did in a second, within the same half minute."""
+
+    server: Rates
+    driver: Rates
+
+
+async def beside(url: str, served: Served, scale: float) -> list[Round]:
+    """Return rounds of the server and of the driver alone, which take turns.
+
+    The machine's speed swings by more than what is measured, from one minute to the next: so a
+    ratio is of what ran within the same half minute, and the median of several is what counts.
 
     Args:
-        url: The store's address; databases are made beside its own, and dropped.
+        url: The address of a store that has taken the load of `make bench`; databases are made
+            beside its own, and dropped.
+        served: The server over it.
+        scale: Of the numbers of requests.
     """
     address = address_of(url)
+    reads = max(MANY_TASKS, int(_READS * scale))
     async with client_of(address) as client:
         source = Collections(client[address.database])
-        written = await _written(source)
+        written = (await _written(source))[: max(TASKS, int(_TRANSACTIONS * scale))]
         assert len(written) >= TASKS, f"the store holds {len(written)} transactions of 20 entries"
-        async with _empty(client, f"{address.database}_apart") as to:
-            apart = await _rate(written, TASKS, lambda one: _commit(client, to, [one]))
-        groups = [written[at : at + TASKS] for at in range(0, len(written), TASKS)]
-        async with _empty(client, f"{address.database}_grouped") as to:
-            each = await _rate(groups, 1, lambda group: _commit(client, to, group))
-        grouped = each * len(written) / len(groups)
         names = [one.resources[0]["_id"] for one in written]
-        names = (names * (_MOST_READS // len(names) + 1))[:_MOST_READS]
-        majority = source.resource.with_options(read_concern=ReadConcern("majority"))
-        read = await _rate(names, TASKS, lambda name: _read(majority, name))
-        by_many = await _rate(names, MANY_TASKS, lambda name: _read(majority, name))
-        async with _empty(client, f"{address.database}_audited") as to:
-            audited = await _read_audited(client, majority, to, names, written[0].audit[0])
-        return Floor(apart, grouped, read, by_many, audited)
+        names = (names * (reads // len(names) + 1))[:reads]
+        rounds = []
+        for _ in range(ROUNDS):
+            server = {
+                APART: await served.transactions(len(written)),
+                READ: await served.reads(reads, TASKS),
+            }
+            driver = await _driver(client, address.database, source, written, names)
+            server[READ_BY_MANY] = await served.reads(reads, MANY_TASKS)
+            rounds.append(Round(server, driver))
+        return rounds
 
 
-def lines(floor: Floor, transactions: float, reads: float, reads_by_many: float) -> list[str]:
-    """Return the floor, and what the server does of it.
+async def _driver(
+    client: Client, database: str, source: Collections, written: list[Written], names: list[str]
+) -> Rates:
+    """Return what the driver alone does in one round."""
+    majority = source.resource.with_options(read_concern=ReadConcern("majority"))
+    rates = {}
+    async with _empty(client, f"{database}_apart") as to:
+        rates[APART] = await _rate(written, TASKS, lambda one: _commit(client, to, [one]))
+    groups = [written[at : at + TASKS] for at in range(0, len(written), TASKS)]
+    async with _empty(client, f"{database}_grouped") as to:
+        each = await _rate(groups, 1, lambda group: _commit(client, to, group))
+    rates[GROUPED] = each * len(written) / len(groups)
+    rates[READ] = await _rate(names, TASKS, lambda name: _read(majority, name))
+    async with _empty(client, f"{database}_audited") as to:
+        entry = written[0].audit[0]
+        rates[AUDITED] = await _read_audited(client, majority, to, names, entry)
+    rates[READ_BY_MANY] = await _rate(names, MANY_TASKS, lambda name: _read(majority, name))
+    return rates
 
-    Args:
-        floor: As measured.
-        transactions: What the server did of 20 entries in a second.
-        reads: What it read by id in a second for 16 clients.
-        reads_by_many: And for 64.
-    """
 
-    def row(what: str, ours: float, theirs: float) -> str:
-        return f"| {what} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} |"
+def lines(rounds: list[Round]) -> list[str]:
+    """Return medians of the rounds, and of each round's ratio with its extremes."""
 
-    written, read = transactions * ENTRIES, "read by id /s"
+    def row(what: str, ours: str, theirs: str, times: int = 1) -> str:
+        ratios = sorted(one.server[ours] / one.driver[theirs] for one in rounds)
+        server = median(one.server[ours] for one in rounds) * times
+        driver = median(one.driver[theirs] for one in rounds) * times
+        return (
+            f"| {what} | {server:,.0f} | {driver:,.0f} | {median(ratios):.2f} "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
+        )
+
     entries = "20-entry transactions, resources/s"
     return [
         "The whole server over HTTP, beside PyMongo's asyncio client alone, 16 at once where no",
-        "other number stands, with the same documents, indexes and concerns, over three members:",
+        "other number stands, with the same documents, indexes and concerns, over three members;",
+        f"both in turn, medians of {len(rounds)} rounds:",
         "",
         "| Work | server | driver alone | ratio |",
         "| --- | --- | --- | --- |",
-        row(f"{entries}; driver: each a transaction", written, floor.apart * ENTRIES),
-        row(f"{entries}; driver: 16 in a transaction", written, floor.grouped * ENTRIES),
-        row(f"{read}, 16 clients; driver: find by _id, no audit", reads, floor.read),
-        row(f"{read}, 64 clients; driver: the same", reads_by_many, floor.read_by_many),
-        row(
-            f"{read}, 16 clients; driver: and 16 audit entries a transaction",
-            reads,
-            floor.read_audited,
-        ),
+        row(f"{entries}; driver: each a transaction", APART, APART, ENTRIES),
+        row(f"{entries}; driver: 16 in a transaction", APART, GROUPED, ENTRIES),
+        row("read by id /s, 16 clients; driver: find by _id, no audit", READ, READ),
+        row("read by id /s, 16 clients; driver: and 16 audit entries a transaction", READ, AUDITED),
+        row("read by id /s, 64 clients; driver: find by _id, no audit", *[READ_BY_MANY] * 2),
     ]
 
 

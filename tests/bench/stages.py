@@ -1,4 +1,4 @@
-"""Where the time of a read, a 20-entry transaction and a dossier goes, stage by stage.
+"""Where the time of a read, a create, a 20-entry transaction and a dossier goes, stage by stage.
 
 `python -m tests.bench.stages` builds the whole app over a demo store of its own in this process,
 sends each request to it as ASGI, one after the other, and prints a Markdown table each: what a
@@ -45,6 +45,7 @@ from fhir_server.store.sqlite.store import SqliteStore
 from fhir_server.store.sqlite.writer import Writer
 from fhir_server.stores import open_store
 from tests.bench.__main__ import dossier, ids
+from tests.bench.load import patient
 from tests.bench.load import transaction as bundle_of_twenty
 
 OTHER = "routing, policy, headers, log"
@@ -74,6 +75,7 @@ STAGES: dict[str, tuple[tuple[Any, str, str], ...]] = {
         (SqliteStore, "read", "store: read"),
         (routes, "rendered", "answer"),
     ),
+    "create": (*COMMON, *WRITING, (rest_request, "parsed", "parse")),
     "20-entry transaction": (
         *COMMON,
         *WRITING,
@@ -272,7 +274,7 @@ async def stages(folder: Path, scale: float) -> None:
 
 
 async def measure_all(app: Any, composition: Composition, scale: float) -> None:
-    """Measure the three works."""
+    """Measure the four works."""
     system = (await composition.token("system", None, None)).encode()
     hospital = (await composition.token("hospital-01999", None, None)).encode()
     json, xml = "application/fhir+json", "application/xml"
@@ -283,6 +285,11 @@ async def measure_all(app: Any, composition: Composition, scale: float) -> None:
     made = await ask(app, ("POST", "/fhir", system, json, codec.dumps(bundle_of_twenty(-1))))
     path = f"/fhir/{ids([made])[0]}"
     await measured(app, "read by id", [("GET", path, system, json, b"")] * int(3300 * scale))
+    people: list[Asked] = [
+        ("POST", "/fhir/Patient", system, json, codec.dumps(patient(n)))
+        for n in range(int(1650 * scale))
+    ]
+    await measured(app, "create", people)
     await measured(app, "20-entry transaction", bundles)
     sent: list[Asked] = [
         ("POST", "/submissions", hospital, xml, dossier(n)) for n in range(int(330 * scale))
