@@ -239,7 +239,7 @@ class Composition:
         version = await self.store.read(*holder) if holder else None
         if version is None or version.deleted:
             return None
-        patient = codec.loads(version.body)
+        patient = codec.loads_stored(version.body)
         name = (patient.get("name") or [{}])[0]
         text = name.get("text") or " ".join([name.get("family", ""), *name.get("given", ())])
         return Person(text, patient.get("birthDate", ""), patient.get("gender", ""))

@@ -27,7 +27,7 @@ async def operation(ctx: Context, request: FhirRequest) -> FhirResult:
     if part.is_all:
         return result
     if result.body is not None:
-        shown = codec.loads(result.body)
+        shown = codec.loads_stored(result.body)
     elif result.resource is not None:
         shown = result.resource
     else:

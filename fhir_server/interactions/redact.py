@@ -115,11 +115,11 @@ async def redacted(ctx: Context, request: FhirRequest, result: FhirResult) -> Fh
     masks = ctx.policy.masks
     version = result.version
     if result.body is not None:
-        shown = codec.loads(result.body)
+        shown = codec.loads_stored(result.body)
     elif result.resource is not None:
         shown = result.resource
     elif version is not None and version.body:
-        shown = codec.loads(version.body)
+        shown = codec.loads_stored(version.body)
     else:
         return result
     now = await _labelled_now(ctx, shown) if HIV in masks and request.interaction in _OLD else ()

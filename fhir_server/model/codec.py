@@ -45,6 +45,8 @@ _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b'{}[]"'))
 _BOM: Final = b"\xef\xbb\xbf"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}").search
+_REPEATING: Final = b"MolecularSequence"
+"""The type that has a decimal more than once, so in an array: no other of R4 has."""
 _DIGITS_BUT_ZERO: Final = frozenset("123456789")
 
 
@@ -106,6 +108,8 @@ def _with_negative_zero(data: bytes) -> Any:
 
 def loads_stored(data: bytes) -> Any:
     """Return the value of JSON that `dumps` wrote: no second look for names and depth."""
+    if b'":-0' in data or (_REPEATING in data and (b"[-0" in data or b",-0" in data)):
+        return _with_negative_zero(data)
     return _DECODER.decode(data)
 
 

@@ -159,10 +159,10 @@ def _children(
     node: etree._Element, found: dict[str, Any], known: Mapping[str, Property], path: str
 ) -> None:
     """Put the child elements of a node into an object, names in the order they came."""
-    if path.count(".") > MAX_DEPTH:
-        raise _refuse("The XML is nested too deeply.", "XML lồng nhau quá sâu.", "")
     if node.text is None and len(node) == 0:
         return  # most elements: a value, and nothing in them
+    if path.count(".") > MAX_DEPTH:
+        raise _refuse("The XML is nested too deeply.", "XML lồng nhau quá sâu.", "")
     _check_text(node, path)
     groups: dict[str, list[etree._Element]] = {}
     for child in node:

@@ -70,4 +70,4 @@ async def _asked(ctx: Context, request: FhirRequest) -> tuple[Resource, frozense
     if request.resource_type is None or request.resource_id is None:
         raise MissingRequired("The body is the resource, or Parameters with it as `resource`.")
     version = await visible_version(ctx, request.resource_type, request.resource_id)
-    return codec.loads(version.body), frozenset(version.patients)
+    return codec.loads_stored(version.body), frozenset(version.patients)

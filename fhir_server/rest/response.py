@@ -138,5 +138,5 @@ def _outcome(result: FhirResult) -> dict[str, Any]:
 def written(body: bytes, wanted: Wanted) -> bytes:
     """Return JSON bytes in the format that is wanted."""
     if wanted.format == "xml":
-        return codec.to_xml(codec.loads(body), pretty=wanted.pretty)
-    return codec.dumps(codec.loads(body), pretty=True) if wanted.pretty else body
+        return codec.to_xml(codec.loads_stored(body), pretty=wanted.pretty)
+    return codec.dumps(codec.loads_stored(body), pretty=True) if wanted.pretty else body

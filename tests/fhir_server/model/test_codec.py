@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.model import codec
+from fhir_server.model import codec, definitions
 from fhir_server.model.outcome import Invalid, Malformed
 from fhir_server.model.primitives import Lexeme
 
@@ -229,6 +229,34 @@ def test_content_too_deep_to_write_is_refused() -> None:
 def test_a_negative_zero_is_written_as_it_came(text: str) -> None:
     """FHIR keeps what a decimal said; -0 is no less."""
     assert codec.dumps(codec.loads(text.encode())) == text.replace(" ", "").encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"resourceType":"Observation","valueQuantity":{"value":-0}}',
+        '{"resourceType":"MolecularSequence","quality":[{"roc":{"precision":[-0,-0.0,-0]}}]}',
+    ],
+)
+def test_a_negative_zero_is_stored_and_read_as_it_came(text: str) -> None:
+    """What a store kept is read again with its -0, in the only array that can hold one too."""
+    assert codec.dumps(codec.loads_stored(text.encode())) == text.encode()
+
+
+def test_no_other_decimal_repeats() -> None:
+    """MolecularSequence has the only decimals in arrays: where `loads_stored` looks for them."""
+    seen: set[str] = set()
+    todo = list(definitions.RESOURCE_TYPES)
+    found = set()
+    while todo:
+        type_ = todo.pop()
+        if type_ not in seen:
+            seen.add(type_)
+            inner = definitions.properties(type_).values()
+            found |= {type_ for one in inner if one.type == "decimal" and one.element.is_many}
+            todo += [one.type for one in inner if not one.is_primitive and one.type != "Resource"]
+
+    assert found == {"MolecularSequence.quality.roc"}
 
 
 def test_a_number_beyond_all_measure_makes_an_invalid_resource() -> None:
