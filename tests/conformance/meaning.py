@@ -31,10 +31,42 @@ def meaning(value: Any) -> Any:
     return value if isinstance(value, (str, bool)) or value is None else str(value)
 
 
+def content(resource: dict[str, Any]) -> Any:
+    """Return what is equal of what was written and what is read: all but what a server assigns."""
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ASSIGNED}
+    rest = {k: v for k, v in resource.items() if k not in {"meta", "id"}}
+    return meaning(rest | {"meta": meta} if meta else rest)
+
+
+ASSIGNED = frozenset({"versionId", "lastUpdated"})
+
+
+def linked(value: Any, names: dict[str, str]) -> Any:
+    """Return a resource with its `urn:uuid:` and conditional references resolved."""
+    if isinstance(value, list):
+        return [linked(part, names) for part in value]
+    if isinstance(value, dict):
+        return {
+            key: names.get(part, part) if key == "reference" else linked(part, names)
+            for key, part in value.items()
+        }
+    return value
+
+
 def tree(node: etree._Element, *, inside: bool = False) -> Any:
-    """Return XML to compare: no comments, hints or white space but those of narratives."""
+    """Return XML to compare: no hints or white space but those of narratives."""
+    if isinstance(node, etree._Comment):
+        return node.text, (node.tail or "") if inside else ""
     is_html = node.tag.startswith(f"{{{xml.XHTML}}}")
     attributes = sorted(item for item in node.attrib.items() if xml.XSI not in item[0])
     text = (node.text or "") if is_html else (node.text or "").strip()
     tail = (node.tail or "") if inside else ""
     return node.tag, attributes, text, [tree(child, inside=is_html) for child in node], tail
+
+
+def document(body: bytes) -> list[Any]:
+    """Return an XML document to compare: its root, and the comments before it and behind it."""
+    parser = etree.XMLParser(remove_pis=True, resolve_entities=False)
+    root = etree.fromstring(body, parser)
+    before = [tree(one) for one in root.itersiblings(preceding=True)]
+    return [*reversed(before), tree(root), *(tree(one) for one in root.itersiblings())]

@@ -22,7 +22,7 @@ from fhir_server.serve import build_app
 from fhir_server.settings import Settings
 from fhir_server.stores import open_store
 from tests.conformance.asking import criteria
-from tests.conformance.meaning import meaning, read
+from tests.conformance.meaning import content, linked, read
 from tests.conformance.official import not_found, not_valid, synthea
 from tests.data import ExamplesOf
 from tests.server import ENGINES, Server
@@ -64,16 +64,6 @@ async def system(
         ) as client:
             yield client
     await store.close()
-
-
-def content(resource: Resource) -> Any:
-    """Return what is equal of what was written and what is read: all but what a server assigns."""
-    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ASSIGNED}
-    rest = {k: v for k, v in resource.items() if k not in {"meta", "id"}}
-    return meaning(rest | {"meta": meta} if meta else rest)
-
-
-ASSIGNED = frozenset({"versionId", "lastUpdated"})
 
 
 async def each(work: Iterable[Awaitable[str | None]]) -> list[str]:
@@ -205,18 +195,6 @@ def is_in(some: dict[tuple[str, str | None], list[Any]], resource: Resource) -> 
 def is_second(request: pytest.FixtureRequest) -> bool:
     """Whether a test runs over a second engine, beside the first."""
     return request.node.callspec.params["system"] != ENGINES[0]
-
-
-def linked(value: Any, names: dict[str, str]) -> Any:
-    """Return a resource with its `urn:uuid:` and conditional references resolved."""
-    if isinstance(value, list):
-        return [linked(part, names) for part in value]
-    if isinstance(value, dict):
-        return {
-            key: names.get(part, part) if key == "reference" else linked(part, names)
-            for key, part in value.items()
-        }
-    return value
 
 
 def conditions(resource: Resource) -> list[str]:
