@@ -111,7 +111,7 @@ def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
             return ex.Has(source, param, _shown_and(ctx, source, inner))
         case ex.Differs(_, inner):
             return _differs(ctx, where, narrowed(ctx, inner, kind), kind)
-        case ex.InValueSet() | ex.Subsumed() | ex.Listed():
+        case _ if isinstance(where, ex.Open):
             raise ex.unresolved(where)
         case ex.TokenIs("identifier", system, _) if kind == "Patient" and is_hidden_system(
             system, ctx.policy.facility

@@ -1,26 +1,39 @@
-"""What a search asks of value sets, code systems and Lists, as what a store can be asked.
+"""What a search asks of other resources than those that a store compares, as what it can be asked.
 
 https://hl7.org/fhir/R4/search.html#token: `:in`, `:not-in`, `:above` and `:below`; `_list`; and
-`in`, `ss` and `sb` of a `_filter`. ValueSets, CodeSystems and Lists are read as the caller may see
-them: one that is hidden is one that is not there.
+`in`, `ss` and `sb` of a `_filter`. #hierarchy: `:above` and `:below` of references. #chaining:
+chains and `_has` over canonical URLs. All that is read for it is read as the caller may see it:
+what is hidden is not there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from fhir_server.interactions.definitions import (
+    MOST_DEFINED,
+    Definition,
+    Definitions,
+    canonicals_in,
+    too_many,
+)
+from fhir_server.interactions.redact import is_followed
 from fhir_server.interactions.narrow import both, narrowed, where_shown
 from fhir_server.model import codec
 from fhir_server.model.outcome import InvalidValue, TooCostly
 from fhir_server.search import expression as ex
+from fhir_server.search.canonical import is_definition
 from fhir_server.search.expression import Expression, Search
+from fhir_server.search.extract import index_values
 from fhir_server.search.fold import exact
+from fhir_server.search.parameters import name_of, parent_of
 from fhir_server.search.place import located
 from fhir_server.search.reading import MAX_VALUES
+from fhir_server.search.values import ReferenceValue
 from fhir_server.terminology.code_system import CodeSystem
 from fhir_server.terminology.expansion import Members, expand
 from fhir_server.terminology.library import Library, Needed, TooMany, Unexpandable
@@ -34,6 +47,12 @@ MOST_READ: Final = 50
 """So many ValueSets, CodeSystems and Lists are read for one search."""
 MOST_BYTES: Final = 8_000_000
 """They have so many bytes together."""
+MOST_PARTS: Final = 1_000
+"""So many resources are above or below another one."""
+MOST_LEVELS: Final = 50
+"""So many steps are made from it, in all of one search."""
+FEW_DEFINED: Final = 50
+"""So many definitions are asked for one by one, however many refer to them."""
 
 _Answer = TypeVar("_Answer")
 
@@ -70,10 +89,16 @@ class Resolving:
     ctx: Context
     library: Library = field(default_factory=Library)
     asked: int = 0
+    definitions: Definitions = field(init=False)
     _lists: dict[str, Resource | None] = field(default_factory=dict)
-    _kept: dict[ex.Open, Expression] = field(default_factory=dict)
+    _kept: dict[ex.InValueSet | ex.Subsumed, Expression] = field(default_factory=dict)
+    _linked: dict[tuple[ex.Open, str], Expression] = field(default_factory=dict)
     _read: int = 0
     _bytes: int = 0
+    _levels: int = 0
+
+    def __post_init__(self) -> None:
+        self.definitions = Definitions(self.ctx)
 
     async def of(self, where: Expression, kind: str) -> Expression:
         """Return an expression on a type, resolved; raises as `resolved` does."""
@@ -96,7 +121,7 @@ class Resolving:
                 return ex.Chain(param, target, await self._of(inner, target))
             case ex.Has(source, param, inner):
                 return ex.Has(source, param, await self._of(inner, source))
-            case ex.InValueSet() | ex.Subsumed() | ex.Listed():
+            case _ if isinstance(where, ex.Open):
                 return self._counted(await self._leaf(where, kind))
             case _:
                 return where
@@ -114,11 +139,28 @@ class Resolving:
         return found
 
     async def _leaf(self, leaf: ex.Open, kind: str) -> Expression:
-        if isinstance(leaf, ex.Listed):
-            return await self._listed(leaf, kind)
-        if leaf not in self._kept:
-            self._kept[leaf] = await self._coded(leaf)
-        return self._kept[leaf]
+        match leaf:
+            case ex.Listed():
+                return await self._listed(leaf, kind)
+            case ex.InHierarchy() | ex.CanonicalChain() | ex.CanonicalHas():
+                if (leaf, kind) not in self._linked:
+                    self._linked[leaf, kind] = await self._link(leaf, kind)
+                return self._linked[leaf, kind]
+            case _:
+                if leaf not in self._kept:
+                    self._kept[leaf] = await self._coded(leaf)
+                return self._kept[leaf]
+
+    async def _link(
+        self, leaf: ex.InHierarchy | ex.CanonicalChain | ex.CanonicalHas, kind: str
+    ) -> Expression:
+        match leaf:
+            case ex.InHierarchy():
+                return await self._in_hierarchy(leaf)
+            case ex.CanonicalChain():
+                return await self._chained(leaf)
+            case ex.CanonicalHas():
+                return await self._reversed(leaf, kind)
 
     # --- codes -----------------------------------------------------------------------------
 
@@ -179,6 +221,106 @@ class Resolving:
         ids = frozenset(identity for type_, identity, _ in places if type_ == kind)
         return ex.Ids(ids) if ids else ex.NOTHING
 
+    # --- hierarchies -----------------------------------------------------------------------
+
+    async def _in_hierarchy(self, leaf: ex.InHierarchy) -> Expression:
+        """Return references to the resource and to all that are above or below it.
+
+        Each link is read from the resource that is part of the other one: as far as it is shown.
+        """
+        kind = leaf.resource_type
+        parent = parent_of(kind) or ""
+        found = {leaf.resource_id}
+        fresh = found
+        while fresh:
+            self._levels += 1
+            if self._levels > MOST_LEVELS:
+                raise _too_deep()
+            if leaf.mode == "below":
+                names = sorted(fresh)
+                where: Expression = ex.Or(tuple(ex.RefersTo(parent, kind, one) for one in names))
+            else:
+                where = ex.Ids(frozenset(fresh))
+            versions = await self.definitions.shown([kind], where, MOST_PARTS)
+            if versions is None:
+                raise _too_deep()
+            if leaf.mode == "below":
+                reached = {one.resource_id for one in versions}
+            else:
+                reached = {one for version in versions for one in self._parents(version, parent)}
+            fresh = reached - found
+            found = found | fresh
+            if len(found) > MOST_PARTS:
+                raise _too_deep()
+        return ex.Or(tuple(ex.RefersTo(leaf.param, kind, one) for one in sorted(found)))
+
+    def _parents(self, version: Version, parent: str) -> set[str]:
+        resource = codec.loads_stored(version.body)
+        if not is_followed(self.ctx.policy.masks, resource, parent):
+            return set()
+        index = index_values(resource, base_url=self.ctx.base_url, words=False)
+        return {
+            value.resource_id
+            for value in index.values
+            if isinstance(value, ReferenceValue)
+            and value.param == parent
+            and value.resource_type == version.resource_type
+        }
+
+    # --- canonical URLs --------------------------------------------------------------------
+
+    async def _chained(self, leaf: ex.CanonicalChain) -> Expression:
+        """Return what refers by their URLs to the definitions that match."""
+        where = await self._of(leaf.where, leaf.target_type)
+        found = await self.definitions.matching([leaf.target_type], where)
+        if found is None:
+            raise too_many()
+        return ex.Or(tuple(await self.definitions.naming(leaf.param, found)))
+
+    async def _reversed(self, leaf: ex.CanonicalHas, kind: str) -> Expression:
+        """Return the definitions of a type whose URLs are referred to by what matches.
+
+        Few definitions are each asked whether anything refers to them; else what refers is read,
+        where that is little.
+        """
+        known = self.ctx.searched.get(leaf.source_type, name_of(leaf.param))
+        if known is None or kind not in known.targets or not is_definition(kind):
+            return ex.NOTHING
+        where = await self._of(leaf.where, leaf.source_type)
+        every = await self.definitions.matching([kind], ex.EVERYTHING, FEW_DEFINED)
+        if every is not None:
+            await self.definitions.current([kind], {one.url for one in every})
+            named = [one for one in every if await self._is_named(leaf, where, one)]
+            return _ids(one.name[1] for one in named)
+        naming = ex.And((where, ex.Missing(leaf.param, missing=False)))
+        sources = await self.definitions.shown([leaf.source_type], naming, MOST_DEFINED)
+        if sources is None:
+            raise too_many()
+        wanted = await asyncio.to_thread(self._canonicals, sources, leaf.param)
+        definitions = await self.definitions.with_urls([kind], {url for url, _ in wanted})
+        current = await self.definitions.current([kind], {url for url, _ in wanted})
+        named = [one for one in definitions if one.version and (one.url, one.version) in wanted]
+        named += [one for (_, url), one in current.items() if (url, "") in wanted]
+        return _ids(one.name[1] for one in named)
+
+    async def _is_named(
+        self, leaf: ex.CanonicalHas, where: Expression, definition: Definition
+    ) -> bool:
+        named = ex.Or(tuple(await self.definitions.naming(leaf.param, [definition])))
+        found = await self.definitions.shown([leaf.source_type], ex.And((where, named)), 0)
+        return found is None
+
+    def _canonicals(self, sources: list[Version], param: str) -> set[tuple[str, str]]:
+        """Return the URLs and versions that a parameter of these has."""
+        found: set[tuple[str, str]] = set()
+        for one in sources:
+            resource = codec.loads_stored(one.body)
+            index = index_values(
+                resource, base_url=self.ctx.base_url, known=self.ctx.searched, words=False
+            )
+            found.update((url, version) for _, url, version in canonicals_in(index, {param}))
+        return found
+
     # --- the store -------------------------------------------------------------------------
 
     async def _search(self, kind: str, where: Expression) -> tuple[Version, ...]:
@@ -194,6 +336,11 @@ class Resolving:
         if self._bytes > MOST_BYTES:
             raise _too_many()
         return page.versions
+
+
+def _ids(ids: Iterable[str]) -> Expression:
+    found = frozenset(ids)
+    return ex.Ids(found) if found else ex.NOTHING
 
 
 def _only(versions: tuple[Version, ...]) -> bytes | None:
@@ -217,6 +364,15 @@ def _tokens(param: str, members: Members, *, bare: bool = False) -> Expression:
 def _code_system(body: bytes) -> CodeSystem:
     resource: dict[str, Any] = codec.loads_stored(body)
     return CodeSystem.of(resource)
+
+
+def _too_deep() -> TooCostly:
+    return TooCostly(
+        f"The hierarchies of a search have more than {MOST_PARTS} resources or {MOST_LEVELS} "
+        "levels; please name a resource that has fewer above or below it.",
+        text_vi=f"Các cây phân cấp của một tìm kiếm có hơn {MOST_PARTS} tài nguyên hoặc "
+        f"{MOST_LEVELS} cấp; hãy nêu một tài nguyên có ít tài nguyên ở trên hoặc ở dưới hơn.",
+    )
 
 
 def _too_many() -> TooCostly:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue
 from fhir_server.search.criterion import LIST, Asked, criterion, shown
-from fhir_server.search.expression import Expression, Has
+from fhir_server.search.expression import Expression
 from fhir_server.search.filter import filtered
-from fhir_server.search.link import chained, targets_of
+from fhir_server.search.link import chained, reversed_link, targets_of
 from fhir_server.search.own import check_own
 from fhir_server.search.parameters import R4, Known
 from fhir_server.search.reading import Reading
@@ -46,7 +46,7 @@ def named(
         return None
     targets = targets_of(known, modifier, name)
     return chained(
-        known.code, targets, lambda target: named(reading, target, rest, value, depth + 1), name
+        known, targets, lambda target: named(reading, target, rest, value, depth + 1), name
     )
 
 
@@ -76,4 +76,4 @@ def _has(
             text_vi=f"Tham số tham chiếu của {shown(name)} không bao giờ dẫn đến {resource_type}.",
         )
     inner = named(reading, source, rest, value, depth + 1)
-    return None if inner is None else Has(source, known.code, inner)
+    return None if inner is None else reversed_link(known, source, resource_type, inner)

@@ -17,6 +17,7 @@ from fhir_server.model import primitives
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.identifiers import MA_LK, meanings, plain
 from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
+from fhir_server.search.canonical import beginnings, is_canonical, named_by
 from fhir_server.search.earth import asked_near
 from fhir_server.search.expected import EXPECTED
 from fhir_server.search.expression import (
@@ -27,6 +28,7 @@ from fhir_server.search.expression import (
     DateIs,
     Expression,
     Ids,
+    InHierarchy,
     InValueSet,
     LastUpdated,
     Listed,
@@ -44,18 +46,13 @@ from fhir_server.search.expression import (
     UriIs,
 )
 from fhir_server.search.fold import exact, fold
-from fhir_server.search.parameters import Parameter
+from fhir_server.search.parameters import Parameter, parent_of
 from fhir_server.search.place import located, versioned
-from fhir_server.search.values import MAX_TIME, MIN_TIME, identifier_of, of_type
+from fhir_server.search.values import MAX_TIME, MIN_TIME, identifier_of, of_type, version_of
 from fhir_server.search.wording import WORDED, Unreadable, asked_words
 
 LIST: Final = Parameter("_list", "special", "", "")
 """`_list`, which every type has, https://hl7.org/fhir/R4/search.html#list."""
-
-LATER: Final[Mapping[str, frozenset[str]]] = {
-    "reference": frozenset({"above", "below"}),
-}
-"""Modifiers of R4 that this server does not know yet."""
 
 _PREFIXES: Final = frozenset(prefix.value for prefix in Prefix)
 _MAX_DIGITS: Final = 60
@@ -123,16 +120,11 @@ def criterion(asked: Asked, value: str) -> Expression:
 
     Raises:
         InvalidValue: A value cannot be parsed, or the modifier is not one of the type's.
-        UnsupportedParameter: The modifier is R4's, but this server does not know it yet.
+        UnsupportedParameter: A functional list is asked for.
     """
     kind = asked.parameter.type
     if asked.modifier == "missing" and asked.parameter.code not in {LIST.code, *WORDED}:
         return _missing(asked, value)
-    if asked.modifier in LATER.get(kind, ()):
-        raise UnsupportedParameter(
-            f"The modifier :{asked.modifier} of {kind} parameters is not supported yet.",
-            text_vi=f"Bổ từ :{asked.modifier} của tham số loại {kind} chưa được hỗ trợ.",
-        )
     alternatives = [one_of(asked, part) for part in split(value, ",") if part]
     found = alternatives[0] if len(alternatives) == 1 else Or(tuple(alternatives))
     return Not(found) if asked.modifier in {"not", "not-in"} and kind == "token" else found
@@ -320,6 +312,10 @@ def _reference(asked: Asked, value: str) -> Expression:
     code = asked.parameter.code
     if asked.modifier == "identifier":
         return token(asked, identifier_of(code), value)
+    if asked.modifier == "above":
+        return _in_hierarchy(asked, "above", unescaped(value))
+    if asked.modifier == "below":
+        return _in_hierarchy(asked, "below", unescaped(value))
     if asked.modifier and asked.modifier not in RESOURCE_TYPES:
         _modifier_is_among(asked)
     text = unescaped(value)
@@ -337,6 +333,33 @@ def _reference(asked: Asked, value: str) -> Expression:
     if ":" not in url or any(char.isspace() for char in url):
         raise asked.refused("an id, Type/id or an absolute URL")
     return RefersTo(code, None, "", url)
+
+
+def _in_hierarchy(asked: Asked, mode: Literal["above", "below"], text: str) -> Expression:
+    kind, resource_id, url = located(text, asked.base_url)
+    if primitives.is_id(text):
+        kinds = [one for one in sorted(asked.parameter.targets) if parent_of(one)]
+        if len(kinds) != 1:
+            raise asked.refused("Type/id of a resource that may be part of others of its type")
+        kind, resource_id = kinds[0], text
+    if kind:
+        if "/_history/" in text or parent_of(kind) is None:
+            raise asked.refused("Type/id of a resource that may be part of others of its type")
+        return InHierarchy(asked.parameter.code, kind, resource_id, mode)
+    if not is_canonical(asked.parameter):
+        raise asked.refused("Type/id of a resource that may be part of others of its type")
+    if ":" not in url or any(char.isspace() for char in url):
+        raise asked.refused("an absolute URL, or url|version")
+    return _of_version(asked.parameter.code, mode, *named_by(url))
+
+
+def _of_version(code: str, mode: Literal["above", "below"], url: str, version: str) -> Expression:
+    if not version:
+        return RefersTo(code, None, "", url)
+    if mode == "below":
+        return RefersTo(version_of(code), None, "", f"{url}|{version}")
+    above = [RefersTo(code, None, "", f"{url}|{one}") for one in beginnings(version)]
+    return above[0] if len(above) == 1 else Or(tuple(above))
 
 
 # --- dates -------------------------------------------------------------------------------

@@ -21,6 +21,10 @@ EXPECTED: Final[dict[str, str]] = {
         "tham chiếu đến loại tài nguyên mà bổ từ nêu"
     ),
     "an id, Type/id or an absolute URL": "id, Loại/id hoặc URL tuyệt đối",
+    "Type/id of a resource that may be part of others of its type": (
+        "Loại/id của tài nguyên có thể thuộc về tài nguyên khác cùng loại"
+    ),
+    "an absolute URL, or url|version": "URL tuyệt đối, hoặc url|phiên bản",
     "begun with one of the prefixes eq ne gt lt ge le sa eb ap": (
         "giá trị bắt đầu bằng một trong các tiền tố eq ne gt lt ge le sa eb ap"
     ),

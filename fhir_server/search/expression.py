@@ -265,6 +265,34 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class InHierarchy:
+    """`:below` (`:above`): a reference to this resource, or to one that is part of it (it of)."""
+
+    param: str
+    resource_type: str
+    resource_id: str
+    mode: Literal["below", "above"]
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalChain:
+    """A canonical URL of a current resource of `target_type` that matches `where`."""
+
+    param: str
+    target_type: str
+    where: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalHas:
+    """`_has`: a current resource of `source_type` that matches `where` has this one's URL."""
+
+    source_type: str
+    param: str
+    where: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class InPatient:
     """The resource is in the compartment of one of these Patients."""
 
@@ -302,6 +330,9 @@ Expression = (
     | InValueSet
     | Subsumed
     | Listed
+    | InHierarchy
+    | CanonicalChain
+    | CanonicalHas
     | InPatient
     | Tagged
 )
@@ -309,7 +340,7 @@ Expression = (
 EVERYTHING = And(())
 NOTHING = Or(())
 
-Open = InValueSet | Subsumed | Listed
+Open = InValueSet | Subsumed | Listed | InHierarchy | CanonicalChain | CanonicalHas
 """What other resources must be read for, before a store is asked: it is never given these."""
 
 

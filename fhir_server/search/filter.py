@@ -80,7 +80,7 @@ def _tested(reading: Reading, kind: str, test: Test, at: int, depth: int) -> Exp
         return _leaf(reading, known, step, test)
     if known.type == "reference":
         return chained(
-            known.code,
+            known,
             targets_of(known, step.kind, test.name),
             lambda target: _behind(reading, target, test, at, depth + 1),
             test.name,

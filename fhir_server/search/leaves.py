@@ -12,6 +12,7 @@ from typing import Any, Final
 from fhir_server.model import definitions
 from fhir_server.model.identifiers import identified
 from fhir_server.search import ranges
+from fhir_server.search.canonical import beginnings, named_by
 from fhir_server.search.fold import exact, fold
 from fhir_server.search.place import located, type_named, versioned
 from fhir_server.search.sink import Extract, Sink
@@ -23,6 +24,7 @@ from fhir_server.search.values import (
     UriValue,
     identifier_of,
     of_type,
+    version_of,
 )
 
 # --- token -------------------------------------------------------------------------------
@@ -194,14 +196,20 @@ def _reference(param: str, only: str | None, *, in_patient: bool) -> Extract:
 
 
 def _canonical_reference(param: str) -> Extract:
+    versions = version_of(param)
+
     def extract(value: Any, out: Sink) -> None:
         if type(value) is not str:
             return
-        url, bar, _ = value.partition("|")
-        for text in (value, url) if bar else (value,):
-            place = located(text, out.base_url)
+        url, version = named_by(value)
+        versioned_url = f"{url}|{version}" if version else url
+        for text in dict.fromkeys((value, versioned_url, url)):
+            place = located(text, out.base_url) if text else ()
             if any(place):
                 out.append(ReferenceValue(param, *place))
+        if url:
+            for one in beginnings(version):
+                out.append(ReferenceValue(versions, "", "", f"{url}|{one}"))
 
     return extract
 

@@ -9,8 +9,16 @@ from collections.abc import Callable, Iterable
 
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import InvalidValue
+from fhir_server.search.canonical import is_canonical, is_definition
 from fhir_server.search.criterion import shown
-from fhir_server.search.expression import Chain, Expression, Or
+from fhir_server.search.expression import (
+    CanonicalChain,
+    CanonicalHas,
+    Chain,
+    Expression,
+    Has,
+    Or,
+)
 from fhir_server.search.parameters import Parameter
 from fhir_server.search.reading import MAX_TARGETS
 
@@ -29,13 +37,37 @@ def targets_of(known: Parameter, modifier: str, name: str) -> list[str]:
     return [modifier] if modifier else sorted(known.targets)
 
 
+def _link(known: Parameter, target: str, asked: Expression) -> Expression:
+    literal = Chain(known.code, target, asked)
+    if not (is_canonical(known) and is_definition(target)):
+        return literal
+    return Or((literal, CanonicalChain(known.code, target, asked)))
+
+
+def reversed_link(
+    known: Parameter, source: str, resource_type: str, asked: Expression
+) -> Expression:
+    """Return a `_has`: what a source refers to by a parameter, as a reference or by its URL.
+
+    Args:
+        known: The reference parameter of the source.
+        source: The type that refers.
+        resource_type: The type referred to; `Resource` is any.
+        asked: What is asked of the source.
+    """
+    literal = Has(source, known.code, asked)
+    if not is_canonical(known) or not (resource_type == "Resource" or is_definition(resource_type)):
+        return literal
+    return Or((literal, CanonicalHas(source, known.code, asked)))
+
+
 def chained(
-    code: str, targets: Iterable[str], inner: Callable[[str], Expression | None], name: str
+    known: Parameter, targets: Iterable[str], inner: Callable[[str], Expression | None], name: str
 ) -> Expression | None:
     """Return a link to any of these types; a type that does not know what is asked is left out.
 
     Args:
-        code: The reference parameter.
+        known: The reference parameter.
         targets: The types it may lead to.
         inner: What is asked of a type; None where the type does not know it.
         name: The chain as it is asked, for errors.
@@ -52,7 +84,7 @@ def chained(
             refusals.append(refusal)
             continue
         if asked is not None:
-            found.append(Chain(code, target, asked))
+            found.append(_link(known, target, asked))
     if not found and refusals:
         raise refusals[0]
     if len(found) > MAX_TARGETS:

@@ -21,20 +21,18 @@ from fhir_server.search.expression import (
     Has,
     Ids,
     InPatient,
-    InValueSet,
     LastUpdated,
-    Listed,
     Missing,
     Near,
     Not,
     NumberIs,
+    Open,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
     Says,
     StringIs,
-    Subsumed,
     Tagged,
     TokenIs,
     TokenText,
@@ -124,7 +122,7 @@ def _matches(expression: Expression, resource: Current, resolve: Resolve) -> boo
             return missing is not any(value.param == param for value in resource.index.values)
         case Chain() | Has():
             return _linked(expression, resource, resolve)
-        case InValueSet() | Subsumed() | Listed():
+        case _ if isinstance(expression, Open):
             raise unresolved(expression)
         case _:
             return any(
@@ -177,7 +175,7 @@ def value_matches(leaf: Expression, value: Value) -> bool:
             return is_near(leaf, value.latitude, value.longitude)
         case Differs(), _:
             return _differs(leaf, value)
-        case ((InValueSet() | Subsumed() | Listed()), _):
+        case _ if isinstance(leaf, Open):
             raise unresolved(leaf)
         case CompositeIs(_, parts), CompositeValue():
             return len(parts) == len(value.parts) and all(

@@ -269,6 +269,25 @@ def parameter(resource_type: str, code: str) -> Parameter | None:
     return parameters(resource_type).get(code)
 
 
+_PARTS: Final = frozenset({"partOf", "parent"})
+
+
+@cache
+def parent_of(resource_type: str) -> str | None:
+    """Return the code of the parameter that names what a resource is part of, of its own type.
+
+    https://hl7.org/fhir/R4/search.html#hierarchy: `Location.partof`, `Specimen.parent`; None
+    where a type has none.
+    """
+    for known in parameters(resource_type).values():
+        if known.type == "reference" and resource_type in known.targets:
+            for item in known.paths:
+                step = item.steps[0] if len(item.steps) == 1 else None
+                if isinstance(step, Field) and step.name in _PARTS:
+                    return known.code
+    return None
+
+
 class Known:
     """The search parameters that a store knows, which never change: others are another Known.
 

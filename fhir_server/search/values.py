@@ -43,6 +43,14 @@ def identifier_of(param: str) -> str:
     return f"{param}:identifier"
 
 
+def version_of(param: str) -> str:
+    """Return the name under which it is indexed which versions a canonical is one of.
+
+    `url|1.2.3` stands under it as `url|1`, `url|1.2` and `url|1.2.3`; one without as `url|`.
+    """
+    return f"{param}:version"
+
+
 def of_type(param: str) -> str:
     """Return the name under which identifiers with a type are indexed: `type code|value`."""
     return f"{param}:of-type"
@@ -101,7 +109,7 @@ class ReferenceValue(msgspec.Struct, frozen=True, gc=False):
 
     A logical reference's identifier is a TokenValue of the parameter `<param>:identifier`.
     A versioned reference is also, as written, a value of its own with `url`; a canonical with
-    a version is also one without.
+    a version is also one without, one with a fragment also one without (and see `version_of`).
     """
 
     param: str

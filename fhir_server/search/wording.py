@@ -13,7 +13,17 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fhir_server.search.expression import And, Chain, Expression, Has, Not, Or, Says
+from fhir_server.search.expression import (
+    And,
+    CanonicalChain,
+    CanonicalHas,
+    Chain,
+    Expression,
+    Has,
+    Not,
+    Or,
+    Says,
+)
 from fhir_server.search.values import CONTENT, NARRATIVE
 from fhir_server.search.words import words_of
 
@@ -37,7 +47,7 @@ def has_words(where: Expression) -> bool:
             return any(map(has_words, operands))
         case Not(operand):
             return has_words(operand)
-        case Chain() | Has():
+        case Chain() | Has() | CanonicalChain() | CanonicalHas():
             return has_words(where.where)
         case _:
             return isinstance(where, Says)

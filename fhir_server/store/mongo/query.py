@@ -26,20 +26,18 @@ from fhir_server.search.expression import (
     Has,
     Ids,
     InPatient,
-    InValueSet,
     LastUpdated,
-    Listed,
     Missing,
     Near,
     Not,
     NumberIs,
+    Open,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
     Says,
     StringIs,
-    Subsumed,
     Tagged,
     TokenIs,
     TokenText,
@@ -298,7 +296,7 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
             return _spans(spans.numbers(where, kind))
         case QuantityIs():
             return _quantity(kind, where)
-        case InValueSet() | Subsumed() | Listed():
+        case _ if isinstance(where, Open):
             raise unresolved(where)
         case _:
             return _MAYBE

@@ -26,20 +26,18 @@ from fhir_server.search.expression import (
     Has,
     Ids,
     InPatient,
-    InValueSet,
     LastUpdated,
-    Listed,
     Missing,
     Near,
     Not,
     NumberIs,
+    Open,
     Or,
     Prefix,
     QuantityIs,
     RefersTo,
     Says,
     StringIs,
-    Subsumed,
     Tagged,
     TokenIs,
     TokenText,
@@ -218,7 +216,7 @@ class Predicates:
     def predicate(self, where: Expression, resource_type: str, rid: str) -> Sql:
         """Return the condition on the SQL expression `rid`, a current resource of this type."""
         match where:
-            case InValueSet() | Subsumed() | Listed():
+            case _ if isinstance(where, Open):
                 raise unresolved(where)
             case And() | Or() if weight(where) > WIDE:
                 return self._wide(where, resource_type, rid)

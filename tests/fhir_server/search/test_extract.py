@@ -369,6 +369,27 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
         "questionnaire",
         [R("questionnaire", "", "", "http://q|1"), R("questionnaire", "", "", "http://q")],
     ),
+    (
+        "QuestionnaireResponse",
+        {"questionnaire": "http://q|1.2#part"},
+        "questionnaire",
+        [
+            R("questionnaire", "", "", one)
+            for one in ("http://q|1.2#part", "http://q|1.2", "http://q")
+        ],
+    ),
+    (
+        "QuestionnaireResponse",
+        {"questionnaire": "http://q|1.2-a"},
+        "questionnaire:version",
+        [R("questionnaire:version", "", "", f"http://q|{one}") for one in ("1", "1.2", "1.2-a")],
+    ),
+    (
+        "QuestionnaireResponse",
+        {"questionnaire": "http://q"},
+        "questionnaire:version",
+        [R("questionnaire:version", "", "", "http://q|")],
+    ),
     ("ActivityDefinition", {"library": ["#inside"]}, "depends-on", []),
     (
         "Bundle",
