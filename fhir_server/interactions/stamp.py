@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/resource.html#Meta
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.model import codec, xml
@@ -25,6 +26,12 @@ def moment_of(now: datetime, *, after: int = 0) -> int:
     return max(micros(now) // 1000 * 1000, after)
 
 
+@lru_cache(maxsize=64)
+def _instant(moment: int) -> str:
+    """Return a moment as text: the entries of a Bundle share it."""
+    return format_instant(from_micros(moment))
+
+
 def stamped(resource: Resource, resource_id: str, version_id: int, moment: int) -> Resource:
     """Return the resource as it is stored: type, id and meta first, the server's meta in it."""
     said = resource.get("meta", {})
@@ -35,7 +42,7 @@ def stamped(resource: Resource, resource_id: str, version_id: int, moment: int) 
     kept = {k: v for k, v in said.items() if k not in _ASSIGNED}
     meta = {
         "versionId": str(version_id),
-        "lastUpdated": format_instant(from_micros(moment)),
+        "lastUpdated": _instant(moment),
         **kept,
     }
     head = {"resourceType": resource["resourceType"], "id": resource_id, "meta": meta}

@@ -19,11 +19,27 @@ BASE: Final = ":ucum"
 
 _DIGITS: Final = Context(prec=60)
 """More than any measurement has: only what no decimal can say exactly is rounded."""
+_FEW: Final = 30
+"""Digits of each of two numbers whose product has no more than are kept."""
 _MOST_EXPONENT: Final = 400
 
 
 def _decimal(number: Fraction) -> Decimal:
     return _DIGITS.divide(Decimal(number.numerator), Decimal(number.denominator))
+
+
+@lru_cache(maxsize=4096)
+def _exact(code: str) -> Decimal | None:
+    """Return what a unit is multiplied with, where a decimal of few digits says it exactly.
+
+    Nearly all are: nothing else is in the way of a quantity that is indexed.
+    """
+    unit = ucum.unit(code)
+    if unit is None or unit.offset:
+        return None
+    factor = _decimal(unit.factor)
+    is_same = Fraction(factor) == unit.factor
+    return factor if is_same and len(factor.as_tuple().digits) <= _FEW else None
 
 
 def _is_plain(*numbers: Decimal) -> bool:
@@ -66,13 +82,14 @@ def in_base(leaf: QuantityIs) -> QuantityIs | None:
 
 def ends_in_base(value: QuantityValue) -> tuple[Decimal, Decimal] | None:
     """Return the ends of a quantity in UCUM's base units; None where its unit is none of UCUM."""
-    unit = ucum.unit(value.code) if value.system == ucum.SYSTEM else None
-    if unit is None:
+    if value.system != ucum.SYSTEM:
         return None
-    ends = [one for one in (value.low, value.high) if one.is_finite()]
-    if not _is_plain(*ends):
+    low, high = value.low, value.high
+    exact = _exact(value.code)
+    if exact is not None and _is_plain(low, high) and len(str(low)) + len(str(high)) <= _FEW:
+        return _DIGITS.multiply(low, exact), _DIGITS.multiply(high, exact)
+    unit = ucum.unit(value.code)
+    if unit is None or not _is_plain(*(one for one in (low, high) if one.is_finite())):
         return None
-    low, high = (
-        _decimal(unit.base(one)) if one.is_finite() else one for one in (value.low, value.high)
-    )
+    low, high = (_decimal(unit.base(one)) if one.is_finite() else one for one in (low, high))
     return low, high

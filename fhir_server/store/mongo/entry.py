@@ -15,7 +15,7 @@ A deleted resource has none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -46,8 +46,13 @@ from fhir_server.store.mongo import keys
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
 
+_FEW: Final = 8
+"""So many values are compared one by one."""
+
 UNIQUE: Final = ":unique"
 """The name under which the unique keys are packed."""
+
+Packed = tuple[Any, ...]
 
 
 # --- packed ----------------------------------------------------------------------------------
@@ -55,16 +60,17 @@ UNIQUE: Final = ":unique"
 
 def pack(index: IndexValues) -> bytes:
     """Return all values and unique keys of a resource as bytes; `patients` is its own field."""
-    return _bytes_of(_by_param(index), index.unique)
+    return _bytes_of(_packed(_by_param(index)), index.unique)
 
 
-def _bytes_of(by_param: dict[str, list[Value]], unique: Iterable[str]) -> bytes:
-    found: dict[str, Iterable[Any]] = {
+def _packed(by_param: dict[str, list[Value]]) -> dict[str, list[Packed]]:
+    return {
         param: [_PACK[type(value)](value) for value in values] for param, values in by_param.items()
     }
-    if unique:
-        found[UNIQUE] = unique
-    return _encode(found)
+
+
+def _bytes_of(packed: dict[str, list[Packed]], unique: Iterable[str]) -> bytes:
+    return _encode({**packed, UNIQUE: unique} if unique else packed)
 
 
 def _by_param(index: IndexValues) -> dict[str, list[Value]]:
@@ -116,9 +122,6 @@ class Entry:
         """Return all of it."""
         values = tuple(value for param in self.params for value in self.values(param))
         return IndexValues(values, tuple(patients), tuple(self.unique))
-
-
-Packed = tuple[Any, ...]
 
 
 def _packed_token(value: TokenValue) -> Packed:
@@ -216,10 +219,11 @@ def _unpacked(param: str, packed: list[Any]) -> Value:
 def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, Any]:
     """Return the fields `x`, `e` of a resource of a type, and of `s o l` what is not empty."""
     by_param = _by_param(index)
-    fields = _Fields(kind, by_param)
+    packed = _packed(by_param)
+    fields = _Fields(kind, by_param, packed)
     found: dict[str, Any] = {
         "x": fields.keys(index.patients, tags),
-        "e": _bytes_of(by_param, index.unique),
+        "e": _bytes_of(packed, index.unique),
     }
     if fields.texts:
         found["s"] = sorted(fields.texts)
@@ -233,7 +237,9 @@ def fields_of(kind: str, index: IndexValues, tags: Iterable[str]) -> dict[str, A
 class _Fields:
     """Gathers the keys, texts and ordered values of one resource."""
 
-    def __init__(self, kind: str, by_param: dict[str, list[Value]]) -> None:
+    def __init__(
+        self, kind: str, by_param: dict[str, list[Value]], packed: dict[str, list[Packed]]
+    ) -> None:
         self._kind = kind
         self._keys: set[int] = set()
         self.texts: set[str] = set()
@@ -242,12 +248,18 @@ class _Fields:
         for param, values in by_param.items():
             if ":" not in param:
                 self._keys.add(keys.present(kind, param))
-            narrower = NARROWER.get(param)
-            known = _known(narrower, by_param) if narrower else ()
-            for value in values:
-                cls = type(value)
-                is_narrow = bool(known) and _PACK[cls](value) in known
-                _ADD[cls](self, param, value, is_narrow)
+            # What stands under narrower parameters too is found by those.
+            known: Collection[Packed] = [
+                one for narrower in NARROWER.get(param, ()) for one in packed.get(narrower, ())
+            ]
+            if not known:
+                for value in values:
+                    _ADD[type(value)](self, param, value, False)  # noqa: FBT003
+                continue
+            if len(known) > _FEW:
+                known = frozenset(known)
+            for value, one in zip(values, packed[param], strict=True):
+                _ADD[type(value)](self, param, value, one in known)
 
     def keys(self, patients: Iterable[str], tags: Iterable[str]) -> list[int]:
         """Return the keys, with those of compartments and access tags."""
@@ -337,13 +349,6 @@ def _token_keys(kind: str, param: str, system: str, code: str) -> tuple[int, ...
     if system:
         found.append(keys.token_system(kind, param, system))
     return tuple(found)
-
-
-def _known(narrower: Iterable[str], by_param: dict[str, list[Value]]) -> frozenset[Packed]:
-    """Return the values that stand under narrower parameters too."""
-    return frozenset(
-        _PACK[type(value)](value) for param in narrower for value in by_param.get(param, ())
-    )
 
 
 _ADD: Final[dict[type, Callable[..., None]]] = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_server.model import ucum
 from fhir_server.model.ucum import SYSTEM
 from fhir_server.search.expression import Prefix, QuantityIs
 from fhir_server.search.match import value_matches
@@ -122,3 +124,26 @@ def test_a_number_without_end_is_not_reckoned_with() -> None:
     assert in_base(leaf) is None
     assert in_unit(leaf, "kg") is leaf
     assert ends_in_base(_value("1e9999", "kg")) is None
+
+
+@given(
+    st.sampled_from([
+        *(unit for units in UNITS.values() for unit in units),
+        "mmol/L",
+        "%",
+        "10*9/L",
+    ]),
+    st.decimals(
+        allow_nan=False, allow_infinity=False, places=None, min_value=-(10**35), max_value=10**35
+    ),
+)
+def test_the_short_way_to_the_base_gives_what_fractions_give(code: str, number: Decimal) -> None:
+    """Most units are a decimal of their base: then nothing is reckoned in fractions."""
+    found = ends_in_base(QuantityValue("value", number, number, SYSTEM, code, code))
+
+    unit = ucum.unit(code)
+    assert found is not None
+    assert unit is not None
+    exact = unit.base(number)
+    error = abs(Fraction(found[0]) - exact)
+    assert error <= abs(exact) / 10**59
