@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auth.criteria import Anything
 from fhir_server.interactions.answer import dumps, history_entry, links
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
+from fhir_server.interactions.history_among import LIST, TYPE, Among, among, check_among
 from fhir_server.interactions.narrow import is_shown, is_version_shown, unknown
 from fhir_server.interactions.subset import part_of
 from fhir_server.model import bundle
@@ -19,12 +20,13 @@ from fhir_server.model.outcome import InvalidValue, TooCostly, UnsupportedParame
 from fhir_server.model.primitives import date_range
 from fhir_server.search.paging import Around
 from fhir_server.search.query import DEFAULT_COUNT, MAX_COUNT
+from fhir_server.store.port import Page
 
 if TYPE_CHECKING:
-    from fhir_server.store.port import Name, Page, Version
+    from fhir_server.store.port import Name, Version
 
 _PASSED: Final = frozenset({"_format", "_pretty"})
-_KNOWN: Final = frozenset({"_count", "_since", "_at", "_cursor", "_summary"}) | _PASSED
+_KNOWN: Final = frozenset({"_count", "_since", "_at", "_cursor", "_summary", LIST, TYPE}) | _PASSED
 _SEVERAL: Final = frozenset({"_elements"})
 _MOST_PAGES: Final = 50
 
@@ -52,15 +54,17 @@ async def history_system(ctx: Context, request: FhirRequest) -> FhirResult:
     return await _answer(ctx, request, "_history")
 
 
-def check_history(request: FhirRequest) -> None:
+def check_history(ctx: Context, request: FhirRequest) -> None:
     """Refuse what a history would refuse of its parameters, before it is begun.
 
     Raises:
+        Forbidden: The caller is never shown a type that is named.
         InvalidValue: A parameter's value cannot be parsed.
         UnsupportedParameter: A parameter is unknown and the client asked for strict handling.
     """
     asked = _parameters(request)
     part_of(request.query, counts=True)
+    check_among(ctx, request, asked)
     _count(asked.get("_count"))
     for name in ("_since", "_at"):
         if name in asked:
@@ -71,17 +75,19 @@ async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
     asked = _parameters(request)
     part = part_of(request.query, counts=True)
     count = 0 if part.summary == "count" else _count(asked.get("_count"))
-    used = [(k, v) for k, v in request.query if k in _KNOWN | _SEVERAL and k != "_cursor"]
+    used = [(k, v) for k, v in request.query if k in {*asked, *_SEVERAL} and k != "_cursor"]
+    narrow = await among(ctx, request, asked)
     if count == 0:
-        return await _counted(ctx, request, asked, links(ctx.base_url, path, used, Around()))
-    versions, around = await _shown(ctx, request, asked, count)
+        found = links(ctx.base_url, path, used, Around())
+        return await _counted(ctx, request, asked, narrow, found)
+    versions, around = await _shown(ctx, request, asked, narrow, count)
     entries = [
         history_entry(ctx.base_url, version, None if part.is_all else part.of(version.body))
         if version.body
         else history_entry(ctx.base_url, version)
         for version in versions
     ]
-    total = await _total(ctx, request, asked, len(versions), around.next)
+    total = await _total(ctx, request, asked, narrow, len(versions), around.next)
     found = links(ctx.base_url, path, used, around, asked.get("_cursor"))
     answer = bundle.history(entries, links=found, total=total)
     patients = frozenset(patient for v in versions for patient in v.patients)
@@ -89,7 +95,11 @@ async def _answer(ctx: Context, request: FhirRequest, path: str) -> FhirResult:
 
 
 async def _counted(
-    ctx: Context, request: FhirRequest, asked: dict[str, str], found: list[tuple[str, str]]
+    ctx: Context,
+    request: FhirRequest,
+    asked: dict[str, str],
+    narrow: Among,
+    found: list[tuple[str, str]],
 ) -> FhirResult:
     """Return how many versions are shown, and none of them.
 
@@ -97,7 +107,7 @@ async def _counted(
         TooCostly: They are too many to be counted.
     """
     whole = {name: value for name, value in asked.items() if name != "_cursor"}
-    versions, around = await _shown(ctx, request, whole, MAX_COUNT)
+    versions, around = await _shown(ctx, request, whole, narrow, MAX_COUNT)
     if around.next is not None:
         raise TooCostly(
             f"The history has more than {MAX_COUNT} versions; name a time by _since.",
@@ -107,26 +117,32 @@ async def _counted(
 
 
 async def _shown(
-    ctx: Context, request: FhirRequest, asked: dict[str, str], count: int
+    ctx: Context, request: FhirRequest, asked: dict[str, str], narrow: Among, count: int
 ) -> tuple[list[Version], Around]:
     """Return a page of the versions that are shown; a page may be short, never too wide."""
     found: list[Version] = []
     currents: dict[Name, Version | None] = {}
-    begun = page = await _page(ctx, request, asked, count, asked.get("_cursor"))
+    begun = page = await _page(ctx, request, asked, narrow, count, asked.get("_cursor"))
     for _ in range(_MOST_PAGES):
-        shown = [v for v in page.versions if await _is_shown(ctx, request, v, currents)]
+        held = filter(narrow.holds, page.versions)
+        shown = [v for v in held if await _is_shown(ctx, request, v, currents)]
         found = [*shown, *found] if begun.backwards else [*found, *shown]
         further = page.previous if begun.backwards else page.next
         if further is None or len(found) >= count:
             break
-        page = await _page(ctx, request, asked, count - len(found), further)
+        page = await _page(ctx, request, asked, narrow, count - len(found), further)
     if begun.backwards:
         return found, replace(begun.around, previous=page.previous)
     return found, replace(begun.around, next=page.next)
 
 
 async def _total(
-    ctx: Context, request: FhirRequest, asked: dict[str, str], shown: int, following: str | None
+    ctx: Context,
+    request: FhirRequest,
+    asked: dict[str, str],
+    narrow: Among,
+    shown: int,
+    following: str | None,
 ) -> int | None:
     """Return how many versions all pages show, where that is soon counted."""
     if "_cursor" not in asked and following is None:
@@ -134,20 +150,28 @@ async def _total(
     if request.resource_id is None:
         return None
     whole = {name: value for name, value in asked.items() if name != "_cursor"}
-    versions, around = await _shown(ctx, request, whole, MAX_COUNT)
+    versions, around = await _shown(ctx, request, whole, narrow, MAX_COUNT)
     return len(versions) if around.next is None else None
 
 
 async def _page(
-    ctx: Context, request: FhirRequest, asked: dict[str, str], count: int, cursor: str | None
+    ctx: Context,
+    request: FhirRequest,
+    asked: dict[str, str],
+    narrow: Among,
+    count: int,
+    cursor: str | None,
 ) -> Page:
+    if narrow.some == ():
+        return Page(())
     return await ctx.store.history(
-        request.resource_type,
-        request.resource_id,
+        request.resource_type if narrow.some is None else None,
+        request.resource_id if narrow.some is None else None,
         since=_instant(asked["_since"], "_since")[0] if "_since" in asked else None,
         at=_instant(asked["_at"], "_at") if "_at" in asked else None,
         count=max(count, 1),
         cursor=cursor,
+        among=narrow.some or (),
     )
 
 
@@ -164,8 +188,10 @@ async def _is_shown(
 
 def _parameters(request: FhirRequest) -> dict[str, str]:
     asked: dict[str, str] = {}
+    # A history of a type or of a resource is of one type already.
+    known = _KNOWN if request.resource_type is None else _KNOWN - {TYPE}
     for name, value in request.query:
-        if name in _KNOWN:
+        if name in known:
             if asked.setdefault(name, value) != value:
                 raise InvalidValue(
                     f"The parameter {name} is given twice with different values.",
@@ -173,9 +199,10 @@ def _parameters(request: FhirRequest) -> dict[str, str]:
                 )
         elif request.handling == "strict" and name not in _SEVERAL:
             raise UnsupportedParameter(
-                "A history knows _count, _since, _at, _summary and _elements alone.",
-                text_vi="Lịch sử phiên bản chỉ có các tham số _count, _since, _at, _summary "
-                "và _elements.",
+                "A history knows _count, _since, _at, _list, _summary and _elements alone, "
+                "and that of the whole system _type.",
+                text_vi="Lịch sử phiên bản chỉ có các tham số _count, _since, _at, _list, "
+                "_summary và _elements, và của toàn hệ thống thì có _type.",
             )
     return asked
 

@@ -129,6 +129,20 @@ def shape(search: Search) -> bytes:
     return b"\n".join([*(part.encode() for part in parts), search.asked])
 
 
+def history_shape(
+    name: tuple[str | None, str | None], among: Sequence[tuple[str, str | None]]
+) -> bytes:
+    """Return what of a history a cursor belongs to: a resource, a type, types, or all.
+
+    Which resources are meant, where there are several, is not in it: a List may change between
+    two pages.
+    """
+    types = [f"history {kind} None" for kind, one in among if one is None]
+    if len(types) < len(among):
+        types.append("history of some")
+    return "\n".join(types or [f"history {name[0]} {name[1]}"]).encode()
+
+
 def encode(items: Sequence[CursorItem | list[Any]], *, key: bytes, about: bytes) -> str:
     """Return a cursor that carries these items.
 

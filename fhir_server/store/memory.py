@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final
 
 import msgspec
 
@@ -34,6 +33,7 @@ from fhir_server.store.port import (
     Name,
     Page,
     Referenced,
+    Some,
     Tag,
     Unchanged,
     Unreferenced,
@@ -42,8 +42,6 @@ from fhir_server.store.port import (
     Write,
     generation_of,
 )
-
-_HISTORY: Final = b"history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +246,14 @@ class MemoryStore(MemoryLedger):
         at: tuple[int, int] | None = None,
         count: int = 20,
         cursor: str | None = None,
+        among: Sequence[Some] = (),
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
+        about = paging.history_shape((resource_type, resource_id), among)
         begin = paging.Begin(self._rid)
         if cursor is not None:
-            begin = self._begin(cursor, _HISTORY, 0)
+            begin = self._begin(cursor, about, 0)
+        some = frozenset(among)
         place = begin.place or paging.Place(begin.snapshot + 1)
         if resource_id is not None and resource_type is not None:
             log = self._versions.get(resource_type, {}).get(resource_id, [])
@@ -264,13 +265,14 @@ class MemoryStore(MemoryLedger):
             if kept.rid <= begin.snapshot
             and (kept.rid > place.number if place.backwards else kept.rid < place.number)
             and (resource_type is None or kept.version.resource_type == resource_type)
+            and (not some or not some.isdisjoint({kept.name, (kept.name[0], None)}))
             and (since is None or kept.version.last_updated >= since)
             and (at is None or self._was_current(kept, at))
         ]
         page = found[:count]
         more = page and len(found) > count
         last = paging.Place(page[-1].rid, (), place.backwards) if more else None
-        around = paging.around(begin, last, lambda items: self._seal(items, _HISTORY))
+        around = paging.around(begin, last, lambda items: self._seal(items, about))
         return Page.of([kept.version for kept in page], around)
 
     def _was_current(self, kept: _Kept, at: tuple[int, int]) -> bool:

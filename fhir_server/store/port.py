@@ -19,6 +19,8 @@ from fhir_server.store.explained import Explained
 
 Name = tuple[str, str]
 """A resource's type and id."""
+Some = tuple[str, str | None]
+"""A resource, or (without an id) a type."""
 
 
 NOTHING_INDEXED: Final = IndexValues()
@@ -360,8 +362,19 @@ class Store(Protocol):
         at: tuple[int, int] | None = None,
         count: int = 20,
         cursor: str | None = None,
+        among: Sequence[Some] = (),
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all.
+
+        Args:
+            resource_type: Its type; None for all.
+            resource_id: Its id; None for a type or all.
+            since: Made at this moment or later.
+            at: Current at some time of this range.
+            count: At most so many.
+            cursor: Of the page, of a history of the same.
+            among: In place of a type and an id: of these types and resources alone, of which
+                none is in another.
 
         Raises:
             WorkBudgetExceeded: It would take too long.

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fhir_server.search.expression import EVERYTHING, Search
-from fhir_server.store.port import BadCursor, Batch, Page, Store
+from fhir_server.store.port import BadCursor, Batch, Page, Some, Store
 from tests.contracts.making import START, asked, gone, ids, made, patient, put, turned, walk
 
 
@@ -143,6 +143,52 @@ async def test_history_is_newest_first(
             break
 
     assert told == expected.split()
+
+
+SOME = {
+    "types": ((("Organization", None), ("Patient", None)), "O/a/1 P/b/2 P/a/2 P/b/1 P/a/1"),
+    "a type": ((("Patient", None), ("Basic", None)), "P/b/2 P/a/2 P/b/1 P/a/1"),
+    "resources": ((("Patient", "b"), ("Organization", "a")), "O/a/1 P/b/2 P/b/1"),
+    "a resource": ((("Patient", "a"), ("Patient", "nobody")), "P/a/2 P/a/1"),
+    "both": ((("Organization", None), ("Patient", "a")), "O/a/1 P/a/2 P/a/1"),
+    "nobody": ((("Patient", "nobody"),), ""),
+}
+
+
+@pytest.mark.parametrize(("among", "expected"), SOME.values(), ids=SOME)
+@pytest.mark.parametrize("count", [1, 2, 50])
+async def test_history_of_some(
+    store: Store, among: tuple[Some, ...], expected: str, count: int
+) -> None:
+    """The history of some types and resources has their versions alone, there and back."""
+    await _some_history(store)
+    pages = [page := await store.history(None, None, count=count, among=among)]
+    while page.next is not None:
+        page = await store.history(None, None, count=count, cursor=page.next, among=among)
+        pages.append(page)
+    back = [page]
+    while page.previous is not None:
+        page = await store.history(None, None, count=count, cursor=page.previous, among=among)
+        back.insert(0, page)
+
+    assert [one for page in pages for one in _told(page)] == expected.split()
+    assert list(map(_told, back)) == list(map(_told, pages))
+
+
+async def test_history_of_some_of_a_time(store: Store) -> None:
+    """`since` and `at` hold there too, and a cursor is of no other history."""
+    await _some_history(store)
+    two = (("Patient", "b"), ("Organization", "a"))
+    at = (START + 12 * 1_000_000, START + 15 * 1_000_000)
+
+    late = await store.history(None, None, since=START + 11 * 1_000_000, among=two)
+    then = await store.history(None, None, at=at, among=two)
+    page = await store.history(None, None, count=1, among=two)
+
+    assert _told(late) == ["O/a/1", "P/b/2"]
+    assert _told(then) == ["P/b/1"]
+    with pytest.raises(BadCursor):
+        await store.history(None, None, count=1, cursor=page.next, among=(("Patient", None),))
 
 
 @pytest.mark.parametrize(

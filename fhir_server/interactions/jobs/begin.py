@@ -96,7 +96,7 @@ def _checked(ctx: Context, request: FhirRequest) -> str:
     if kind == "search":
         check_search(ctx, request)
     elif kind == "history":
-        check_history(request)
+        check_history(ctx, request)
     elif kind == "transaction":
         entries_of(request.resource or {})
         return str((request.resource or {})["type"])

@@ -16,7 +16,7 @@ from fhir_server.store.mongo.newest import DOWN, Way
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
-from fhir_server.store.port import Name, Page, Version
+from fhir_server.store.port import Name, Page, Some, Version
 
 MARKS: Final = {"D": 1, "p": 1, "g": 1}
 """Projection: whether it is deleted, in whose compartments, its access tags."""
@@ -121,6 +121,7 @@ class Reader:
         count: int,
         cursor: str | None,
         session: AsyncClientSession,
+        among: Sequence[Some] = (),
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all.
 
@@ -129,11 +130,12 @@ class Reader:
             BadCursor: The cursor is not one of this store's.
         """
         reads = Reads(self._collections, session)
-        about = f"history {name[0]} {name[1]}".encode()
+        about = paging.history_shape(name, among)
         begin = Begin(0) if cursor is None else self._cursors.begin(about, cursor)
         way = _way(begin)
         found: list[Document] = []
-        for asked, order, collection in self._walks(head, name, way):
+        walks = self._some(among, way) if among else self._walks(head, name, way)
+        for asked, order, collection in walks:
             if since is not None:
                 asked["u"] = {"$gte": since}
             if at is not None:
@@ -148,6 +150,8 @@ class Reader:
                 limit=count + 1,
                 session=session,
                 max_time_ms=reads.milliseconds(),
+                # What sorts by number might else be found by walking down all numbers there are.
+                hint="versions" if among and "n" in asked else None,
             )
             found += await walk.to_list()
         found.sort(key=lambda one: way.key(number_of(one)))
@@ -187,6 +191,27 @@ class Reader:
                 history,
             ),
         ]
+
+    def _some(
+        self, among: Sequence[Some], way: Way
+    ) -> list[tuple[Document, list[tuple[str, int]], Any]]:
+        """Return the same for some types and some resources."""
+        resource, history = self._collections.resource, self._collections.history
+        before = {} if way == DOWN else way.behind(way.begin)
+        step = way.order[0][1]
+        now, then = ({"r": before}, {"_id": before}) if before else ({}, {})
+        by_number, by_id = [("r", step)], [("_id", step)]
+        walks: list[tuple[Document, list[tuple[str, int]], Any]] = []
+        if types := sorted({kind for kind, one in among if one is None}):
+            of: Document = {"t": {"$in": types}}
+            walks += [(of | now, by_number, resource), (of | then, by_id, history)]
+        if keys := sorted({key_of(kind, one) for kind, one in among if one is not None}):
+            named = {"$in": keys}
+            walks += [
+                ({"_id": named} | now, by_number, resource),
+                ({"n": named} | then, by_id, history),
+            ]
+        return walks
 
     # --- all -----------------------------------------------------------------------------
 

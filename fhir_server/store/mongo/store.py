@@ -32,7 +32,16 @@ from fhir_server.store.mongo.serving import Serving
 from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.together import Together
 from fhir_server.store.mongo.versions import SHOWN, key_of
-from fhir_server.store.port import AuditEntry, Batch, Change, CommitRefused, Name, Page, Version
+from fhir_server.store.port import (
+    AuditEntry,
+    Batch,
+    Change,
+    CommitRefused,
+    Name,
+    Page,
+    Some,
+    Version,
+)
 
 _READY: Final = 1.0
 """Seconds for which an answer about readiness is good."""
@@ -185,6 +194,7 @@ class MongoStore:
         at: tuple[int, int] | None = None,
         count: int = 20,
         cursor: str | None = None,
+        among: Sequence[Some] = (),
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all.
 
@@ -196,7 +206,7 @@ class MongoStore:
 
         async def history(session: AsyncClientSession) -> Page:
             head = await self._head(session) if resource_type is None else {}
-            return await self._reader.history(head, name, since, at, count, cursor, session)
+            return await self._reader.history(head, name, since, at, count, cursor, session, among)
 
         return await self._calls.view(history)
 

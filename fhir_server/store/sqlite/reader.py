@@ -16,7 +16,7 @@ from fhir_server.search.expression import And, Expression, InPatient, Or, Search
 from fhir_server.search.paging import Begin, Place
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.feed import Tokens
-from fhir_server.store.port import AuditEntry, Name, Page, Version
+from fhir_server.store.port import AuditEntry, Name, Page, Some, Version
 from fhir_server.store.sqlite.apply import METHODS
 from fhir_server.store.sqlite.connect import connect, cursor_key
 from fhir_server.store.sqlite.names import Kind, Names
@@ -233,13 +233,15 @@ class Reader:
         at: tuple[int, int] | None,
         count: int,
         cursor: str | None,
+        among: Sequence[Some] = (),
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
-        about = f"history {name[0]} {name[1]}".encode()
+        about = paging.history_shape(name, among)
         begin = Begin(0) if cursor is None else self._cursors.begin(about, cursor)
         span = _span(begin)
         within = span.sql("v.rid")
-        conditions, binds = self._of(name)
+        conditions: list[str] = []
+        binds: list[Any] = []
         if since is not None:
             conditions.append("v.last_updated >= ?")
             binds.append(since)
@@ -250,30 +252,46 @@ class Reader:
                 "n.nr = v.nr AND n.version_id = v.version_id + 1 AND n.last_updated <= ?)"
             )
             binds += [at[1], at[0]]
-        text = " AND ".join(["r.nr = v.nr", within.text, *conditions])
-        rows: list[Any] = self.db.execute(
-            f"SELECT {_COLUMNS} FROM version AS v {_history_index(name)} "
-            f"CROSS JOIN resource AS r WHERE {text} ORDER BY v.rid {span.order} LIMIT ?",
-            (*within.binds, *binds, count + 1),
-        ).fetchall()
-        page, last = rows[:count], None
+        rids: list[int] = []
+        for index, of, whose in self._of(name, among):
+            text = " AND ".join([within.text, *of, *conditions])
+            rows: list[Any] = self.db.execute(
+                f"SELECT v.rid FROM version AS v {index} "
+                f"WHERE {text} ORDER BY v.rid {span.order} LIMIT ?",
+                (*within.binds, *whose, *binds, count + 1),
+            ).fetchall()
+            rids += [row[0] for row in rows]
+        if among:
+            rids.sort(reverse=not span.oldest)
+        page, last = rids[:count], None
         if page and not begin.snapshot:
-            begin = Begin(page[0][0])
-        if page and len(rows) > count:
-            last = Place(page[-1][0], backwards=span.oldest)
+            begin = Begin(page[0])
+        if page and len(rids) > count:
+            last = Place(page[-1], backwards=span.oldest)
         around = paging.around(begin, last, lambda items: self._cursors.seal(about, items))
-        return Page.of(list(map(self._version, page)), around)
+        return Page.of(self.by_rid(page), around)
 
-    def _of(self, name: tuple[str | None, str | None]) -> tuple[list[str], list[Any]]:
-        if name[0] is None:
-            return [], []
-        type_nr = self.names.type(name[0])
-        if name[1] is None:
-            return ["v.type = ?"], [type_nr]
-        found = self.db.execute(
-            "SELECT nr FROM resource WHERE type = ? AND id = ?", (type_nr, name[1])
-        ).get
-        return ["v.nr = ?"], [found]
+    def _of(
+        self, name: tuple[str | None, str | None], among: Sequence[Some]
+    ) -> Iterator[tuple[str, list[str], list[Any]]]:
+        """Give for each walk over versions its index, its conditions, and what they bind."""
+        if not among and name[0] is None:
+            yield "NOT INDEXED", [], []
+            return
+        numbers: list[int] = []
+        for kind, one in among or (name,):
+            type_nr = self.names.type(kind or "")
+            if one is None:
+                yield "INDEXED BY version_type", ["v.type = ?"], [type_nr]
+                continue
+            found = self.db.execute(
+                "SELECT nr FROM resource WHERE type = ? AND id = ?", (type_nr, one)
+            ).get
+            if found is not None:
+                numbers.append(found)
+        if numbers:
+            within = "v.nr IN (SELECT value FROM json_each(?))"
+            yield "INDEXED BY version_nr", [within], [as_json(numbers)]
 
     # --- search --------------------------------------------------------------------------
 
@@ -392,12 +410,6 @@ def _span(begin: Begin) -> Span:
     if begin.place.backwards:
         return Span(begin.snapshot + 1, begin.place.number, oldest=True)
     return Span(begin.place.number)
-
-
-def _history_index(name: tuple[str | None, str | None]) -> str:
-    if name[0] is None:
-        return "NOT INDEXED"
-    return f"INDEXED BY {'version_type' if name[1] is None else 'version_nr'}"
 
 
 def _entry(row: tuple[Any, ...]) -> AuditEntry:

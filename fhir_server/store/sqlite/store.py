@@ -24,6 +24,7 @@ from fhir_server.store.port import (
     Change,
     Name,
     Page,
+    Some,
     Version,
     WorkBudgetExceeded,
 )
@@ -157,13 +158,14 @@ class SqliteStore:
         at: tuple[int, int] | None = None,
         count: int = 20,
         cursor: str | None = None,
+        among: Sequence[Some] = (),
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
         name = (resource_type, resource_id)
 
         def history(reader: Reader, steps: int) -> Page:
             with reader.snapshot(steps):
-                return reader.history(name, since, at, count, cursor)
+                return reader.history(name, since, at, count, cursor, among)
 
         return await self._long(history)
 
