@@ -84,6 +84,8 @@ class FhirError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "exception"
     vi: ClassVar[str] = "Máy chủ gặp lỗi."
+    retry_after: ClassVar[str | None] = None
+    """Seconds after which a client may try again, where a refusal passes by itself."""
 
     def __init__(
         self,
@@ -97,7 +99,10 @@ class FhirError(Exception):
         self.issues: tuple[Issue, ...] = (
             Issue(self.code, text, expression=tuple(expression), text_vi=text_vi or self.vi),
         )
-        self.headers: dict[str, str] = headers or {}
+        self.headers: dict[str, str] = {}
+        if self.retry_after is not None:
+            self.headers["Retry-After"] = self.retry_after
+        self.headers |= headers or {}
 
     def outcome(self) -> dict[str, Any]:
         """Return the OperationOutcome of this refusal."""
@@ -251,6 +256,7 @@ class Throttled(FhirError):
     """Too many requests; `Retry-After` says when to come back."""
 
     status, code = 429, "throttled"
+    retry_after = "1"
     vi = "Quá nhiều yêu cầu; hãy thử lại sau."
 
 
@@ -258,4 +264,5 @@ class Unavailable(FhirError):
     """The store or a partner cannot be reached now."""
 
     status, code = 503, "transient"
+    retry_after = "1"
     vi = "Máy chủ tạm thời không phục vụ được; hãy thử lại sau."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fhir_server.model.outcome import Issue, operation_outcome
 from fhir_server.rest.response import Response, composed
@@ -11,14 +11,10 @@ if TYPE_CHECKING:
     from fhir_server.model.outcome import FhirError
     from fhir_server.rest.media import Wanted
 
-_COME_BACK: Final = frozenset({429, 503})
-
 
 def refusal(error: FhirError, wanted: Wanted) -> Response:
     """Return the response of a refusal."""
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    if error.status in _COME_BACK and "Retry-After" not in error.headers:
-        headers.append((b"retry-after", b"1"))
     return composed(error.status, error.outcome(), wanted, headers)
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD, MA_LK
+from fhir_server.model.outcome import Unavailable
+from fhir_server.store.port import Batch
 from tests.conftest import World
 from tests.xml130 import costs, dossier, envelope, file, hoso, rows, table, visit
 
@@ -371,6 +373,25 @@ async def test_without_a_token_it_is_401(client_of: Clients) -> None:
     ):
         assert_problem(answer, 401)
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_who_cannot_be_served_now_is_told_when_to_come_back(
+    client_of: Clients, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away is 503 with Retry-After, here as below the FHIR base (RFC 9110, 10.2.3).
+
+    Senders read it: without it one ended for good at a database that was between two primaries.
+    """
+
+    async def away(_batch: Batch) -> None:  # noqa: RUF029 - of the port
+        raise Unavailable("The store cannot be reached.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "commit", away)
+        answer = await push(client_of("hospital"), body_of())
+
+    assert_problem(answer, 503)
+    assert int(answer.headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize("caller", ["insurer", "reader", "citizen", "auditor"])

@@ -175,7 +175,7 @@ async def _asked_read(grown: Grown, number: int) -> None:
         "read", resource_type="Observation", resource_id=f"o{grown.person(number)}-{number % 19}"
     )
     result = await perform(grown.world.context(), request)
-    assert result.body
+    assert result.version is not None
 
 
 async def _search(grown: Grown, search: Search, least: int) -> None:
