@@ -188,7 +188,7 @@ def canonicals_in(index: IndexValues, params: Collection[str]) -> Iterator[tuple
         url, bar, version = value.url.rpartition("|")
         if value.param in versions and bar and not version:
             yield versions[value.param], url, ""
-        elif value.param in params and "|" in value.url and "#" not in value.url:
+        elif value.param in params and bar:
             yield value.param, *named_by(value.url)
 
 

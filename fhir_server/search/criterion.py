@@ -319,6 +319,9 @@ def _reference(asked: Asked, value: str) -> Expression:
     if asked.modifier and asked.modifier not in RESOURCE_TYPES:
         _modifier_is_among(asked)
     text = unescaped(value)
+    is_url = is_canonical(asked.parameter)
+    if is_url:
+        text = text.partition("#")[0]
     if primitives.is_id(text):
         only = asked.parameter.targets
         kind = asked.modifier or (next(iter(only)) if len(only) == 1 else None)
@@ -330,13 +333,15 @@ def _reference(asked: Asked, value: str) -> Expression:
         if "/_history/" in text:
             return RefersTo(code, None, "", versioned(text, kind, resource_id))
         return RefersTo(code, kind, resource_id)
+    # Of a canonical a query is part: `http://snomed.info/sct?fhir_vs`.
+    url = text if is_url else url
     if ":" not in url or any(char.isspace() for char in url):
         raise asked.refused("an id, Type/id or an absolute URL")
     return RefersTo(code, None, "", url)
 
 
 def _in_hierarchy(asked: Asked, mode: Literal["above", "below"], text: str) -> Expression:
-    kind, resource_id, url = located(text, asked.base_url)
+    kind, resource_id, _ = located(text, asked.base_url)
     if primitives.is_id(text):
         kinds = [one for one in sorted(asked.parameter.targets) if parent_of(one)]
         if len(kinds) != 1:
@@ -348,9 +353,9 @@ def _in_hierarchy(asked: Asked, mode: Literal["above", "below"], text: str) -> E
         return InHierarchy(asked.parameter.code, kind, resource_id, mode)
     if not is_canonical(asked.parameter):
         raise asked.refused("Type/id of a resource that may be part of others of its type")
-    if ":" not in url or any(char.isspace() for char in url):
+    if ":" not in text or any(char.isspace() for char in text):
         raise asked.refused("an absolute URL, or url|version")
-    return _of_version(asked.parameter.code, mode, *named_by(url))
+    return _of_version(asked.parameter.code, mode, *named_by(text))
 
 
 def _of_version(code: str, mode: Literal["above", "below"], url: str, version: str) -> Expression:

@@ -202,14 +202,13 @@ def _canonical_reference(param: str) -> Extract:
         if type(value) is not str:
             return
         url, version = named_by(value)
-        versioned_url = f"{url}|{version}" if version else url
-        for text in dict.fromkeys((value, versioned_url, url)):
-            place = located(text, out.base_url) if text else ()
-            if any(place):
-                out.append(ReferenceValue(param, *place))
-        if url:
-            for one in beginnings(version):
-                out.append(ReferenceValue(versions, "", "", f"{url}|{one}"))
+        if not url:
+            return
+        for text in (f"{url}|{version}", url) if version else (url,):
+            kind, resource_id, _ = located(text, out.base_url)
+            out.append(ReferenceValue(param, kind, resource_id, "" if kind else text))
+        for one in beginnings(version):
+            out.append(ReferenceValue(versions, "", "", f"{url}|{one}"))
 
     return extract
 

@@ -109,7 +109,7 @@ class ReferenceValue(msgspec.Struct, frozen=True, gc=False):
 
     A logical reference's identifier is a TokenValue of the parameter `<param>:identifier`.
     A versioned reference is also, as written, a value of its own with `url`; a canonical with
-    a version is also one without, one with a fragment also one without (and see `version_of`).
+    a version is also one without, and a fragment is cut (and see `version_of`).
     """
 
     param: str

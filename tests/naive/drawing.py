@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from tests.naive.table import EVERYWHERE, PARAMS, Param
+from tests.naive.table import EVERYWHERE, PARAMS, PARENTS, Param
 
 T = TypeVar("T")
 Resource = dict[str, Any]
@@ -55,6 +55,7 @@ URLS: Final = (
     "http://a.example/q", "http://a.example/q/1", "http://a.example/q1", "http://a.example",
     "urn:oid:1.2.3", "urn:oid:1.2.3.4",
 )  # fmt: skip
+VERSIONS: Final = ("", "", "1", "1.2", "1.2.0", "1.10", "1.10-x")
 PREFIXES: Final = ("", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 CHAINS: Final = {
     "Patient": ("general-practitioner:Practitioner", "organization", "link:Patient"),
@@ -67,7 +68,10 @@ CHAINS: Final = {
     "Organization": ("partof",),
     "Practitioner": (),
     "Questionnaire": (),
-}
+    "QuestionnaireResponse": (
+        "questionnaire:Questionnaire", "questionnaire", "subject:Patient", "encounter",
+    ),
+}  # fmt: skip
 REVERSED: Final = {
     "Patient": ("Observation:subject", "Encounter:patient", "Condition:subject", "Patient:link"),
     "Observation": ("Observation:has-member",),
@@ -75,6 +79,7 @@ REVERSED: Final = {
     "Location": ("Encounter:location", "Location:partof"),
     "Organization": ("Encounter:service-provider", "Location:organization"),
     "Practitioner": ("Patient:general-practitioner", "Observation:performer"),
+    "Questionnaire": ("QuestionnaireResponse:questionnaire",),
 }
 _COMPARED: Final = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 OPERATORS: Final = {
@@ -97,6 +102,7 @@ STATUSES: Final = {
     "RiskAssessment": ("final", "amended"),
     "Location": ("active", "inactive"),
     "Questionnaire": ("draft", "active"),
+    "QuestionnaireResponse": ("completed", "amended"),
 }
 
 
@@ -402,8 +408,25 @@ class Drawing:
             ),
             title=self.word,
             url=lambda: self.one(URLS),
-            version=lambda: self.one(CODES),
+            version=lambda: self.one(VERSIONS[2:]),
         )  # fmt: skip
+
+    def _answers(self) -> Resource:
+        return self.maybe(
+            authored=self.moment,
+            encounter=lambda: self.reference("Encounter"),
+            identifier=self.identifier,
+            questionnaire=self.one((*[self.canonical] * 5, self._local)),
+            subject=lambda: self.reference("Patient", "Patient", "Group"),
+        )
+
+    def canonical(self) -> str:
+        """Draw a canonical URL, with a version and a fragment or without."""
+        version = self.one(VERSIONS)
+        return self.one(URLS) + (f"|{version}" if version else "") + self.one(("", "", "#part"))
+
+    def _local(self) -> str:
+        return self.one(("", f"{BASE}/")) + f"Questionnaire/{self.one(IDS)}"
 
     # --- searches -------------------------------------------------------------------------
 
@@ -479,6 +502,7 @@ class Drawing:
             value = self.value(param, code, "")
             if operator == "ne":
                 value = value.removesuffix("/_history/1").replace("|1.0", "")
+                value = value.partition("\\|")[0] if param.kind == "reference" else value
         shown = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"{code} {operator} {shown}", ("test", code, operator, value)
 
@@ -491,8 +515,11 @@ class Drawing:
                 return self.one(("exact", "contains"))
             case "uri":
                 return self.one(("above", "below"))
+            case "reference" if param.elements[0][1] == "canonical":
+                return self.one(("above", "below", "below", *param.targets))
             case "reference":
-                return self.one(("identifier", *param.targets))
+                partly = ("above", "below") if self._wholes(param) else ()
+                return self.one(("identifier", *partly, *param.targets))
             case "token" if code == "_id" or param.elements[0][1] in {"boolean", "code"}:
                 return "not"
             case "token" if param.elements[0][1] == "Identifier":
@@ -515,6 +542,11 @@ class Drawing:
                 return _escaped(self.one(URLS) + self.one(("", "", "/2", "|1.0")))
             case "reference" if modifier == "identifier":
                 return self._coded((*CODES, "1", "2"))
+            case "reference" if modifier in {"above", "below"}:
+                return self._part(param)
+            case "reference" if param.elements[0][1] == "canonical":
+                drawn = (self.canonical, self.canonical, self._local, lambda: self.one(IDS))
+                return _escaped(self._local() if modifier else self.one(drawn)())
             case "reference":
                 return self._reference(param, modifier)
             case "date":
@@ -558,6 +590,17 @@ class Drawing:
         system = self.one(SYSTEMS[:2])
         code = self.one(codes)
         return self.one((code, code, f"{system}|{code}", f"|{code}", f"{system}|"))
+
+    def _wholes(self, param: Param) -> list[str]:
+        """Return the types that a reference may name whose resources may be part of others."""
+        return [one for one in param.targets if one in PARENTS]
+
+    def _part(self, param: Param) -> str:
+        if param.elements[0][1] == "canonical":
+            return _escaped(self.canonical())
+        kinds = self._wholes(param)
+        named = f"{self.one(kinds)}/{self.one(IDS)}"
+        return self.one((named, f"{BASE}/{named}", *([self.one(IDS)] * (len(kinds) == 1))))
 
     def _reference(self, param: Param, modifier: str) -> str:
         identity = self.one(IDS)
@@ -605,6 +648,7 @@ _MADE: Final[dict[str, Callable[[Drawing], Resource]]] = {
     "Organization": Drawing._organization,
     "Practitioner": Drawing._practitioner,
     "Questionnaire": Drawing._questionnaire,
+    "QuestionnaireResponse": Drawing._answers,
 }
 
 

@@ -10,6 +10,8 @@ leaves a choice, the choice is the one that `fhir_server/search/README.md` tells
 * dates, and times without a zone, are at +07:00; `ap` widens by a tenth;
 * `ge` and `le` take every range that overlaps what is asked, so that `ge2024-01-02` and
   `gt2024-01-01` ask the same; by R4's table a range that ends within it would be lost;
+* a canonical without a version means the active resource of the highest version; `:below` and
+  `:above` compare versions part by part;
 * of several values the least counts in an ascending order, the greatest in a descending one; what
   has none comes last; equals stand newest first.
 """
@@ -27,7 +29,7 @@ from math import acos, cos, radians, sin
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from tests.naive.table import PARAMS, Param
+from tests.naive.table import PARAMS, PARENTS, Param
 
 Resource = dict[str, Any]
 Span = tuple[Any, Any]
@@ -160,6 +162,11 @@ class Naive:
                     "identifier" in value
                     and _is_token(_tokens(value["identifier"], "Identifier", ""), asked)
                 )
+            case "reference", _ if param.elements[0][1] == "canonical":
+                return lambda value, _: self._is_canonical(value, modifier, _plain(asked))
+            case "reference", "above" | "below":
+                among = self._hierarchy(modifier, param, _plain(asked))
+                return lambda value, _: self._place(value.get("reference", "")) in among
             case "reference", _:
                 return lambda value, _: self._is_reference(value, modifier, param, _plain(asked))
             case "date", _:
@@ -226,7 +233,7 @@ class Naive:
             return any(
                 not test(one, type_)
                 for one, type_ in values
-                if param.kind != "reference" or "reference" in one
+                if param.kind != "reference" or type_ == "canonical" or "reference" in one
             )
         return any(test(one, type_) for one, type_ in values)
 
@@ -234,8 +241,60 @@ class Naive:
 
     def places(self, resource: Resource, param: Param) -> list[tuple[str, str]]:
         """Return the resources of this server that a reference parameter refers to."""
-        places = (self._place(value.get("reference", "")) for value, _ in _values(resource, param))
-        return [place for place in places if isinstance(place, tuple)]
+        found = []
+        for value, type_ in _values(resource, param):
+            if type_ == "canonical":
+                found += [one for kind in param.targets for one in self._defined(kind, value)]
+                found.append(self._place(value))
+            else:
+                found.append(self._place(value.get("reference", "")))
+        return [place for place in found if isinstance(place, tuple)]
+
+    def _defined(self, kind: str, canonical: str) -> list[tuple[str, str]]:
+        """Return the resources of a type that a canonical URL means."""
+        url, _, version = canonical.partition("#")[0].partition("|")
+        named = [one for one in self.of(kind) if url and one.get("url") == url]
+        if version:
+            named = [one for one in named if one.get("version") == version]
+        else:
+            named = sorted(named, key=_currency)[-1:]
+        return [(kind, one["id"]) for one in named]
+
+    def _hierarchy(self, mode: str, param: Param, asked: str) -> set[tuple[str, str] | str]:
+        """Return a resource and all that is part of it (`below`), or that it is part of."""
+        start = self._place(asked)
+        if not isinstance(start, tuple):
+            (kind,) = [one for one in param.targets if one in PARENTS]
+            start = (kind, asked)
+        parent = PARAMS[start[0]][PARENTS[start[0]]]
+        links = [
+            ((start[0], one["id"]), whole)
+            for one in self.of(start[0])
+            for whole in self.places(one, parent)
+        ]
+        found: set[tuple[str, str] | str] = {start}
+        while True:
+            if mode == "below":
+                more = {part for part, whole in links if whole in found}
+            else:
+                more = {whole for part, whole in links if part in found}
+            if more <= found:
+                return found
+            found |= more
+
+    def _is_canonical(self, value: str, modifier: str, asked: str) -> bool:
+        whole, asked = value.partition("#")[0], asked.partition("#")[0]
+        if not whole:
+            return False
+        url, _, version = whole.partition("|")
+        wanted, _, number = asked.partition("|")
+        if modifier == "below" and number:
+            return url == wanted and _begins(version, number)
+        if modifier == "above" and number:
+            return url == wanted and _begins(number, version)
+        if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", asked):
+            asked = f"Questionnaire/{asked}"
+        return self._place(asked) in {self._place(whole), url}
 
     def _place(self, text: str) -> tuple[str, str] | str:
         """Return a literal reference as type and id where it is this server's, else as written."""
@@ -304,6 +363,10 @@ class Naive:
                 case "reference" if "reference" in value:
                     place = self._place(value["reference"])
                     keys.append("/".join(place) if isinstance(place, tuple) else place)
+                case "reference" if found == "canonical":
+                    whole = value.partition("#")[0]
+                    each = [self._place(one) for one in {whole, whole.partition("|")[0]}]
+                    keys += ["/".join(one) if isinstance(one, tuple) else one for one in each]
                 case "date" if span := _span(value, found):
                     keys.append(span[0])
                 case "number" | "quantity" if measure := _measured(value, found):
@@ -337,6 +400,23 @@ def _values(resource: Resource, param: Param) -> Iterator[tuple[Any, str]]:
                     yield value, found
             elif not (param.only and _names_another(value, param.only)):
                 yield value, found
+
+
+def _currency(one: Resource) -> tuple[Any, ...]:
+    """Return what orders the versions of a definition, the one that is meant without one last."""
+    pieces = re.findall(r"[0-9]+|[A-Za-z]+", one.get("version", ""))
+    # 1.0-a is before 1.0, and that before 1.0.1.
+    order: list[tuple[int, int, str]] = []
+    for piece in pieces:
+        order.append((2, int(piece), "") if piece.isdecimal() else (0, 0, piece))
+    if pieces:
+        order.append((1, 0, ""))
+    return one["status"] == "active", order, one["meta"]["lastUpdated"], one["id"]
+
+
+def _begins(version: str, beginning: str) -> bool:
+    """Return whether a version is another one or of it: 1.2.3 is of 1.2, and 1.20 is not."""
+    return bool(beginning) and re.match(rf"{re.escape(beginning)}([.+-]|$)", version) is not None
 
 
 def _names_another(reference: Resource, only: str) -> bool:

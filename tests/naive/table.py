@@ -44,6 +44,10 @@ def _ref(path: str, *targets: str, only: str = "") -> Param:
     return Param("reference", _elements(f"{path}:Reference"), targets, only)
 
 
+def _canonical(path: str, *targets: str) -> Param:
+    return Param("reference", _elements(f"{path}:canonical"), targets)
+
+
 def _both(within: str, *parts: Param) -> Param:
     return Param("composite", _elements(within), parts=parts)
 
@@ -214,7 +218,23 @@ _NAMED: Final[dict[str, dict[str, Param]]] = {
         "url": _of("uri", "url:uri"),
         "version": _of("token", "version:string"),
     },
+    "QuestionnaireResponse": {
+        "authored": _of("date", "authored:dateTime"),
+        "encounter": _ref("encounter", "Encounter"),
+        "identifier": _IDENTIFIER,
+        "patient": _PATIENT,
+        "questionnaire": _canonical("questionnaire", "Questionnaire"),
+        "status": _of("token", "status:code", "http://hl7.org/fhir/questionnaire-answers-status"),
+        "subject": _SUBJECT,
+    },
 }
+
+PARENTS: Final = {
+    "Encounter": "part-of",
+    "Location": "partof",
+    "Organization": "partof",
+}
+"""The parameters that name what a resource is part of, of its own type."""
 
 PARAMS: Final = {kind: named | EVERYWHERE for kind, named in _NAMED.items()}
 """The parameters of each type."""

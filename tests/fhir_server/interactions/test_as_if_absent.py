@@ -51,6 +51,7 @@ COMPARTMENTS: Final = {
     "Condition": ("patient",),
     "MedicationRequest": ("subject",),
     "RiskAssessment": ("subject",),
+    "QuestionnaireResponse": ("subject",),
 }
 """What puts a resource into a Patient's compartment, as R4's definition of it says."""
 CURSOR: Final = re.compile(r"_cursor=[^&\"]+")
@@ -248,6 +249,9 @@ def _selective(drawing: Drawing, kind: str) -> str:
     while True:
         name, value = drawing.criterion(kind)
         value = value.replace(f"{BASE}/", "")
+        # Nor does a policy ask what other resources say: hierarchies, canonical URLs.
+        if re.search(r"questionnaire[:.]|:(above|below)", name):
+            continue
         if not any(one.startswith("ap") for one in re.split("[,$]", value)):
             return f"{name}={value}".replace("%", "%25").replace("&", "%26").replace("+", "%2B")
 

@@ -109,7 +109,7 @@ CHAINS = [
     ("questionnaire:below", f"{Q}|1.1", ""),
     ("questionnaire:below", OTHER, "others"),
     ("questionnaire:above", f"{Q}|1.9.4", "ninth"),
-    ("questionnaire", f"{Q}|1.2.3#part", "part"),
+    ("questionnaire", f"{Q}|1.2.3#part", "first part"),
 ]
 
 

@@ -375,8 +375,14 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
         "questionnaire",
         [
             R("questionnaire", "", "", one)
-            for one in ("http://q|1.2#part", "http://q|1.2", "http://q")
+            for one in ("http://q|1.2", "http://q")
         ],
+    ),
+    (
+        "ConceptMap",
+        {"sourceCanonical": "http://snomed.info/sct?fhir_vs"},
+        "source",
+        [R("source", "", "", "http://snomed.info/sct?fhir_vs")],
     ),
     (
         "QuestionnaireResponse",
