@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_what_a_test_measured_is_in_its_row(tmp_path: Path) -> None:
 
     assert passed
     assert re.match(r"1\.5 s; 1 passed in ", said)
+
+
+def test_what_is_no_test_is_run_as_a_module() -> None:
+    """Its exit status says whether it passed, its last line is told."""
+    assert pytest_run(Target("one", (), module="platform")) == (
+        True,
+        platform.platform(aliased=True),
+    )
+    assert not pytest_run(Target("one", (), module="no_such_module"))[0]
 
 
 def test_every_test_of_the_tree_has_a_target() -> None:
