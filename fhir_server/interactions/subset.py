@@ -100,7 +100,9 @@ def subset_of(resource: Resource, summary: str | None, elements: tuple[str, ...]
         wanted = {name.removeprefix(f"{kind}.").partition(".")[0] for name in elements}
         wanted |= _required(kind)
     elif summary == "true":
+        # R4 leaves what must be there out of some summaries; without it the answer is not valid.
         wanted = {name for name, known in children(kind).items() if known.is_summary}
+        wanted |= _required(kind)
     elif summary == "text":
         wanted = {"text"} | _required(kind)
     else:  # data
