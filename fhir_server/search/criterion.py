@@ -8,7 +8,7 @@ No error repeats a value: it may be a patient's name or number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Final, Literal
@@ -54,6 +54,8 @@ from fhir_server.search.wording import WORDED, Unreadable, asked_words
 LIST: Final = Parameter("_list", "special", "", "")
 """`_list`, which every type has, https://hl7.org/fhir/R4/search.html#list."""
 
+_SPECIAL: Final = "http://terminology.hl7.org/CodeSystem/special-values"
+"""The system that true and false have, though no element says it, search.html#token."""
 _PREFIXES: Final = frozenset(prefix.value for prefix in Prefix)
 _MAX_DIGITS: Final = 60
 _EXACT: Final = Context(prec=4 * _MAX_DIGITS)
@@ -216,7 +218,10 @@ def token(asked: Asked, code: str, value: str) -> TokenIs | Or:
         return TokenIs(code, None, _plain(asked, unescaped(head)))
     tail = rest[0]
     wanted = unescaped(tail)
-    systems = meanings(unescaped(head), wanted)
+    system = unescaped(head)
+    if system == _SPECIAL and asked.parameter.value_types == {"boolean"}:
+        system = ""
+    systems = meanings(system, wanted)
     # Contract, section 7: the value of S/ma-lk has a bar of its own.
     if systems[0] != MA_LK and len(split(tail, "|")) > 1:
         raise asked.refused("system|code; a bar within a code is written \\|")
@@ -285,14 +290,28 @@ def _string(asked: Asked, value: str) -> StringIs:
     return StringIs(code, folded, "contains" if asked.modifier == "contains" else "starts")
 
 
-def _uri(asked: Asked, value: str) -> UriIs:
+def _uri(asked: Asked, value: str) -> UriIs | Or:
     _modifier_is_among(asked, "above", "below")
     uri = unescaped(value)
     if any(char.isspace() for char in uri):
         raise asked.refused("a URI")
+    url, version = named_by(uri)
+    if asked.modifier and version and asked.parameter.value_types == {"canonical"}:
+        return Or(tuple(_versioned_uris(asked.parameter.code, asked.modifier, url, version)))
     if asked.modifier == "above":
         return UriIs(asked.parameter.code, uri, "above")
     return UriIs(asked.parameter.code, uri, "below" if asked.modifier == "below" else "exact")
+
+
+def _versioned_uris(code: str, modifier: str, url: str, version: str) -> Iterator[UriIs]:
+    """Give what asks for a version of a canonical and those that it is one of, or of it."""
+    if modifier == "above":
+        for one in beginnings(version):
+            yield UriIs(code, f"{url}|{one}")
+        return
+    yield UriIs(code, f"{url}|{version}")
+    for mark in ".-+":
+        yield UriIs(code, f"{url}|{version}{mark}", "below")
 
 
 def _words(asked: Asked, value: str) -> Expression:

@@ -264,6 +264,13 @@ def _modified(modifier: str) -> Callable[[Asked, str], Expression]:
     return lambda asked, value: one_of(replace(asked, modifier=modifier), value)
 
 
+def _beginning(asked: Asked, value: str) -> Expression:
+    """Return what begins with a text: of a version too, as it is written."""
+    found = one_of(asked, value)
+    assert isinstance(found, UriIs)  # noqa: S101 - of parameters of this type alone
+    return replace(found, mode="below")
+
+
 def _compared(prefix: str) -> Callable[[Asked, str], Expression]:
     return lambda asked, value: one_of(asked, prefix + value)
 
@@ -307,7 +314,7 @@ _OPERATORS: Final[Mapping[str, Mapping[str, Callable[[Asked, str], Expression]]]
         "ss": _modified("below"),
         "sb": _modified("above"),
     },
-    "uri": {"ne": _differing, "sw": _modified("below")},
+    "uri": {"ne": _differing, "sw": _beginning},
     "reference": {"ne": _differing, "re": one_of},
     "date": {**_NUMBERS, "po": _overlaps},
     "number": _NUMBERS,

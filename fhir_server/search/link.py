@@ -26,6 +26,8 @@ from fhir_server.search.reading import MAX_TARGETS
 def targets_of(known: Parameter, modifier: str, name: str) -> list[str]:
     """Return the types that a link leads to: the one that its modifier names, or all.
 
+    A canonical URL, which R4 lets name any type, leads to those alone that have one.
+
     Raises:
         InvalidValue: The modifier is no resource type.
     """
@@ -34,7 +36,11 @@ def targets_of(known: Parameter, modifier: str, name: str) -> list[str]:
             f"The chain {shown(name)} has a modifier that is no resource type.",
             text_vi=f"Chuỗi tham số {shown(name)} có bổ từ không phải là loại tài nguyên.",
         )
-    return [modifier] if modifier else sorted(known.targets)
+    if modifier:
+        return [modifier]
+    targets = sorted(known.targets)
+    defined = list(filter(is_definition, targets)) if is_canonical(known) else []
+    return defined or targets
 
 
 def _link(known: Parameter, target: str, asked: Expression) -> Expression:

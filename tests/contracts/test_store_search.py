@@ -52,6 +52,9 @@ FOUND: list[tuple[str, str, str]] = [
     ("Patient", "_profile=http://x/StructureDefinition/a", "an"),
     ("Patient", "_profile=http://x/StructureDefinition/a|1.0", "an"),
     ("Patient", "_profile=http://x/StructureDefinition/a|1.1", ""),
+    ("Patient", "_profile:below=http://x/StructureDefinition/a|1", "an"),
+    ("Patient", "_profile:below=http://x/StructureDefinition/a|1.00", ""),
+    ("Patient", "_profile:above=http://x/StructureDefinition/a|1.0.3", "an"),
     ("Patient", "_source=http://x/hospital", "an"),
     # token
     ("Patient", "gender=male", "an dung"),

@@ -141,7 +141,9 @@ class Drawing:
         meta = self.maybe(
             tag=lambda: self.some(self.coding),
             security=lambda: self.some(self.coding, 1),
-            profile=lambda: self.some(lambda: self.one(URLS) + self.one(("", "|1.0")), 1),
+            profile=lambda: self.some(
+                lambda: self.one(URLS) + self.one(("", "|1.0", "|1.0.2", "|1.01")), 1
+            ),
             source=lambda: self.one(URLS),
         )
         made = {"resourceType": kind, "id": self.one(IDS), **elements}
@@ -539,7 +541,7 @@ class Drawing:
             case "string":
                 return _escaped(self._text())
             case "uri":
-                return _escaped(self.one(URLS) + self.one(("", "", "/2", "|1.0")))
+                return _escaped(self.one(URLS) + self.one(("", "", "/2", "|1.0", "|1", "|1.0.2")))
             case "reference" if modifier == "identifier":
                 return self._coded((*CODES, "1", "2"))
             case "reference" if modifier in {"above", "below"}:

@@ -155,7 +155,7 @@ class Naive:
                 )
             case "uri", _:
                 return lambda value, found: any(
-                    _is_uri(text, modifier, _plain(asked)) for text in _uris(value, found)
+                    _is_uri(text, modifier, _plain(asked), found) for text in _uris(value, found)
                 )
             case "reference", "identifier":
                 return lambda value, _: (
@@ -223,7 +223,7 @@ class Naive:
                 spans = [_span(one, type_) for one, type_ in values]
                 return any(s is not None and _is_beside(prefix, s, (low, high)) for s in spans)
             return self.is_one(resource, param, "", prefix + value)
-        modifier = "below" if (param.kind, operator) == ("uri", "sw") else ""
+        modifier = "begins" if (param.kind, operator) == ("uri", "sw") else ""
         test = self._test(param, modifier, value)
         if operator == "ne" and param.kind == "token":
             # Of a concept each code is a value, and a text is none.
@@ -542,8 +542,13 @@ def _uris(value: str, found: str) -> list[str]:
     return [value, value.partition("|")[0]] if found == "canonical" else [value]
 
 
-def _is_uri(text: str, modifier: str, asked: str) -> bool:
-    if modifier == "below":
+def _is_uri(text: str, modifier: str, asked: str, found: str) -> bool:
+    url, _, version = asked.partition("|")
+    if modifier in {"above", "below"} and version and found == "canonical":
+        named, _, number = text.partition("|")
+        one, other = (number, version) if modifier == "below" else (version, number)
+        return named == url and _begins(one, other)
+    if modifier in {"below", "begins"}:
         return text.startswith(asked)
     return asked.startswith(text) if modifier == "above" else text == asked
 

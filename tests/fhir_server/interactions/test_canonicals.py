@@ -100,6 +100,7 @@ CHAINS = [
     ("questionnaire.url", OTHER, "others"),
     ("questionnaire.version", "1.9,1.10.0", "any literal newest ninth"),
     ("questionnaire.title", "nobody", ""),
+    ("_filter", "_profile pr false and questionnaire.version eq 2.0", "draft"),
     ("questionnaire._has:PlanDefinition:definition:status", "active", "literal ninth others"),
     ("_filter", 'questionnaire.title eq "one"', "first part"),
     ("_filter", 'not (questionnaire.title sw "n")', "any draft first gone newest others part"),

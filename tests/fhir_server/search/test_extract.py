@@ -373,10 +373,7 @@ EXTRACTED: list[tuple[str, dict[str, Any], str, list[Any]]] = [
         "QuestionnaireResponse",
         {"questionnaire": "http://q|1.2#part"},
         "questionnaire",
-        [
-            R("questionnaire", "", "", one)
-            for one in ("http://q|1.2", "http://q")
-        ],
+        [R("questionnaire", "", "", one) for one in ("http://q|1.2", "http://q")],
     ),
     (
         "ConceptMap",

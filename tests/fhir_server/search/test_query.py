@@ -132,6 +132,17 @@ ASKED: list[tuple[str, str, Expression]] = [
     ("ValueSet", "url:below=http://x", UriIs("url", "http://x", "below")),
     ("ValueSet", "url:above=http://x", UriIs("url", "http://x", "above")),
     ("Patient", "_profile=http://p", UriIs("_profile", "http://p")),
+    ("Patient", "_profile:below=http://p", UriIs("_profile", "http://p", "below")),
+    (
+        "Patient",
+        "_profile:above=http://p|1.2",
+        Or((UriIs("_profile", "http://p|1"), UriIs("_profile", "http://p|1.2"))),
+    ),
+    (
+        "Patient",
+        "active=http://terminology.hl7.org/CodeSystem/special-values|true",
+        TokenIs("active", "", "true"),
+    ),
     ("Patient", "_source=urn:x", UriIs("_source", "urn:x")),
     # date
     ("Patient", "birthdate=2024", _date("birthdate", Prefix.EQ, "2024")),
