@@ -221,8 +221,11 @@ class Side:
         """
         sent: list[Any] = []
 
-        async def receive() -> Any:  # noqa: RUF029 - of ASGI
-            return {"type": "http.request", "body": b"", "more_body": False}
+        arriving = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> Any:
+            # Behind the request there is nothing but the end of the connection: it is waited for.
+            return next(arriving, None) or await asyncio.Event().wait()
 
         async def send(message: Any) -> None:  # noqa: RUF029 - of ASGI
             sent.append(message)
@@ -236,7 +239,7 @@ class Side:
         await self.app(scope, receive, send)
         answer = b"".join(message.get("body", b"") for message in sent[1:])
         if sent[0]["status"] != 200:
-            raise Wrong(f"{sent[0]['status']}: {_diagnostics(answer)}")
+            raise Wrong(f"{sent[0]['status']}: {_refusal(answer)}")
         return answer
 
     def url(self, form: Form, number: int) -> tuple[str, bytes]:
@@ -352,9 +355,9 @@ def _parts(text: str) -> tuple[str, bytes]:
     return f"/fhir/{path}".rstrip("/"), quote(query, safe="=&,:/|$*()'").encode()
 
 
-def _diagnostics(answer: bytes) -> str:
+def _refusal(answer: bytes) -> str:
     try:
-        return str(codec.loads(answer)["issue"][0].get("diagnostics"))
+        return str(codec.loads(answer)["issue"][0]["details"]["text"])
     except Exception:  # noqa: BLE001 - whatever it is, its beginning is shown
         return repr(answer[:200])
 

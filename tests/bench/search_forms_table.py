@@ -475,7 +475,7 @@ def _references() -> Iterator[Form]:
     yield Form(group, "Observation?has-member:missing=false", lambda r, _: "hasMember" in r)
 
     yield Form(group, "Encounter?location:below=Location/loc2", _within("loc2"))
-    yield Form(group, "Encounter?location:below=Location/loc0", _all)
+    yield Form(group, "Encounter?location:below=Location/loc31", _within("loc31"))
     yield Form(group, "Location?partof:below=Location/loc2", _within("loc2", "partOf"))
     yield Form(group, "Location?partof:above=Location/loc30", _part_of(30, 6, 1, 0))
     answers = "QuestionnaireResponse?questionnaire"

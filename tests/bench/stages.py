@@ -203,8 +203,11 @@ async def ask(app: Any, asked: Asked) -> bytes:
     method, path, token, media_type, body = asked
     sent: list[Any] = []
 
-    async def receive() -> Any:  # noqa: RUF029 - of ASGI
-        return {"type": "http.request", "body": body, "more_body": False}
+    arriving = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Any:
+        # Behind the request there is nothing but the end of the connection: it is waited for.
+        return next(arriving, None) or await asyncio.Event().wait()
 
     async def send(message: Any) -> None:  # noqa: RUF029 - of ASGI
         sent.append(message)
