@@ -15,14 +15,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fhir_server.interactions.definitions import (
-    MOST_DEFINED,
     Definition,
     Definitions,
     canonicals_in,
     too_many,
 )
-from fhir_server.interactions.redact import is_followed
 from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.interactions.redact import mask
 from fhir_server.model import codec
 from fhir_server.model.outcome import InvalidValue, TooCostly
 from fhir_server.search import expression as ex
@@ -41,6 +40,7 @@ from fhir_server.terminology.subsumption import subsumed
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, Resource
+    from fhir_server.search.values import IndexValues
     from fhir_server.store.port import Version
 
 MOST_READ: Final = 50
@@ -51,8 +51,8 @@ MOST_PARTS: Final = 1_000
 """So many resources are above or below another one."""
 MOST_LEVELS: Final = 50
 """So many steps are made from it, in all of one search."""
-FEW_DEFINED: Final = 50
-"""So many definitions are asked for one by one, however many refer to them."""
+FEW_REFERRING: Final = 99
+"""So many resources are read for the definitions that they refer to; of more each is asked for."""
 
 _Answer = TypeVar("_Answer")
 
@@ -255,13 +255,9 @@ class Resolving:
         return ex.Or(tuple(ex.RefersTo(leaf.param, kind, one) for one in sorted(found)))
 
     def _parents(self, version: Version, parent: str) -> set[str]:
-        resource = codec.loads_stored(version.body)
-        if not is_followed(self.ctx.policy.masks, resource, parent):
-            return set()
-        index = index_values(resource, base_url=self.ctx.base_url, words=False)
         return {
             value.resource_id
-            for value in index.values
+            for value in self._index(version).values
             if isinstance(value, ReferenceValue)
             and value.param == parent
             and value.resource_type == version.resource_type
@@ -280,28 +276,29 @@ class Resolving:
     async def _reversed(self, leaf: ex.CanonicalHas, kind: str) -> Expression:
         """Return the definitions of a type whose URLs are referred to by what matches.
 
-        Few definitions are each asked whether anything refers to them; else what refers is read,
-        where that is little.
+        Where little refers to any it is read; else each definition is asked whether anything does.
         """
         known = self.ctx.searched.get(leaf.source_type, name_of(leaf.param))
         if known is None or kind not in known.targets or not is_definition(kind):
             return ex.NOTHING
         where = await self._of(leaf.where, leaf.source_type)
-        every = await self.definitions.matching([kind], ex.EVERYTHING, FEW_DEFINED)
-        if every is not None:
-            await self.definitions.current([kind], {one.url for one in every})
-            named = [one for one in every if await self._is_named(leaf, where, one)]
-            return _ids(one.name[1] for one in named)
         naming = ex.And((where, ex.Missing(leaf.param, missing=False)))
-        sources = await self.definitions.shown([leaf.source_type], naming, MOST_DEFINED)
+        sources = await self.definitions.shown([leaf.source_type], naming, FEW_REFERRING)
         if sources is None:
-            raise too_many()
+            return await self._asked_each(leaf, where, kind)
         wanted = await asyncio.to_thread(self._canonicals, sources, leaf.param)
         definitions = await self.definitions.with_urls([kind], {url for url, _ in wanted})
         current = await self.definitions.current([kind], {url for url, _ in wanted})
         named = [one for one in definitions if one.version and (one.url, one.version) in wanted]
         named += [one for (_, url), one in current.items() if (url, "") in wanted]
         return _ids(one.name[1] for one in named)
+
+    async def _asked_each(self, leaf: ex.CanonicalHas, where: Expression, kind: str) -> Expression:
+        every = await self.definitions.matching([kind], ex.EVERYTHING)
+        if every is None:
+            raise too_many()
+        await self.definitions.current([kind], {one.url for one in every})
+        return _ids([one.name[1] for one in every if await self._is_named(leaf, where, one)])
 
     async def _is_named(
         self, leaf: ex.CanonicalHas, where: Expression, definition: Definition
@@ -314,12 +311,18 @@ class Resolving:
         """Return the URLs and versions that a parameter of these has."""
         found: set[tuple[str, str]] = set()
         for one in sources:
-            resource = codec.loads_stored(one.body)
-            index = index_values(
-                resource, base_url=self.ctx.base_url, known=self.ctx.searched, words=False
-            )
-            found.update((url, version) for _, url, version in canonicals_in(index, {param}))
+            canonicals = canonicals_in(self._index(one), {param})
+            found.update((url, version) for _, url, version in canonicals)
         return found
+
+    def _index(self, version: Version) -> IndexValues:
+        """Return what is indexed of what the caller is shown of a version."""
+        resource = codec.loads_stored(version.body)
+        if self.ctx.policy.masks:
+            resource = mask(resource, self.ctx.policy.masks)
+        return index_values(
+            resource, base_url=self.ctx.base_url, known=self.ctx.searched, words=False
+        )
 
     # --- the store -------------------------------------------------------------------------
 

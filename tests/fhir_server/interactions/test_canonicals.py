@@ -134,9 +134,9 @@ REVERSED = [
 async def test_has_finds_the_definitions_that_are_referred_to(
     asked: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the definitions are asked one by one or what refers is read, the same are found."""
-    for few in (0, 50):
-        monkeypatch.setattr(resolving, "FEW_DEFINED", few)
+    """Whether what refers is read or the definitions are asked one by one, the same are found."""
+    for few in (0, 99):
+        monkeypatch.setattr(resolving, "FEW_REFERRING", few)
         for name, value, expected in REVERSED:
             matches, _ = await found(asked, "Questionnaire", (name, value))
             assert matches == set(expected.split()), (few, name, value)
@@ -218,8 +218,7 @@ async def test_too_many_definitions_are_refused(monkeypatch: pytest.MonkeyPatch)
     """A chain to more definitions than are looked at is too costly, not cut."""
     asked = await filled(World())
     monkeypatch.setattr(definitions, "MOST_DEFINED", 3)
-    monkeypatch.setattr(resolving, "MOST_DEFINED", 3)
-    monkeypatch.setattr(resolving, "FEW_DEFINED", 3)
+    monkeypatch.setattr(resolving, "FEW_REFERRING", 0)
     kind = "QuestionnaireResponse"
     assert (await found(asked, kind, ("questionnaire.title", "other")))[0] == {"others"}
     with pytest.raises(TooCostly, match="canonical"):
