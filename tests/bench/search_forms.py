@@ -56,7 +56,7 @@ COUNT: Final = 20
 """Resources of a page."""
 CACHE: Final = 1.0
 """Gigabytes that each member of MongoDB caches."""
-LONGEST: Final = 30.0
+LONGEST: Final = 15.0
 """Seconds of one form, after which it is called no more than LEAST times."""
 LEAST: Final = 5
 _AT_ONCE: Final = 500
