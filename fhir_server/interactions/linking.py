@@ -1,5 +1,8 @@
 """References between the entries of a Bundle, and conditional ones, turned into literal ones.
 
+Other links by `urn:uuid:` are turned likewise: elements of type uri, url, oid and uuid, and `href`
+and `src` in narratives.
+
 https://hl7.org/fhir/R4/http.html#trules
 """
 
@@ -7,19 +10,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.asked import at
 from fhir_server.interactions.condition import criteria_of, find
 from fhir_server.interactions.resolving import resolved
 from fhir_server.model import reference
-from fhir_server.model.definitions import RESOURCE_TYPES
+from fhir_server.model.definitions import RESOURCE_TYPES, properties
 from fhir_server.model.outcome import InvalidValue, MultipleMatches
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fhir_server.interactions.asked import Ask
     from fhir_server.interactions.context import Context
@@ -27,14 +30,28 @@ if TYPE_CHECKING:
     from fhir_server.store.port import Name
 
 _CONDITIONAL: Final = re.compile(r"[A-Za-z]+\?.+", re.DOTALL).fullmatch
+_URN: Final = "urn:uuid:"
+_LINKING: Final = frozenset({"uri", "url", "oid", "uuid", "xhtml"})
+"""Types whose values are links beside Reference; a canonical is none."""
+_HTML: Final = re.compile(r"""(?<=\s)((?:href|src)\s*=\s*["'])(urn:uuid:[^"'#]+)""")
 
 
 @dataclass(slots=True)
 class Slot:
-    """One Reference element of a resource asked for, and what it said when it came."""
+    """One link of a resource asked for: where it stands, and what it said when it came.
 
-    element: dict[str, object]
+    Attributes:
+        holder: The element or list of values that has it.
+        key: Where in that; `reference` of a Reference, `div` of a narrative with links in it.
+    """
+
+    holder: Any
     said: str
+    key: str | int = "reference"
+
+    def say(self, text: str) -> None:
+        """Let it say something else."""
+        self.holder[self.key] = text
 
 
 @dataclass(slots=True)
@@ -54,10 +71,8 @@ class Links:
     def of(cls, asks: tuple[Ask, ...]) -> Links:
         """Return the links of these writes."""
         links = cls(asks)
-        for number, ask in enumerate(asks):
-            links.slots.append(_slots_of(ask))
-            if ask.full_url:
-                links.full_urls[ask.full_url] = number
+        links.full_urls = {ask.full_url: n for n, ask in enumerate(asks) if ask.full_url}
+        links.slots = list(map(links._slots_of, asks))
         return links
 
     @classmethod
@@ -68,7 +83,15 @@ class Links:
     def put(self, number: int, ask: Ask) -> None:
         """Let a write be this one from now on, with the references of its resource."""
         self.asks = (*self.asks[:number], ask, *self.asks[number + 1 :])
-        self.slots[number] = _slots_of(ask)
+        self.slots[number] = self._slots_of(ask)
+
+    def _slots_of(self, ask: Ask) -> list[Slot]:
+        if not ask.resource:
+            return []
+        found = [Slot(one, str(one["reference"])) for one in reference.walk(ask.resource)]
+        if any(map(_is_urn, self.full_urls)):
+            found += _urns_in(ask.resource)
+        return found
 
     async def resolve(self, ctx: Context, names: Mapping[int, Name]) -> None:
         """Make every reference say the name that its target has now.
@@ -85,15 +108,22 @@ class Links:
         for ask, slots in zip(self.asks, self.slots, strict=True):
             base = _base_of(ask.full_url)
             for slot in slots:
+                if slot.key == "div":
+                    slot.say(_HTML.sub(lambda link: self._html(link, names), slot.said))
+                    continue
                 target = self._target(slot.said, base)
                 if target is not None and target in names:
                     kind, identity = names[target]
-                    slot.element["reference"] = f"{kind}/{identity}" + _fragment(slot.said)
-                elif _CONDITIONAL(slot.said):
+                    slot.say(f"{kind}/{identity}" + _fragment(slot.said))
+                elif slot.key == "reference" and _CONDITIONAL(slot.said):
                     with at(ask.place):
                         if slot.said not in known:
                             known[slot.said] = await self._conditional(ctx, slot.said, names)
-                    slot.element["reference"] = known[slot.said]
+                    slot.say(known[slot.said])
+
+    def _html(self, link: re.Match[str], names: Mapping[int, Name]) -> str:
+        name = names.get(self.full_urls.get(link[2], -1))
+        return link[0] if name is None else f"{link[1]}{name[0]}/{name[1]}"
 
     def _target(self, said: str, base: str) -> int | None:
         plain = said.partition("#")[0]
@@ -136,9 +166,45 @@ class Links:
                     yield number
 
 
-def _slots_of(ask: Ask) -> list[Slot]:
-    found = reference.walk(ask.resource) if ask.resource else ()
-    return [Slot(element, str(element["reference"])) for element in found]
+def _is_urn(text: object) -> bool:
+    return isinstance(text, str) and text.startswith(_URN)
+
+
+def _urns_in(resource: dict[str, Any]) -> Iterator[Slot]:
+    """Give what may be a link by urn:uuid in a resource beside its references.
+
+    FHIR: http.html#trules, "elements of type uri, url, oid, uuid, and <a href=""> and <img src="">
+    in the narrative"; what a resource or an extension itself is called is no link.
+    """
+    waiting: list[tuple[dict[str, Any], str]] = [(resource, str(resource.get("resourceType")))]
+    while waiting:
+        node, type_ = waiting.pop()
+        known = properties(type_)
+        for key, value in node.items():
+            one = known.get(key)
+            if one is None or (type_, key) == ("Bundle", "entry"):
+                continue
+            if key == "url" and (type_ == "Extension" or "resourceType" in node):
+                continue
+            values = value if type(value) is list else (value,)
+            if one.is_primitive:
+                if one.type in _LINKING:
+                    yield from _links(node, key, value, is_html=one.type == "xhtml")
+                continue
+            for inner in values:
+                if type(inner) is dict:
+                    below = str(inner.get("resourceType")) if one.type == "Resource" else one.type
+                    waiting.append((inner, below))
+
+
+def _links(node: dict[str, Any], key: str, value: object, *, is_html: bool) -> Iterator[Slot]:
+    if is_html:
+        if isinstance(value, str) and _URN in value:
+            yield Slot(node, value, key)
+    elif isinstance(value, list):
+        yield from (Slot(value, one, at_) for at_, one in enumerate(value) if _is_urn(one))
+    elif _is_urn(value):
+        yield Slot(node, str(value), key)
 
 
 def _no_target(*_: object) -> None:

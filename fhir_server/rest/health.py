@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fhir_server.rest.draining import Draining
 
 PATHS: Final = ("/healthz", "/readyz", "/metrics")
+STOPPING: Final = b"the server is about to stop"
+NO_STORE: Final = b"the store takes no writes now; `fhir-server doctor` and the log say more"
+"""Why a server is not ready: who asks need not be known, so no more is told here."""
 _PROXIED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"via"})
 _TEXT: Final = b"text/plain; charset=utf-8"
 _PROMETHEUS: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -37,9 +40,10 @@ def health_app(
         elif path == "/healthz":
             await _send(send, 200, _TEXT, b"ok\n")
         elif path == "/readyz":
-            good = not draining.is_begun and await _is_ready(ready)
-            draining.looked((scope.get("client") or ("",))[0], ready=good)
-            await _send(send, 200 if good else 503, _TEXT, b"ready\n" if good else b"not ready\n")
+            reason = STOPPING if draining.is_begun else b"" if await _is_ready(ready) else NO_STORE
+            draining.looked((scope.get("client") or ("",))[0], ready=not reason)
+            told = b"not ready: %b\n" % reason if reason else b"ready\n"
+            await _send(send, 503 if reason else 200, _TEXT, told)
         elif path == "/metrics" and is_local(scope):
             await _send(send, 200, _PROMETHEUS, exposition())
         else:

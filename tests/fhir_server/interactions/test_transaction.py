@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from fhir_server.interactions.asked import Ask
+from fhir_server.interactions.linking import Links
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD
@@ -97,6 +100,81 @@ async def test_references_between_entries_are_resolved(world: World) -> None:
     assert stored.body is not None
     assert stored.body.count(f'"reference":"{where}"'.encode()) == 3
     assert b"urn:uuid" not in stored.body
+
+
+LINKING = {
+    "uri": ({"extension": [{"url": URN, "valueUri": URN}]}, "valueUri"),
+    "url": ({"photo": [{"url": URN}]}, "url"),
+    "uuid": ({"extension": [{"url": "urn:x", "valueUuid": URN}]}, "valueUuid"),
+    "uri in a contained": (
+        {"contained": [{"resourceType": "List", "entry": [{"item": {"type": URN}}]}]}, "type",
+    ),
+    "uris": ({"contained": [{"resourceType": "PlanDefinition", "relatedArtifact": [
+        {"type": "citation", "url": URN + "#a"}]}]}, "url"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "key"), LINKING.values(), ids=LINKING)
+def test_links_beside_references_are_resolved(asked: dict[str, Any], key: str) -> None:
+    """Elements of type uri, url, oid and uuid link too (http.html#trules)."""
+    before = codec.dumps(asked).decode()
+
+    after = linked(asked)
+
+    fragment = "#a" if "#a" in before else ""
+    assert f'"{key}":"Patient/new{fragment}"' in after
+    assert after.count(URN) == before.count(URN) - 1, "what an extension is called is no link"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"extension": [{"url": "urn:x", "valueString": URN}]},
+        {"extension": [{"url": "urn:x", "valueCanonical": URN}]},
+        {"identifier": [{"system": "urn:ietf:rfc:3986", "value": URN}]},
+        {"photo": [{"url": "urn:uuid:00000000-bfdc-4613-8bf2-c5e300945f0a"}]},
+        {"contained": [{"resourceType": "StructureDefinition", "url": URN}]},
+        {"contained": [{"resourceType": "Bundle", "entry": [{"fullUrl": URN}]}]},
+    ],
+    ids=["string", "canonical", "identifier", "another", "own name", "a Bundle of its own"],
+)
+def test_what_is_no_link_stays(asked: dict[str, Any]) -> None:
+    """A string, a canonical and an identifier only look like links."""
+    assert linked(asked) == codec.dumps({"resourceType": "Patient", **asked}).decode()
+
+
+def linked(asked: dict[str, Any]) -> str:
+    """Return a resource once the entry of the URN is Patient/new."""
+    resource = {"resourceType": "Patient", **codec.loads(codec.dumps(asked))}
+    asks = (
+        Ask("POST", "Patient", "x", resource=resource),
+        Ask("POST", "Patient", "new", resource={"resourceType": "Patient"}, full_url=URN),
+    )
+    asyncio.run(Links.of(asks).resolve(World().context(), {1: ("Patient", "new")}))
+    return codec.dumps(resource).decode()
+
+
+async def test_links_in_a_narrative_are_resolved(world: World) -> None:
+    """`href` and `src` of a narrative, with what follows `#`; its text stays."""
+    told = (
+        f'<a href="{URN}">{URN}</a><a title="href" href=\'{URN}#a\'>x</a><img src="{URN}" alt="y"/>'
+    )
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml">{told}</div>'
+    body = observation(URN) | {"text": {"status": "generated", "div": div}}
+
+    answer = await world.transaction(
+        bundle(
+            entry("POST", "Observation", body), entry("POST", "Patient", patient(), full_url=URN)
+        ),
+        prefer="representation",
+    )
+
+    there = f"Patient/{answer['entry'][1]['resource']['id']}"
+    shown = answer["entry"][0]["resource"]["text"]["div"]
+    assert shown == div.replace(f'href="{URN}', f'href="{there}').replace(
+        f"href='{URN}", f"href='{there}"
+    ).replace(f'src="{URN}', f'src="{there}')
+    assert f">{URN}</a>" in shown
 
 
 async def test_the_order_is_delete_create_update_read(world: World) -> None:

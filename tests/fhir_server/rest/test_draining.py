@@ -140,6 +140,7 @@ async def test_it_is_said_at_once_and_answers_go_on(draining: Draining) -> None:
 
     assert (before.status_code, "connection" in before.headers) == (200, False)
     assert [answer.status_code for answer in after] == [503, 200, 404]
+    assert after[0].text == "not ready: the server is about to stop\n"
     assert [answer.headers["connection"] for answer in after] == ["close"] * 3
     assert draining.asked_at > 0
 

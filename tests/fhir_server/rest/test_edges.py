@@ -104,12 +104,17 @@ def probe(
 
 
 async def test_liveness_and_readiness() -> None:
-    """/healthz is 200 while the process lives, /readyz only while the store takes commits."""
+    """/healthz is 200 while the process lives, /readyz only while the store takes commits.
+
+    It says why not.
+    """
     async with probe() as good, probe(is_ready=False) as bad:
         assert (await good.get("/healthz")).status_code == 200
         assert (await bad.get("/healthz")).status_code == 200
         assert (await good.get("/readyz")).status_code == 200
-        assert (await bad.get("/readyz")).status_code == 503
+        refused = await bad.get("/readyz")
+        assert refused.status_code == 503
+        assert refused.text.startswith("not ready: the store takes no writes now")
         assert (await good.post("/healthz")).status_code == 405
 
 
