@@ -14,13 +14,23 @@ from fhir_server.model.identifiers import (
     BHXH,
     BHYT,
     CCCD,
+    CCHN,
     CMND,
+    MA_CSKCB,
+    MA_LK,
     NS,
     PAPER,
     PASSPORT,
+    PAYER,
     code_system,
     extension,
 )
+
+HIV: Final = "hiv"
+"""The mask of HIV data: ICD-10 B20 to B24 and Z21, and resources labelled HIV."""
+
+RECORD: Final = "record"
+"""The mask of what a claim does not need of the record."""
 
 NEEDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     # Who is insured; not where and how he lives, nor to whom he is linked.
@@ -72,26 +82,68 @@ HIDDEN_PARAMETERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     }),
     "Encounter": frozenset({
         "account", "appointment", "based-on", "episode-of-care", "location", "location-period",
-        "names", "part-of", "reason-code", "reason-reference", "special-arrangement",
+        "reason-code", "reason-reference", "special-arrangement",
     }),
     "Practitioner": frozenset({
         "address", "address-city", "address-country", "address-postalcode", "address-state",
         "address-use", "communication", "email", "gender", "phone", "telecom",
     }),
-    "Condition": frozenset({"evidence", "evidence-detail", "stage"}),
+    "Condition": frozenset({"evidence", "evidence-detail"}),
 })  # fmt: skip
-"""Search parameters that would ask for what is not shown: they match nothing."""
+"""Search parameters that would ask for what is not shown: to them all is as without a value."""
 
-OPEN_PARAMETERS: Final = frozenset({
-    "identifier", "patient", "subject", "beneficiary", "encounter", "date", "created",
-    "recorded-date", "authoredon", "status", "use", "coverage", "names", "payor",
-    "payor:identifier", "request", "provider", "insurer", "service-provider", "care-team",
-    "requester", "performer", "requestor", "outcome", "payment-date", "disposition", "priority",
-    "clinical-status", "verification-status", "class", "type", "policy-holder", "subscriber",
-    "name", "family", "given", "phonetic", "birthdate", "gender", "active", "death-date",
-    "deceased", "length",
+_META: Final = frozenset({"_profile", "_source", "_tag"})
+
+OPEN_OF_HIV: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
+    kind: _META | frozenset(codes)
+    for kind, codes in {
+        "Patient": ("active", "birthdate", "death-date", "deceased", "family", "gender", "given",
+                    "identifier", "name", "phonetic"),
+        "Coverage": ("beneficiary", "class-type", "class-value", "dependent", "identifier",
+                     "patient", "payor", "policy-holder", "status", "subscriber", "type"),
+        "Organization": ("active", "address-city", "address-country", "address-postalcode",
+                         "address-state", "address-use", "endpoint", "identifier", "name",
+                         "partof", "phonetic", "type"),
+        "Practitioner": ("active", "family", "given", "identifier", "name", "phonetic"),
+        "Encounter": ("class", "date", "diagnosis", "identifier", "length", "patient",
+                      "service-provider", "status", "subject", "type"),
+        "Condition": ("asserter", "category", "clinical-status", "encounter", "identifier",
+                      "patient", "recorded-date", "subject", "verification-status"),
+        "MedicationRequest": ("authoredon", "category", "encounter", "identifier",
+                              "intended-performer", "intent", "patient", "priority", "requester",
+                              "status", "subject"),
+        "Procedure": ("category", "date", "encounter", "identifier", "patient", "performer",
+                      "status", "subject"),
+        "Claim": ("care-team", "coverage", "created", "encounter", "enterer", "facility",
+                  "identifier", "insurer", "names", "patient", "payee", "priority", "provider",
+                  "status", "use"),
+        "ClaimResponse": ("created", "identifier", "insurer", "outcome", "patient",
+                          "payment-date", "request", "requestor", "status", "use"),
+        "CoverageEligibilityRequest": ("coverage", "created", "enterer", "identifier", "patient",
+                                       "provider", "status"),
+        "CoverageEligibilityResponse": ("coverage", "created", "identifier", "insurer", "outcome",
+                                        "patient", "request", "requestor", "status"),
+    }.items()
 })  # fmt: skip
-"""Search parameters whose elements are shown of HIV data too; by any other it is not found."""
+"""Search parameters whose elements are shown of HIV data too; to any other it is as without them.
+
+Of codes and identifiers those can be asked for that are shown: `KEPT_SYSTEMS`, `IDENTIFIERS`.
+"""
+
+THERE_OF_HIV: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
+    "Condition": frozenset({"code"}),
+    "MedicationRequest": frozenset({"code"}),
+    "Procedure": frozenset({"code"}),
+})  # fmt: skip
+"""Search parameters of which HIV data shows that something is there, but not what."""
+
+PARTS_OF_HIV: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
+    "Encounter": ("diagnosis", "service-provider"),
+})  # fmt: skip
+"""Search parameters that are what `names` is of HIV data: for what is shown of it."""
+
+ALWAYS_THERE: Final = frozenset({("MedicationRequest", "code")})
+"""Of these HIV data shows a code (`masked`), whatever form the element has: it is required."""
 
 KEPT_SYSTEMS: Final = (
     "http://terminology.hl7.org/",
@@ -106,11 +158,35 @@ KEPT_SYSTEMS: Final = (
 `http://hl7.org/fhir/sid/` holds ICD and CVX, and is no such system.
 """
 
+KNOWN_SYSTEMS: Final = (
+    *(
+        f"http://terminology.hl7.org/CodeSystem/{name}"
+        for name in (
+            "condition-category", "condition-clinical", "condition-ver-status", "coverage-class",
+            "coverage-selfpay", "medicationrequest-category", "organization-type",
+            "processpriority", "v3-ActCode",
+        )
+    ),
+    *map(code_system, ("ma-nhom", "ma-loai-kcb", "ma-doituong-kcb")),
+)  # fmt: skip
+"""Of the kept systems those in which a code is sought that is asked for without its system."""
+
 CLINICAL_SYSTEMS: Final = ("http://hl7.org/fhir/sid/",)
 """Systems of diseases and vaccines below a kept one."""
 
+
+def is_kept(system: str) -> bool:
+    """Return whether codes of a system say of what kind a thing is."""
+    return system.startswith(KEPT_SYSTEMS) and not system.startswith(CLINICAL_SYSTEMS)
+
+
 IDENTIFIERS: Final = ("http://fhir.hl7.org.vn/core/sid/", f"{NS}/sid/")
 """Identifiers of these systems stay readable of HIV data: keys that the claim is found by."""
+
+KNOWN_IDENTIFIERS: Final = (
+    BHXH, BHYT, CCCD, CCHN, CMND, MA_CSKCB, MA_LK, PAPER, PASSPORT, PAYER,
+)  # fmt: skip
+"""Of these systems those in which a number is sought that is asked for without its system."""
 
 AMOUNTS: Final = frozenset(
     extension(name)
@@ -187,9 +263,12 @@ OF_HIV: Final[Mapping[str, Shown]] = MappingProxyType({
     "Claim": {
         **dict.fromkeys(
             ("extension", "identifier", "status", "type", "use", "patient", "billablePeriod",
-             "created", "enterer", "insurer", "provider", "priority", "fundsReserve", "total"),
+             "created", "enterer", "insurer", "provider", "priority", "fundsReserve", "total",
+             # What a payer may see is what its Claim names: that it does is nothing to hide.
+             "prescription", "originalPrescription", "referral", "facility"),
             PLAIN,
         ),
+        "payee": dict.fromkeys(("type", "party"), PLAIN),
         "careTeam": dict.fromkeys(("sequence", "provider", "responsible"), PLAIN),
         "supportingInfo": dict.fromkeys(
             ("sequence", "category", "timingDate", "timingPeriod", "valueReference"), PLAIN
@@ -209,7 +288,8 @@ OF_HIV: Final[Mapping[str, Shown]] = MappingProxyType({
             **_PRODUCT,
             **dict.fromkeys(
                 ("extension", "careTeamSequence", "diagnosisSequence", "procedureSequence",
-                 "informationSequence", "servicedDate", "servicedPeriod", "encounter"),
+                 "informationSequence", "servicedDate", "servicedPeriod", "locationReference",
+                 "encounter"),
                 PLAIN,
             ),
             "detail": {**_PRODUCT, "subDetail": _PRODUCT},

@@ -27,13 +27,17 @@ def may_hold(compartment: str, types: Iterable[str]) -> list[str]:
     return [kind for kind in types if kind in possible]
 
 
-def within(compartment: tuple[str, str], resource_type: str, base_url: str) -> Expression:
+def within(
+    compartment: tuple[str, str], resource_type: str, base_url: str, *, is_masked: bool = False
+) -> Expression:
     """Return what of a type is in a compartment.
 
     Args:
         compartment: The type and id of the resource that it is of.
         resource_type: The type that is sought.
         base_url: The FHIR base, without a slash at its end.
+        is_masked: Something is hidden of what puts a resource into it: each parameter that does is
+            asked by itself, to be narrowed.
 
     Raises:
         InvalidValue: Nothing of the type can be in it.
@@ -44,7 +48,7 @@ def within(compartment: tuple[str, str], resource_type: str, base_url: str) -> E
             f"No {resource_type} is in the compartment of a {kind}.",
             text_vi=f"{resource_type} không thuộc phạm vi (compartment) của {kind}.",
         )
-    if kind == "Patient":
+    if kind == "Patient" and not is_masked:
         return InPatient(frozenset({identity}))
     found: list[Expression] = []
     if resource_type == kind:

@@ -9,20 +9,20 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from auth.criteria import Anything
 from fhir_server.interactions.definitions import (
     Definition,
     Definitions,
     canonicals_in,
     definition_of,
 )
-from fhir_server.interactions.narrow import both, expression_of, narrowed, where_shown
-from fhir_server.interactions.redact import is_followed
+from fhir_server.interactions.masked_search import is_followed
+from fhir_server.interactions.narrow import both, fetch_shown, narrowed, where_shown
+from fhir_server.interactions.redact import mask
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import TooCostly
 from fhir_server.search.canonical import is_canonical, is_definition
-from fhir_server.search.expression import Ids, Or, RefersTo, Search
+from fhir_server.search.expression import Or, RefersTo, Search
 from fhir_server.search.extract import index_values
 from fhir_server.search.values import ReferenceValue
 
@@ -93,6 +93,9 @@ class Inclusion:
             if not wanted:
                 continue
             resource = codec.loads_stored(version.body)
+            if self.ctx.policy.masks:
+                # What is brought by what is not shown would say what that is.
+                resource = mask(resource, self.ctx.policy.masks)
             known = self.ctx.searched
             params = _references(known, version.resource_type)
             index = index_values(resource, base_url=self.ctx.base_url, known=known, words=False)
@@ -101,7 +104,6 @@ class Inclusion:
                     isinstance(value, ReferenceValue)
                     and value.resource_id
                     and value.param in params
-                    and is_followed(self.ctx.policy.masks, resource, value.param)
                 ):
                     name = (value.resource_type, value.resource_id)
                     if name not in self.seen and any(
@@ -159,7 +161,9 @@ class Inclusion:
             asked += await self._naming(source, include.param, definitions)
             if asked:
                 where = Or(tuple(asked))
-                by_type.append((source, both(narrowed(self.ctx, where, source), shown)))
+                # What nothing is masked of may be asked by any reference: there are thousands.
+                asking = narrowed(self.ctx, where, source) if self.ctx.policy.masks else where
+                by_type.append((source, both(asking, shown)))
         if not by_type:
             return []
         found: list[Version] = []
@@ -222,23 +226,3 @@ def _references(known: Known, source: str) -> dict[str, Parameter]:
 def _defining(parameter: Parameter) -> list[str]:
     """Return the types whose URLs a canonical parameter may hold."""
     return sorted(filter(is_definition, parameter.targets))
-
-
-async def fetch_shown(ctx: Context, names: Sequence[Name]) -> list[Version]:
-    """Return the current versions of these, of those that are there and shown to the caller."""
-    by_type: dict[str, list[str]] = {}
-    for kind, identity in names:
-        by_type.setdefault(kind, []).append(identity)
-    found: list[Version] = []
-    for kind, identities in by_type.items():
-        criteria = ctx.policy.narrow("read", kind) or ctx.policy.narrow("search-type", kind)
-        if criteria is None:
-            continue
-        if criteria == Anything():
-            versions = await ctx.store.read_many([(kind, one) for one in identities])
-            found += [v for v in versions if v is not None and not v.deleted]
-            continue
-        where = both(Ids(frozenset(identities)), expression_of(criteria, kind))
-        page = await ctx.store.search(Search(((kind, where),), count=len(identities)))
-        found += page.versions
-    return found

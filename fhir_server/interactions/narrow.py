@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment, Matching, Tagged
 from fhir_server.interactions.elsewhere import is_hidden_system
-from fhir_server.interactions.redact import askable
+from fhir_server.interactions.masked_search import askable, askable_of_shown, referring
 from fhir_server.model import codec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import Forbidden, Gone, UnknownResource
@@ -20,9 +20,11 @@ from fhir_server.search.extract import index_values
 from fhir_server.search.query import parse_criteria
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fhir_server.interactions.context import Context, FhirRequest
     from fhir_server.search.expression import Expression
-    from fhir_server.store.port import Version
+    from fhir_server.store.port import Name, Version
 
 
 _NOT_FHIR: Final = {
@@ -108,7 +110,8 @@ def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
             chain = ex.Chain(param, target, _shown_and(ctx, target, inner))
             return askable(ctx.policy.masks, kind, chain)
         case ex.Has(source, param, inner):
-            return ex.Has(source, param, _shown_and(ctx, source, inner))
+            found = _shown_and(ctx, source, inner)
+            return referring(ctx.policy.masks, source, param, found)
         case ex.Differs(_, inner):
             return _differs(ctx, where, narrowed(ctx, inner, kind), kind)
         case _ if isinstance(where, ex.Open):
@@ -118,7 +121,13 @@ def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
         ):
             return ex.NOTHING
         case _:
-            return askable(ctx.policy.masks, kind, where)
+            return _askable(ctx, where, kind)
+
+
+def _askable(ctx: Context, leaf: Expression, kind: str) -> Expression:
+    return askable_of_shown(
+        ctx.policy.masks, kind, leaf, lambda target: where_shown(ctx, "search-type", target)
+    )
 
 
 def _differs(ctx: Context, where: ex.Differs, inner: Expression, kind: str) -> Expression:
@@ -131,7 +140,7 @@ def _differs(ctx: Context, where: ex.Differs, inner: Expression, kind: str) -> E
         kind == "Patient" and where.param == "identifier" and ctx.policy.facility
     ):
         return ex.NOTHING
-    return askable(ctx.policy.masks, kind, where)
+    return _askable(ctx, where, kind)
 
 
 def _says_nothing(where: Expression) -> bool:
@@ -193,6 +202,31 @@ def _cost(criteria: Criteria) -> int:
             return 1
         case _:
             return 2
+
+
+async def fetch_shown(ctx: Context, names: Sequence[Name]) -> list[Version]:
+    """Return the current versions of these, of those that are there and shown to the caller.
+
+    Their order, type by type, is as if the others were not named.
+    """
+    by_type: dict[str, list[str]] = {}
+    for kind, identity in names:
+        by_type.setdefault(kind, []).append(identity)
+    found: dict[str, list[Version]] = {}
+    for kind, identities in by_type.items():
+        criteria = ctx.policy.narrow("read", kind) or ctx.policy.narrow("search-type", kind)
+        if criteria is None:
+            continue
+        if criteria == Anything():
+            versions = await ctx.store.read_many([(kind, one) for one in identities])
+            found[kind] = [v for v in versions if v is not None and not v.deleted]
+            continue
+        where = both(ex.Ids(frozenset(identities)), expression_of(criteria, kind))
+        page = await ctx.store.search(ex.Search(((kind, where),), count=len(identities)))
+        found[kind] = list(page.versions)
+    shown = {(one.resource_type, one.resource_id) for some in found.values() for one in some}
+    order = dict.fromkeys(kind for kind, identity in names if (kind, identity) in shown)
+    return [version for kind in order for version in found[kind]]
 
 
 async def is_version_shown(

@@ -13,23 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from fhir_server.interactions import claim_needs
-from fhir_server.interactions.claim_needs import MASKED, PLAIN
+from fhir_server.interactions.claim_needs import HIV, MASKED, PLAIN, RECORD
+from fhir_server.interactions.dangling import pruned
 from fhir_server.model import codec
-from fhir_server.model.sensitivity import LABEL, carries_hiv, is_hiv, is_labelled
-from fhir_server.search import expression as ex
+from fhir_server.model.sensitivity import LABEL, carries_hiv, is_labelled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from fhir_server.interactions.context import Context, FhirRequest, FhirResult, Resource
-    from fhir_server.search.expression import Expression
     from fhir_server.store.port import Name
-
-HIV: Final = "hiv"
-"""The mask of HIV data: ICD-10 B20 to B24 and Z21, and resources labelled HIV."""
-
-RECORD: Final = "record"
-"""The mask of what a claim does not need of the record."""
 
 ALL: Final = frozenset({HIV, RECORD})
 
@@ -49,65 +42,11 @@ _FREE: Final = frozenset({
 })  # fmt: skip
 """Members, at any depth, in which anything may be written."""
 
-_NOT_LABELLED: Final = ex.Not(ex.TokenIs("_security", LABEL["system"], LABEL["code"]))
+_TEXT_ALONE: Final = frozenset({"text", "id", "extension"})
+_WORDED: Final = frozenset({"name", "address", "contact"})
+"""Members whose values may be a text alone, and no CodeableConcept."""
 _KEY: Final = re.compile(r"[A-Za-z0-9./:+-]{1,32}").fullmatch
 """A code, a key or a time: `XML2/3`, `2026-11`, `G04`."""
-
-
-def is_masked_code(masks: frozenset[str], code: str) -> bool:
-    """Return whether a code is one that these masks hide, or the label of such data."""
-    return HIV in masks and (code.upper() == LABEL["code"] or is_hiv(code))
-
-
-def askable(masks: frozenset[str], kind: str, leaf: Expression) -> Expression:
-    """Return a condition as one may ask it of a type of which these masks hide something.
-
-    Args:
-        masks: What is hidden.
-        kind: The type.
-        leaf: A condition on one parameter.
-
-    Returns:
-        What matches nothing where the parameter speaks of what is not shown; where it speaks of
-        what HIV data does not show, what matches no such data.
-    """
-    param = getattr(leaf, "param", None)
-    if not masks or param is None:
-        return leaf
-    if isinstance(leaf, ex.Says):
-        # A word of a text may be what any mask hides of it.
-        return ex.NOTHING
-    if RECORD in masks and _is_hidden(kind, param, leaf):
-        return ex.NOTHING
-    if HIV not in masks or param in claim_needs.OPEN_PARAMETERS:
-        return leaf
-    match leaf:
-        case ex.TokenIs(_, _, code) if code and is_masked_code(masks, code):
-            return ex.NOTHING
-        case ex.TokenText():
-            return ex.NOTHING
-        case _ if param == "_security":
-            return ex.NOTHING
-        case _:
-            return ex.And((leaf, _NOT_LABELLED))
-
-
-def is_followed(masks: frozenset[str], resource: Resource, param: str) -> bool:
-    """Return whether what a resource refers to may be brought along by this parameter.
-
-    It may not where the parameter could not be asked: that it is brought would say what is hidden.
-    """
-    leaf = ex.RefersTo(param, None, "x")
-    asked = askable(masks, str(resource.get("resourceType", "")), leaf)
-    return asked == leaf or (asked != ex.NOTHING and not is_labelled(resource))
-
-
-def _is_hidden(kind: str, param: str, leaf: Expression) -> bool:
-    if param in claim_needs.HIDDEN_PARAMETERS.get(kind, ()):
-        return True
-    if kind == "Patient" and isinstance(leaf, ex.TokenIs) and param == "identifier":
-        return leaf.system is not None and leaf.system not in claim_needs.PERSONS
-    return False
 
 
 async def redacted(ctx: Context, request: FhirRequest, result: FhirResult) -> FhirResult:
@@ -123,10 +62,16 @@ async def redacted(ctx: Context, request: FhirRequest, result: FhirResult) -> Fh
     else:
         return result
     now = await _labelled_now(ctx, shown) if HIV in masks and request.interaction in _OLD else ()
-    body = codec.dumps(mask(shown, masks, now))
+    shown = mask(shown, masks, now)
+    body = codec.dumps(await pruned(ctx, shown, _asked(request)))
     if result.body is None and version is not None and version.body:
         return replace(result, version=msgspec.structs.replace(version, body=body))
     return replace(result, body=body)
+
+
+def _asked(request: FhirRequest) -> Resource:
+    """Return what the caller said, which an operation may answer: it tells of nothing stored."""
+    return (request.resource or {}) if request.interaction == "operation" else {}
 
 
 async def _labelled_now(ctx: Context, shown: Resource) -> Collection[Name]:
@@ -284,10 +229,16 @@ def _said(value: Any) -> Any:
     return _bare(value) if not isinstance(value, str) or _KEY(value) else "masked"
 
 
-def _bare(value: Any) -> Any:
-    """Return a value without free text, and of its codes only those that say a kind."""
+def _bare(value: Any, *, is_concept: bool = True) -> Any:
+    """Return a value without free text, and of its codes only those that say a kind.
+
+    Args:
+        value: An element, or several.
+        is_concept: What has a text alone is a CodeableConcept.
+    """
     if isinstance(value, list):
-        return [bare for item in value if (bare := _bare(item)) not in ({}, [])]
+        bare = (_bare(item, is_concept=is_concept) for item in value)
+        return [one for one in bare if one not in ({}, [])]
     if not isinstance(value, dict):
         return value
     if isinstance(value.get("coding"), list):
@@ -297,6 +248,8 @@ def _bare(value: Any) -> Any:
         return _named_members(value) if _says_a_kind(value) else _ABSENT
     if "value" in value and "system" in value and not _is_key(value):
         return {}
+    if is_concept and isinstance(value.get("text"), str) and value.keys() <= _TEXT_ALONE:
+        return {"coding": [_ABSENT]}
     return _named_members(value)
 
 
@@ -306,7 +259,7 @@ def _named_members(value: dict[str, Any]) -> dict[str, Any]:
         if name == "extension":
             _put(found, name, _extensions(member))
         elif name not in _FREE and not name.startswith("_"):
-            _put(found, name, _bare(member))
+            _put(found, name, _bare(member, is_concept=name not in _WORDED))
     return found
 
 
@@ -320,9 +273,7 @@ def _says_a_kind(coding: dict[str, Any]) -> bool:
     system, code = coding.get("system"), coding.get("code")
     if not (isinstance(system, str) and isinstance(code, str)) or code.upper() == LABEL["code"]:
         return False
-    return system.startswith(claim_needs.KEPT_SYSTEMS) and not system.startswith(
-        claim_needs.CLINICAL_SYSTEMS
-    )
+    return claim_needs.is_kept(system)
 
 
 def _is_key(value: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from fhir_server.interactions.compartments import may_hold, within
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.explain import EXPLAIN, explaining, explanation
 from fhir_server.interactions.include import Inclusion
+from fhir_server.interactions.masked_search import is_sortable
 from fhir_server.interactions.narrow import both, narrowed, require_type, where_shown
 from fhir_server.interactions.resolving import Resolving, resolved
 from fhir_server.interactions.subset import Part
@@ -128,17 +129,18 @@ async def _audit_events(ctx: Context, request: FhirRequest) -> FhirResult:
         request = replace(request, compartment=None, query=request.query + patient)
     query = query_of(ctx, replace(request, resource_type=AUDIT_EVENT))
     require_type(ctx, "search-type", AUDIT_EVENT)
-    _require_sort(ctx, query)
+    _require_sort(ctx, query, (AUDIT_EVENT,))
     where = await resolved(ctx, query.where, AUDIT_EVENT)
     return await search_audit_events(ctx, replace(query, where=where))
 
 
-def _require_sort(ctx: Context, query: Query) -> None:
-    if ctx.policy.masks and any(key.kind in {"token", "string"} for key in query.sort):
+def _require_sort(ctx: Context, query: Query, kinds: Iterable[str]) -> None:
+    masks = ctx.policy.masks
+    if masks and not all(is_sortable(masks, kind, key) for kind in kinds for key in query.sort):
         # The order of masked codes would say what they are.
         raise UnsupportedParameter(
-            "This client may sort by dates and ids alone.",
-            text_vi="Ứng dụng này chỉ được sắp xếp theo ngày và id.",
+            "This client may sort by ids, and by dates that it is always shown, alone.",
+            text_vi="Ứng dụng này chỉ được sắp xếp theo id và theo ngày mà nó luôn được xem.",
         )
 
 
@@ -160,7 +162,7 @@ async def _page(
     explain: bool = False,
 ) -> FhirResult:
     """Return one page of what is asked of each type, as far as it is shown to the caller."""
-    _require_sort(ctx, query)
+    _require_sort(ctx, query, (kind for kind, _ in asked))
     _require_no_words(ctx, asked)
     by_type: list[tuple[str, Expression]] = []
     resolving = Resolving(ctx)
@@ -168,7 +170,7 @@ async def _page(
         shown = where_shown(ctx, request.interaction, kind) or NOTHING
         narrow = both(narrowed(ctx, await resolving.of(where, kind), kind), shown)
         if request.compartment is not None:
-            narrow = both(within(request.compartment, kind, ctx.base_url), narrow)
+            narrow = both(_within(ctx, request.compartment, kind), narrow)
         by_type.append((kind, narrow))
     path = _path(request)
     page = await ctx.store.search(
@@ -192,6 +194,13 @@ async def _page(
     shown_versions = (*page.versions, *growing.included)
     patients = frozenset(patient for v in shown_versions for patient in v.patients)
     return FhirResult(body=body, patients=patients)
+
+
+def _within(ctx: Context, compartment: tuple[str, str], kind: str) -> Expression:
+    """Return what of a type is in a compartment by what the caller is shown of it."""
+    masked = bool(ctx.policy.masks)
+    inside = within(compartment, kind, ctx.base_url, is_masked=masked)
+    return narrowed(ctx, inside, kind) if masked else inside
 
 
 def _path(request: FhirRequest) -> str:

@@ -12,9 +12,10 @@ import msgspec
 
 from auth.criteria import Anything
 from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.claim_needs import HIV
+from fhir_server.interactions.dangling import pruned
 from fhir_server.interactions.jobs.kept import unknown_job
 from fhir_server.interactions.narrow import both, is_version_shown, where_shown
-from fhir_server.interactions.redact import HIV
 from fhir_server.model import codec
 from fhir_server.model.sensitivity import carries_hiv, is_labelled
 from fhir_server.search.expression import Ids, Search
@@ -99,8 +100,21 @@ async def _lines(
                 kept.append(line)
                 shown.update(version.patients)
                 is_as_gathered &= one.meta.versionId == str(version.version_id)
+    if ctx.policy.masks:
+        kept = await _pruned(ctx, kept)
     # What a changed one said of whom is known of the whole file only.
     return b"".join(kept), tuple(sorted(shown)) if is_as_gathered else patients
+
+
+async def _pruned(ctx: Context, lines: list[bytes]) -> list[bytes]:
+    """Return lines without references to what is not shown now, though it was."""
+    found: list[bytes] = []
+    for at in range(0, len(lines), _CHUNK):
+        resources = [codec.loads(line) for line in lines[at : at + _CHUNK]]
+        entries = [{"resource": one} for one in resources]
+        left = await pruned(ctx, {"resourceType": "Bundle", "entry": entries})
+        found += [codec.dumps(one["resource"]) + b"\n" for one in left["entry"]]
+    return found
 
 
 async def _shown(

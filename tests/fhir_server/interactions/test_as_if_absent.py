@@ -2,7 +2,8 @@
 
 Random data and random policies, and the real ones. Each request is asked twice: under the policy
 over the whole store, and over a store that holds only what the policy shows, where all of it is
-shown. The two answers must be the same bytes, but for where a cursor stands.
+shown. The two answers must be the same bytes, but for where a cursor stands. What is masked within
+what is shown is as if absent, too: `test_masked_as_if_absent`.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import pytest
 from auth.principal import Principal
 from fhir_server.interactions import commit
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
+from fhir_server.interactions.masked_search import askable
 from fhir_server.interactions.perform import perform, perform_with
-from fhir_server.interactions.redact import askable
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD, PAYER
 from fhir_server.model.outcome import (
