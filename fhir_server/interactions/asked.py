@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fhir_server.interactions.context import FhirRequest, Resource
+    from fhir_server.model.comments import Comments
     from fhir_server.model.patch.document import Patch
     from fhir_server.model.patch.refusal import Allowance
 
@@ -37,6 +38,7 @@ class Ask:
 
     Attributes:
         resource: What it is to be; of a patch, once a plan has applied it to what is there.
+        comments: Those that the resource came with; None where it did not come as XML.
         condition: The search that chooses what is written, or of a create If-None-Exist.
         new_id: The id it gets if it is created and brings none of its own.
         place: FHIRPath of the Bundle entry, such as `Bundle.entry[3]`; "" outside a Bundle.
@@ -55,6 +57,7 @@ class Ask:
     place: str = ""
     full_url: str = ""
     patch: Patch | None = None
+    comments: Comments | None = None
 
     @property
     def interaction(self) -> str:
@@ -109,6 +112,7 @@ def ask_of(
         place=place,
         full_url=full_url,
         patch=patch_of(request, patching) if method == "PATCH" else None,
+        comments=None if method == "PATCH" else request.comments,
     )
 
 

@@ -156,7 +156,7 @@ def _batch(plan: Plan, extras: Extras) -> Batch | None:
         writes=writes,
         tags=(*plan.tags, *extras.tags),
         conditions=(*plan.conditions, *plan.removals.conditions(), *extras.conditions),
-        puts=(*plan.puts, *extras.puts),
+        puts=(*plan.puts, *plan.comments, *extras.puts),
         audit=(trail.draft(plan.patients()),) if extras.audit and trail.draft else (),
         indexed=plan.known.generation,
     )

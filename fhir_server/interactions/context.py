@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from fhir_server.model.comments import Comments
 from fhir_server.model.patch.refusal import Allowance
 from fhir_server.search.parameters import R4, Known
 
@@ -35,6 +36,7 @@ class FhirRequest:
         operation: With its `$`, where the interaction is `operation`.
         query: Every parameter of the URL (and of a POST _search body), in order, repeats kept.
         resource: The parsed body.
+        comments: Those of the parsed body (`model.comments`); None where it did not come as XML.
         raw: The body as sent, for patches.
         if_match: The version number that If-Match names, or several; -1 where it can match none,
             0 for `*`.
@@ -48,6 +50,7 @@ class FhirRequest:
         method: HTTP's method; with `url` (path and query below the base) for audit and history.
         purpose: `X-Break-Glass` or another purpose of use, for the audit.
         asynchronous: `Prefer: respond-async`.
+        as_xml: Whether the answer goes out as XML, which has comments.
     """
 
     interaction: str
@@ -70,6 +73,8 @@ class FhirRequest:
     url: str = ""
     purpose: str = ""
     asynchronous: bool = False
+    comments: Comments | None = None
+    as_xml: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class FhirResult:
         hidden: The answer must have no body, only a Location (contract 6: a hidden match).
         media: The media type of `body` where it is no resource, but what is made of some that
             were masked already; it goes out as it is.
+        xml: The answer parsed and its comments, where it goes out as XML and may have any.
     """
 
     status: int = 200
@@ -102,6 +108,7 @@ class FhirResult:
     headers: tuple[tuple[str, str], ...] = ()
     hidden: bool = False
     media: str = ""
+    xml: tuple[Resource, Comments] | None = None
 
 
 @dataclass(slots=True)

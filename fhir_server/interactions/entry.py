@@ -6,13 +6,14 @@ https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from fhir_server.interactions.asked import Ask, Method, ask_of, at
 from fhir_server.interactions.context import FhirRequest, Resource
 from fhir_server.interactions.table import locate, require_id_form
+from fhir_server.model.comments import Comments, inside
 from fhir_server.model.outcome import (
     InvalidValue,
     Malformed,
@@ -54,6 +55,13 @@ class Entry:
     def place(self) -> str:
         """FHIRPath of the entry."""
         return place_of(self.number)
+
+    def commented(self, comments: Comments | None) -> Entry:
+        """Return it with those of the comments of its Bundle that are its resource's."""
+        if comments is None:
+            return self
+        own = inside(comments, "Bundle[0]", f"entry[{self.number}]", "resource[0]")
+        return replace(self, request=replace(self.request, comments=own))
 
     @property
     def order(self) -> int:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions import audit
+from fhir_server.interactions.comments import commented
 from fhir_server.interactions.context import Superseded
 from fhir_server.interactions.elsewhere import without_elsewhere
 from fhir_server.interactions.functions import FUNCTIONS
@@ -97,6 +98,8 @@ async def _shown(ctx: Context, request: FhirRequest, run: Interaction) -> FhirRe
             result = await redacted(ctx, request, result)
         if ctx.policy.facility:
             result = without_elsewhere(result, ctx.policy.facility)
+        if request.as_xml:
+            result = await commented(ctx, result)
     except FhirError as refusal:
         await refused(ctx, request, refusal)
         raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from auth.principal import Principal
-from fhir_server.interactions import refusals
+from fhir_server.interactions import comments, refusals
 from fhir_server.interactions.asked import Ask, at
 from fhir_server.interactions.audit import is_chained
 from fhir_server.interactions.audit_event import is_recorded
@@ -86,6 +86,7 @@ class Plan:
     Attributes:
         known: The search parameters by which what is made is indexed.
         puts: Records of the ledger that follow from what is written.
+        comments: Those of the comments that it came with.
     """
 
     ctx: Context
@@ -97,6 +98,7 @@ class Plan:
     removals: Removals = field(default_factory=Removals)
     tags: list[Tag] = field(default_factory=list)
     puts: list[Put] = field(default_factory=list)
+    comments: list[Put] = field(default_factory=list)
 
     async def make(self) -> Plan:
         """Settle names, references and content of everything asked for.
@@ -250,7 +252,7 @@ class Plan:
         elif step.is_settled:
             self._check_if_none_match(step)
         elif step.ask.method == "POST":
-            self._draft_create(step)
+            await self._draft_create(step)
         else:
             await self._draft_update(step)
 
@@ -262,11 +264,11 @@ class Plan:
         if step.ask.method != "DELETE":
             raise refusals.reserved(name)
 
-    def _draft_create(self, step: Step) -> None:
+    async def _draft_create(self, step: Step) -> None:
         if step.repeats is not None:
             step.version, step.hidden = step.repeats.version, step.repeats.hidden
         else:
-            self._write(step, step.ask.resource or {})
+            await self._write(step, step.ask.resource or {})
 
     async def _draft_update(self, step: Step) -> None:
         ask, current = step.ask, step.current
@@ -278,8 +280,10 @@ class Plan:
             await require_update(self.ctx, step, current)
         if self.ctx.policy.facility and ask.resource_type == "Patient":
             seen = left_as_it_was(ask.resource or {}, current.body, self.ctx.policy.facility)
-            step.ask = replace(ask, resource=seen)
-        self._write(step, step.ask.resource or {})
+            # Where something stands that the caller did not see, comments may have moved.
+            said = ask.comments if seen is ask.resource else None
+            step.ask = replace(ask, resource=seen, comments=said)
+        await self._write(step, step.ask.resource or {})
 
     async def _revive(self, step: Step) -> None:
         """Make a resource under an id that has none now: update as create."""
@@ -289,7 +293,7 @@ class Plan:
         if ask.condition is None and not self.ctx.policy.chooses_ids:
             raise unknown(ask.resource_type, ask.resource_id or "")
         require_type(self.ctx, "create", ask.resource_type)
-        self._write(step, ask.resource or {})
+        await self._write(step, ask.resource or {})
 
     async def _draft_deletion(self, step: Step) -> None:
         ask, current = step.ask, step.current
@@ -303,7 +307,7 @@ class Plan:
             check_if_match(ask, current)
             await self.removals.add(self.ctx, current, ask)
 
-    def _write(self, step: Step, resource: Resource) -> None:
+    async def _write(self, step: Step, resource: Resource) -> None:
         kind, identity = step.name or (step.ask.resource_type, step.ask.new_id)
         current = step.current
         number = current.version_id + 1 if current else 1
@@ -312,7 +316,13 @@ class Plan:
         made, body = in_our_systems(made, body)
         step.issues = valid(made)
         is_new = current is None or current.deleted
-        if current is not None and not is_new and is_same(current.body, made):
+        said = step.ask.comments
+        if (
+            current is not None
+            and not is_new
+            and is_same(current.body, made)
+            and await comments.are_same(self.ctx.store, current, said)
+        ):
             step.version = current
             return
         method = step.ask.method
@@ -323,6 +333,8 @@ class Plan:
             patients=index.patients,
         )  # fmt: skip
         step.status = 201 if is_new else 200
+        if said:
+            self.comments.append(comments.kept(step.write, said))
 
     def _own_tags(self) -> frozenset[str]:
         return tags_of(self.ctx.principal) | self.tag_all

@@ -111,7 +111,9 @@ async def transaction(ctx: Context, request: FhirRequest) -> FhirResult:
 async def _transaction(
     ctx: Context, request: FhirRequest, entries: list[dict[str, Any]]
 ) -> FhirResult:
-    ordered = _ordered(ctx, entries, request.handling)
+    ordered = [
+        entry.commented(request.comments) for entry in _ordered(ctx, entries, request.handling)
+    ]
     for entry in ordered:
         with at(entry.place):
             _require_doable(ctx, entry)
@@ -293,7 +295,7 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     shown = Shown()
     for number, entry in enumerate(entries):
         try:
-            result = await _one(ctx, entry, number, shown, request.handling)
+            result = await _one(ctx, request, entry, number, shown)
         except FhirError as refusal:
             answers.append(refusal_of(refusal))
             denied.update(named_by_entry(entry))
@@ -312,14 +314,10 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
 
 
 async def _one(
-    ctx: Context,
-    asked: dict[str, Any],
-    number: int,
-    shown: Shown,
-    handling: Literal["strict", "lenient"],
+    ctx: Context, request: FhirRequest, asked: dict[str, Any], number: int, shown: Shown
 ) -> FhirResult:
     """Do one entry of a batch; the batch's own AuditEvent speaks of it."""
-    entry = read_entry(asked, number, ctx.base_url, handling)
+    entry = read_entry(asked, number, ctx.base_url, request.handling).commented(request.comments)
     own = replace(ctx, trail=AuditTrail(request_id=ctx.trail.request_id))
     with at(place_of(number)):
         if entry.request.interaction == "operation":

@@ -3,7 +3,8 @@
 https://hl7.org/fhir/R4/xml.html
 
 The parser takes no DTD, no entity and nothing from the network. What the definitions do not
-know is kept in the shape, so that validation can name it.
+know is kept in the shape, so that validation can name it. Comments stand beside it (`comments.py`);
+processing instructions are dropped: they speak to a program, and FHIR gives them no meaning.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 from lxml import etree
 
+from fhir_server.model import comments as beside
+from fhir_server.model.comments import Comments
 from fhir_server.model.definitions import RESOURCE_TYPES, Property, properties
 from fhir_server.model.outcome import FhirError, Invalid, Issue, Malformed
 from fhir_server.model.primitives import Lexeme
@@ -39,29 +42,30 @@ _ENTITY: Final = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _XML_ENTITIES: Final = frozenset({"amp", "lt", "gt", "quot", "apos"})
 # XML 1.0, 2.2: the characters that may not stand in a document, even escaped.
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COMMENT: Final = b"<!--"
 _NO_PROPERTIES: Final[Mapping[str, Property]] = {}
 _MAX_EXPONENT_DIGITS: Final = 3
 
 
-def _parser(*, comments: bool) -> etree.XMLParser:
+def _parser(*, comments: bool, instructions: bool) -> etree.XMLParser:
     return etree.XMLParser(
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
         huge_tree=False,
         remove_comments=not comments,
-        remove_pis=not comments,
+        remove_pis=not instructions,
     )
 
 
-def parse(data: bytes, *, comments: bool = False) -> etree._Element:
+def parse(data: bytes, *, comments: bool = False, instructions: bool = False) -> etree._Element:
     """Return the root of an XML document, hardened, with or without comments and instructions.
 
     Raises:
         Malformed: It is not well-formed, has a DOCTYPE, or is nested more than 256 deep.
     """
     try:
-        root = etree.fromstring(data, _parser(comments=comments))
+        root = etree.fromstring(data, _parser(comments=comments, instructions=instructions))
     except (etree.XMLSyntaxError, ValueError) as error:
         place = f" at line {error.lineno}" if isinstance(error, etree.XMLSyntaxError) else ""
         raise Malformed(
@@ -83,7 +87,20 @@ def from_xml(data: bytes) -> dict[str, Any]:
         Malformed: It is not well-formed, has a DOCTYPE, or is no resource of R4.
         Invalid: It has text, attributes or namespaces where FHIR has none.
     """
-    return _resource(parse(data), "")
+    return from_commented_xml(data)[0]
+
+
+def from_commented_xml(data: bytes) -> tuple[dict[str, Any], Comments]:
+    """Return the resource that XML holds, in the shape of JSON, and its comments.
+
+    Raises:
+        Malformed, Invalid: As `from_xml`.
+    """
+    # Most have none; in UTF-16 the mark has a zero byte at each character.
+    may_have = _COMMENT in data or b"\0" in data
+    root = parse(data, comments=may_have)
+    comments = beside.taken(root) if may_have else {}
+    return _resource(root, ""), comments
 
 
 def _refuse(text: str, vietnamese: str, path: str) -> Malformed:
@@ -269,8 +286,15 @@ def _div_text(node: etree._Element) -> str:
     return etree.tostring(copy, encoding="unicode")
 
 
-def to_xml(resource: dict[str, Any], *, pretty: bool = False) -> bytes:
+def to_xml(
+    resource: dict[str, Any], *, pretty: bool = False, comments: Comments | None = None
+) -> bytes:
     """Return a resource as XML in UTF-8, elements in the order of the definitions.
+
+    Args:
+        resource: The resource.
+        pretty: Whether it is indented.
+        comments: What stands between the elements.
 
     Raises:
         Malformed: The resource has what the definitions do not know.
@@ -282,7 +306,11 @@ def to_xml(resource: dict[str, Any], *, pretty: bool = False) -> bytes:
         raise _refuse(
             "The resource is nested too deeply.", "Tài nguyên lồng nhau quá sâu.", ""
         ) from None
-    return etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=pretty)
+    if comments:
+        beside.put(root, comments)
+    # Of the tree, not of the root: a comment may stand before it and behind it.
+    tree = root.getroottree()
+    return etree.tostring(tree, encoding="UTF-8", xml_declaration=True, pretty_print=pretty)
 
 
 def _type(resource: dict[str, Any], path: str) -> str:
@@ -342,7 +370,7 @@ def _write_property(
         return
     if property_.type == "xhtml":
         if isinstance(value, str):
-            node.append(div(value, path))
+            node.append(div(value, path, comments=True))
         return
     if property_.is_primitive:
         other = holder.get(f"_{name}")
@@ -381,10 +409,10 @@ def _text(value: Any) -> str:
 
 def canonical_div(text: str) -> str:
     """Return a narrative's `div` in the one form of all its spellings; refused as by `div`."""
-    return _div_text(div(text))
+    return _div_text(div(text, comments=True))
 
 
-def div(text: str, path: str = "") -> etree._Element:
+def div(text: str, path: str = "", *, comments: bool = False) -> etree._Element:
     """Return a narrative's `div` as an element, HTML's named characters resolved.
 
     Raises:
@@ -397,7 +425,8 @@ def div(text: str, path: str = "") -> etree._Element:
             return match[0]
         return html5.get(f"{name};", match[0])
 
-    root = parse(_NOT_XML.sub("\ufffd", _ENTITY.sub(resolve, text)).encode())
+    bare = _NOT_XML.sub("\ufffd", _ENTITY.sub(resolve, text))
+    root = parse(bare.encode(), comments=comments)
     if root.tag != _DIV:
         raise _refuse(
             "The narrative is not a div of XHTML.",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
     from fhir_server.interactions.table import Place
+    from fhir_server.model.comments import Comments
 
 Query = tuple[tuple[str, str], ...]
 
@@ -247,13 +248,14 @@ async def with_body(
     if request.interaction == "patch":
         # What it says depends on its media type alone: interactions.patched reads it.
         return replace(request, raw=data, content_type=content_type)
+    resource, comments = parsed(data, content_type)
     return replace(
-        request, resource=parsed(data, content_type), raw=data, content_type=content_type
+        request, resource=resource, comments=comments, raw=data, content_type=content_type
     )
 
 
-def parsed(data: bytes, content_type: str) -> Resource:
-    """Return the resource in a body.
+def parsed(data: bytes, content_type: str) -> tuple[Resource, Comments | None]:
+    """Return the resource in a body, and the comments of XML.
 
     Raises:
         UnsupportedMediaType: It is not of a media type that we read.
@@ -262,6 +264,6 @@ def parsed(data: bytes, content_type: str) -> Resource:
     if not content_type:
         raise UnsupportedMediaType("The body's Content-Type must be said.")
     if sent(content_type) == "xml":
-        return codec.from_xml(data)
+        return codec.from_commented_xml(data)
     # RFC 8259, 8.1: a parser may ignore a byte order mark.
-    return codec.parse_resource(data.removeprefix(_BOM))
+    return codec.parse_resource(data.removeprefix(_BOM)), None

@@ -102,7 +102,16 @@ def rendered(result: FhirResult, request: FhirRequest, wanted: Wanted, base_url:
     body = _body(result, request)
     if body:
         headers.append((b"content-type", CONTENT_TYPES[wanted.format]))
-    return Response(result.status, written(body, wanted) if body else b"", headers)
+        body = _commented(result, request, wanted) or written(body, wanted)
+    return Response(result.status, body, headers)
+
+
+def _commented(result: FhirResult, request: FhirRequest, wanted: Wanted) -> bytes | None:
+    """Return XML with its comments, where the answer is one that may have any."""
+    if result.xml is None or _is_only_told(request):
+        return None
+    answer, comments = result.xml
+    return codec.to_xml(answer, pretty=wanted.pretty, comments=comments)
 
 
 def version_headers(version: Version) -> list[Header]:
@@ -120,13 +129,18 @@ def http_date(seconds: int) -> bytes:
 
 
 def _body(result: FhirResult, request: FhirRequest) -> bytes:
-    if request.interaction in _WRITES and request.prefer in {"minimal", "OperationOutcome"}:
+    if _is_only_told(request):
         return b"" if request.prefer == "minimal" else codec.dumps(_outcome(result))
     if result.body is not None:
         return result.body
     if result.resource is not None:
         return codec.dumps(result.resource)
     return result.version.body if result.version is not None else b""
+
+
+def _is_only_told(request: FhirRequest) -> bool:
+    """Return whether of what was written nothing is to be shown."""
+    return request.interaction in _WRITES and request.prefer in {"minimal", "OperationOutcome"}
 
 
 def _outcome(result: FhirResult) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from auth.policy import ASYNCHRONOUS
@@ -174,7 +174,7 @@ class FhirApp:
         except FhirError as error:
             await refused(ctx, bare, error)
             raise
-        return request
+        return replace(request, as_xml=True) if asked.wanted.format == "xml" else request
 
     async def _metadata(self, asked: _Asked) -> Response:
         if asked.problem is not None:

@@ -390,6 +390,22 @@ async def test_a_bundle_is_answered_as_at_once(server: Server, kind: str) -> Non
     assert written == [("transaction" if kind == "transaction" else "create", 200)]
 
 
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+async def test_the_comments_of_xml_are_kept_until_it_is_done(server: Server, kind: str) -> None:
+    """Each goes with what its entry makes; the results are JSON, which has none."""
+    held = '<resource><Patient><!--its own--><id value="x"/></Patient></resource>'
+    request = '<request><method value="PUT"/><url value="Patient/x"/></request>'
+    text = f'<type value="{kind}"/><entry>{held}{request}</entry>'
+    body = f'<Bundle xmlns="http://hl7.org/fhir">{text}</Bundle>'
+    xml = {"Content-Type": "application/fhir+xml", "Accept": "application/fhir+xml"}
+
+    manifest = await server.done(await server.client().post("", content=body, headers=ASYNC | xml))
+
+    assert len(manifest["output"]) == 1
+    read = await server.client().get("Patient/x", headers=xml)
+    assert "<!--its own-->" in read.text
+
+
 def record_of(body: bytes) -> tuple[str, int]:
     """Return the interaction and the status that an audit record tells."""
     facts = codec.loads(body)

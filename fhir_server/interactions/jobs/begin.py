@@ -128,6 +128,8 @@ async def _keep(
     ctx: Context, request: FhirRequest, kind: str, owner: str, basis: AccessToken
 ) -> str:
     body = b"" if request.resource is None else codec.dumps(request.resource)
+    if request.comments is not None:
+        body = request.raw  # XML says more than its JSON
     parts = chunks_of(await packed(body)) if body else []
     now = micros(ctx.now())
     job_id = ctx.new_id()
@@ -138,7 +140,9 @@ async def _keep(
             owner=owner,
             slot=slot,
             basis=basis,
-            asked=replace(request, resource=None, raw=b"", asynchronous=False),
+            asked=replace(
+                request, resource=None, raw=b"", asynchronous=False, comments=None, as_xml=False
+            ),
             begun=now,
             scopes=tuple(scope for scope in ctx.principal.scopes if parse(scope)),
             source=ctx.source,

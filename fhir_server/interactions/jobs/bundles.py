@@ -211,6 +211,7 @@ class _Entry:
         except FhirError as refusal:
             await refused(ctx, FhirRequest("batch", method="POST"), refusal)
             raise
+        entry = entry.commented(self.request.comments)
         if work.job.written and work.job.done == self.number:
             return await answer_written(work, ctx, entry.request)
         if entry.order == READS:

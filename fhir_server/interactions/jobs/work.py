@@ -72,11 +72,12 @@ class Work:
     async def asked(self) -> FhirRequest:
         """Return what was asked for, with its body."""
         body = await body_of(self.store, self.job_id, self.job)
-        return (
-            replace(self.job.asked, resource=codec.loads(body), raw=body)
-            if body
-            else (self.job.asked)
+        if not body:
+            return self.job.asked
+        resource, comments = (
+            (codec.loads(body), None) if body[:1] == b"{" else codec.from_commented_xml(body)
         )
+        return replace(self.job.asked, resource=resource, comments=comments, raw=body)
 
     def fence(self, job: Job, puts: Sequence[Put] = ()) -> Fence:
         """Return what stands around a commit after which the job is this one; then `made`."""

@@ -145,7 +145,7 @@ def parse(data: bytes) -> XmlPatch:
 
 
 def _read(data: bytes) -> etree._Element:
-    return xml.parse(data, comments=True)
+    return xml.parse(data, comments=True, instructions=True)
 
 
 def _change(element: etree._Element, number: int) -> Change:

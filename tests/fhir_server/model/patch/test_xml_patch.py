@@ -108,7 +108,7 @@ def test_what_an_operation_makes(operation: str, change: dict[str, Any]) -> None
 
 
 def test_the_narrative_is_xml() -> None:
-    """Elements and texts of the div are selected like all others; white space and tails stay."""
+    """Elements and texts of the div are selected like all others; all else of it stays."""
     made = patched(
         '<replace sel="f:Patient/f:text/f:status/@value">additional</replace>',
         '<replace sel="f:Patient/f:text/h:div/h:p/h:b/text()">X</replace>',
@@ -119,7 +119,7 @@ def test_the_narrative_is_xml() -> None:
 
     assert made["text"] == {
         "status": "additional",
-        "div": '<div xmlns="http://www.w3.org/1999/xhtml"><p>a <b>X</b> Y</p></div>',
+        "div": '<div xmlns="http://www.w3.org/1999/xhtml"><p>a <b>X</b> Y</p><!-- note --></div>',
     }
 
 
