@@ -12,8 +12,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.narrow import fetch_shown
+from fhir_server.interactions.refusals import too_costly
 from fhir_server.model.definitions import RESOURCE_TYPES, Property, properties
 from fhir_server.search.place import located
+from fhir_server.store.port import WorkBudgetExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,6 +62,9 @@ async def pruned(ctx: Context, shown: Resource, said: Resource | None = None) ->
         ctx: The caller's.
         shown: What it would be shown.
         said: What it said itself, whose references stay.
+
+    Raises:
+        TooCostly: To ask what of it is shown went past the work budget.
     """
     resources = list(_resources(shown))
     named = {name for one in resources for name in _named(one, ctx.base_url)}
@@ -113,7 +118,10 @@ async def _shown(ctx: Context, names: set[Name]) -> set[Name]:
     waiting = iter(sorted(one for one in names if _is_granted(ctx, one[0])))
     found: set[Name] = set()
     while chunk := list(islice(waiting, _CHUNK)):
-        versions = await fetch_shown(ctx, chunk)
+        try:
+            versions = await fetch_shown(ctx, chunk)
+        except WorkBudgetExceeded as failure:
+            raise too_costly() from failure
         found.update((one.resource_type, one.resource_id) for one in versions)
     return found
 
