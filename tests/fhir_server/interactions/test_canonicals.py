@@ -82,7 +82,8 @@ async def found(
 ) -> tuple[set[str], set[str]]:
     """Return the ids that match, and those that come along."""
     answer = await perform(
-        world.context(SYSTEM, policy=policy), FhirRequest("search-type", kind, query=query)
+        world.context(SYSTEM, policy=policy),
+        FhirRequest("search-type" if kind else "search-system", kind or None, query=query),
     )
     entries = codec.loads(answer.body or b"").get("entry", ())
     matches, along = (
@@ -140,6 +141,9 @@ async def test_has_finds_the_definitions_that_are_referred_to(
         for name, value, expected in REVERSED:
             matches, _ = await found(asked, "Questionnaire", (name, value))
             assert matches == set(expected.split()), (few, name, value)
+        # Of the whole system, what is no definition is never found by a URL.
+        every, _ = await found(asked, "", REVERSED[0][:2])
+        assert every == set(REVERSED[0][2].split())
 
 
 async def test_definitions_come_along(asked: World) -> None:
