@@ -41,6 +41,8 @@ log = structlog.stdlib.get_logger("store")
 
 PATIENCE: Final = 10.0
 """Seconds that a command waits for a primary."""
+_SOON: Final = 3.0
+"""Seconds after which a start that waits for its first answer looks why, and says so."""
 
 CLOCK_APART: Final = 60.0
 """Seconds between the database's clock and ours with which no start is made: the times in tokens
@@ -171,7 +173,14 @@ async def reach(
     while True:
         try:
             began = now()
-            hello = await client.admin.command("hello")
+            asked = asyncio.ensure_future(client.admin.command("hello"))
+            asked.add_done_callback(lambda one: one.cancelled() or one.exception())
+            try:
+                if not said and not (await asyncio.wait({asked}, timeout=_SOON))[0]:
+                    said = _told(await _why(client, address), said)
+                hello = await asked
+            finally:
+                asked.cancel()
             ahead = hello["localTime"].timestamp() - (began + now()) / 2
         except ConfigurationError:
             raise Unavailable(_not_found(address)) from None
@@ -179,14 +188,19 @@ async def reach(
             why = await _why(client, address)
             if loop.time() >= until:
                 raise Unavailable(why) from None
-            if why != said:
-                log.warning("store.waiting", why=why)
-                said = why
+            said = _told(why, said)
         else:
             text = unfit.of_hello(address, address.label, hello)
             if text is not None:
                 raise Unavailable(text)
             return Reached(hello, ahead)
+
+
+def _told(why: str, said: str) -> str:
+    """Say why it is waited, where that was not said already."""
+    if why != said:
+        log.warning("store.waiting", why=why)
+    return why
 
 
 def _not_found(address: Address) -> str:

@@ -24,7 +24,7 @@ from fhir_server.app import Serving
 from fhir_server.model.outcome import Unavailable
 from fhir_server.serve import welcome
 from fhir_server.settings import Settings, WrongSettings, load_settings
-from fhir_server.store.mongo import unfit
+from fhir_server.store.mongo import connect, unfit
 from fhir_server.store.mongo.address import address_of
 from fhir_server.store.mongo.connect import Opened, client_of, open_database
 from fhir_server.store.mongo.deploy.certificates import SERVER, Authority
@@ -209,6 +209,25 @@ async def test_a_certificate_that_is_not_good_is_said_so(
         await open_database(url, patience=0)
 
     server.close()
+
+
+async def test_a_start_that_waits_says_soon_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without TLS, asked for it: said before the driver has given up, and once."""
+    monkeypatch.setattr(connect, "_SOON", 0.05)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    url = f"mongodb://127.0.0.1:{port}/x?replicaSet=rs0&tls=true&serverSelectionTimeoutMS=3000"
+
+    with capture_logs() as logs:
+        waiting = asyncio.create_task(open_database(url, patience=0))
+        await asyncio.wait({waiting}, timeout=2.7)
+        soon = [line["why"] for line in logs if line["event"] == "store.waiting"]
+        with pytest.raises(Unavailable):
+            await waiting
+    server.close()
+
+    assert len(soon) == 1
+    assert "no encrypted connection can be made" in soon[0]
 
 
 async def test_a_cluster_that_the_dns_does_not_know_is_said_so() -> None:
