@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
 from fhir_server.interactions.patched import patch_of
+from fhir_server.interactions.refusals import costs_too_much
 from fhir_server.model.outcome import (
     FhirError,
     InvalidValue,
@@ -14,6 +15,7 @@ from fhir_server.model.outcome import (
     Malformed,
     UnsupportedParameter,
 )
+from fhir_server.store.port import WorkBudgetExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,6 +27,7 @@ from fhir_server.search.expression import MOST_COUNTED, Prefix, Search
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 from fhir_server.search.paging import Around
+from fhir_server.store.work import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -195,7 +196,11 @@ async def _chained(
     bounds = _bounds(where)
     facilities = Facilities(ctx.store)
     found = 0
+    work = current()
     async for entry in _looked_at(ctx, bounds, sight, before, most):
+        if work is not None:
+            await work.breathe()
+            work.charge(1 / MOST_LOOKED_AT)
         event = audit_event(entry, sight, await facility_of(entry, facilities))
         index = index_values(event, base_url=ctx.base_url, known=ctx.known)
         name = (AUDIT_EVENT, event["id"])
@@ -218,7 +223,10 @@ async def _looked_at(
     patient = bounds.patient
     if patient is None and sight.patients is not None and len(sight.patients) == 1:
         (patient,) = sight.patients
+    work = current()
     for _ in range(most // _STEP):
+        if work is not None:
+            work.check()
         entries = await ctx.store.audit(
             patient=patient, since=bounds.since, until=bounds.until, before=before, limit=_STEP
         )

@@ -25,6 +25,7 @@ from fhir_server.search.canonical import is_canonical, is_definition
 from fhir_server.search.expression import Or, RefersTo, Search
 from fhir_server.search.extract import index_values
 from fhir_server.search.values import ReferenceValue
+from fhir_server.store.work import breathe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +68,7 @@ class Inclusion:
             return
         forward = [include for include in includes if not include.reverse]
         if forward:
-            named = self._named(versions, forward)
+            named = await self._named(versions, forward)
             self._add(await fetch_shown(self.ctx, list(named.names)))
             self._add(await self._defined(named.canonicals))
         for include in includes:
@@ -86,9 +87,10 @@ class Inclusion:
                 text_vi=f"Tìm kiếm kèm theo hơn {MOST_INCLUDED} tài nguyên.",
             )
 
-    def _named(self, versions: Sequence[Version], includes: Sequence[Include]) -> _Named:
+    async def _named(self, versions: Sequence[Version], includes: Sequence[Include]) -> _Named:
         found = _Named()
         for version in versions:
+            await breathe()
             wanted = [i for i in includes if i.source_type in {"*", version.resource_type}]
             if not wanted:
                 continue
@@ -154,6 +156,7 @@ class Inclusion:
         definitions = [one for one in defined if one.url]
         by_type = []
         for source in _sources(include):
+            await breathe()
             shown = where_shown(self.ctx, "search-type", source)
             if shown is None:
                 continue

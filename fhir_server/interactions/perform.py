@@ -5,20 +5,24 @@ Whoever asks, over HTTP, from a page or from a dossier, comes through here.
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions import audit
+from fhir_server.interactions.answer import made
 from fhir_server.interactions.comments import commented
 from fhir_server.interactions.context import Superseded
 from fhir_server.interactions.elsewhere import without_elsewhere
+from fhir_server.interactions.entry import only_reads
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.jobs.begin import becomes_job, begin
 from fhir_server.interactions.jobs.status import job_cancel, job_output, job_status
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.redact import redacted
-from fhir_server.interactions.refusals import too_costly, wrong_cursor
+from fhir_server.interactions.refusals import costs_too_much, wrong_cursor
 from fhir_server.interactions.transaction import transaction
 from fhir_server.model.outcome import (
     Conflict,
@@ -26,6 +30,7 @@ from fhir_server.model.outcome import (
     Unavailable,
 )
 from fhir_server.store.port import BadCursor, CommitRefused, WorkBudgetExceeded
+from fhir_server.store.work import APART, GivenUp, Work, working
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +46,9 @@ ALL: Final[Mapping[str, Interaction]] = MappingProxyType({
     "job-cancel": job_cancel,
 })
 _FAILED: Final = 500
+_LEFT: Final = 499
+"""What the record of a request says whose client left: no status of HTTP, for none was sent."""
+_JOBS: Final = frozenset({"job-status", "job-output", "job-cancel"})
 _WRITES: Final = frozenset({"create", "update", "patch", "delete", "transaction", "batch"})
 
 
@@ -60,7 +68,8 @@ async def perform_with(ctx: Context, request: FhirRequest, run: Interaction) -> 
     Raises:
         FhirError: The interaction is refused; the AuditEvent says so.
     """
-    result = await _shown(ctx, request, run)
+    with working():
+        result = await _shown(ctx, request, run)
     await audit.leave(ctx, request, result.status, result.patients, result)
     return result
 
@@ -75,10 +84,23 @@ async def prepare(ctx: Context, request: FhirRequest, run: Interaction) -> FhirR
         FhirError: It is refused; the AuditEvent says so.
         Superseded: The job is no longer as it was read.
     """
-    result = await _shown(ctx, request, run)
+    with working(Work(APART, longest=math.inf)):
+        result = await _shown(ctx, request, run)
     if not _only_reads(ctx, request):
         await audit.leave(ctx, request, result.status, result.patients, result)
     return result
+
+
+def is_left(ctx: Context, request: FhirRequest) -> bool:
+    """Return whether a request may be left where it is once nobody waits for its answer.
+
+    What writes is finished, or rolled back, whole: a batch too if any of its entries writes.
+    """
+    if becomes_job(ctx, request):
+        return False
+    if request.interaction in {"transaction", "batch"}:
+        return only_reads(request)
+    return request.interaction not in _JOBS and _only_reads(ctx, request)
 
 
 def _only_reads(ctx: Context, request: FhirRequest) -> bool:
@@ -97,13 +119,18 @@ async def _shown(ctx: Context, request: FhirRequest, run: Interaction) -> FhirRe
         if ctx.policy.masks:
             result = await redacted(ctx, request, result)
         if ctx.policy.facility:
-            result = without_elsewhere(result, ctx.policy.facility)
+            result = await made(
+                len(result.body or b""), partial(without_elsewhere, result, ctx.policy.facility)
+            )
         if request.as_xml:
             result = await commented(ctx, result)
     except FhirError as refusal:
         await refused(ctx, request, refusal)
         raise
     except Superseded:
+        raise
+    except GivenUp:
+        await audit.leave(ctx, request, _LEFT, audit.named_by_path(request))
         raise
     except Exception:
         await audit.leave(ctx, request, _FAILED, audit.named_by_path(request))
@@ -118,7 +145,7 @@ async def _run(ctx: Context, request: FhirRequest, run: Interaction) -> FhirResu
     try:
         return await run(ctx, request)
     except WorkBudgetExceeded as failure:
-        raise too_costly() from failure
+        raise costs_too_much() from failure
     except BadCursor as failure:
         raise wrong_cursor() from failure
     except CommitRefused as failure:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from fhir_server.interactions import claim_needs
+from fhir_server.interactions.answer import made
 from fhir_server.interactions.claim_needs import HIV, MASKED, PLAIN, RECORD
 from fhir_server.interactions.dangling import pruned
 from fhir_server.model import codec
@@ -62,8 +63,8 @@ async def redacted(ctx: Context, request: FhirRequest, result: FhirResult) -> Fh
     else:
         return result
     now = await _labelled_now(ctx, shown) if HIV in masks and request.interaction in _OLD else ()
-    shown = mask(shown, masks, now)
-    body = codec.dumps(await pruned(ctx, shown, _asked(request)))
+    masked = await made(len(result.body or b""), lambda: mask(shown, masks, now))
+    body = codec.dumps(await pruned(ctx, masked, _asked(request)))
     if result.body is None and version is not None and version.body:
         return replace(result, version=msgspec.structs.replace(version, body=body))
     return replace(result, body=body)

@@ -9,6 +9,7 @@ from fhir_server.model.outcome import (
     PreconditionFailed,
     TooCostly,
 )
+from fhir_server.store.work import LONGEST, current
 
 
 def not_at_version(name: str) -> PreconditionFailed:
@@ -55,6 +56,31 @@ def too_costly() -> TooCostly:
     return TooCostly(
         "The search is too costly; ask for something narrower.",
         text_vi="Tìm kiếm quá nặng; hãy hỏi phạm vi hẹp hơn.",
+    )
+
+
+def costs_too_much() -> TooCostly:
+    """Return the refusal of what went past a work budget: of its search, or of the request."""
+    work = current()
+    if work is None or not work.is_spent:
+        return too_costly()
+    return TooCostly(
+        "This and what the same request asked for before are more search work than one request "
+        "may do. Ask for less at once (fewer entries of a Bundle, fewer resources included), for "
+        "something narrower, or with Prefer: respond-async.",
+        text_vi="Phần này cùng với những gì yêu cầu đã hỏi trước đó vượt quá khối lượng tìm kiếm "
+        "của một yêu cầu. Hãy hỏi ít hơn mỗi lần (ít mục trong Bundle, ít tài nguyên kèm theo), "
+        "hỏi phạm vi hẹp hơn, hoặc dùng Prefer: respond-async.",
+    )
+
+
+def took_too_long() -> TooCostly:
+    """Return the refusal of the rest of a Bundle whose reading entries have taken very long."""
+    return TooCostly(
+        f"The entries before this one have taken {LONGEST:.0f} seconds; ask for the rest in "
+        "another Bundle, or with Prefer: respond-async.",
+        text_vi=f"Các mục trước mục này đã mất {LONGEST:.0f} giây; hãy hỏi phần còn lại trong "
+        "Bundle khác, hoặc dùng Prefer: respond-async.",
     )
 
 

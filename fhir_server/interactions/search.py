@@ -26,6 +26,7 @@ from fhir_server.search.expression import NOTHING, Search
 from fhir_server.search.query import Query, parse
 from fhir_server.search.several import parse_types
 from fhir_server.search.wording import has_words
+from fhir_server.store.work import breathe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -188,8 +189,10 @@ async def _page(
     )
     if explain:
         query = replace(query, used=(*query.used, (EXPLAIN, "true")))
+    await breathe()
     growing = Inclusion(ctx, {(v.resource_type, v.resource_id) for v in page.versions})
     await growing.grow(page.versions, query.includes)
+    await breathe()
     body = dumps(_searchset(ctx, path, query, page, growing.included))
     shown_versions = (*page.versions, *growing.included)
     patients = frozenset(patient for v in shown_versions for patient in v.patients)

@@ -5,6 +5,8 @@ https://hl7.org/fhir/R4/http.html#transaction
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -21,7 +23,7 @@ from fhir_server.interactions.entry import READS, Entry, ask_in, entries_of, pla
 from fhir_server.interactions.functions import FUNCTIONS
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
-from fhir_server.interactions.refusals import too_costly, wrong_cursor
+from fhir_server.interactions.refusals import costs_too_much, took_too_long, wrong_cursor
 from fhir_server.model import bundle
 from fhir_server.model.outcome import (
     Conflict,
@@ -33,9 +35,10 @@ from fhir_server.model.outcome import (
 )
 from fhir_server.model.primitives import format_instant, from_micros
 from fhir_server.store.port import BadCursor, CommitRefused, WorkBudgetExceeded
+from fhir_server.store.work import breathe, current
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fhir_server.interactions.plan import Plan, Step
     from fhir_server.store.port import Condition, Name, Put, Tag, Version
@@ -47,16 +50,25 @@ MOST_SHOWN: Final = 100_000_000
 
 @dataclass(slots=True)
 class Shown:
-    """What the reading entries of one Bundle show: it is held in memory until all are done."""
+    """What the reading entries of one Bundle show: it is held in memory until all are done.
+
+    Attributes:
+        size: Its bytes, about.
+        seconds: How long it took to read.
+    """
 
     size: int = 0
+    seconds: float = 0.0
 
     def require_room(self) -> None:
         """Refuse to read more.
 
         Raises:
-            TooCostly: The entries before have shown as much as a Bundle may.
+            TooCostly: The entries before have shown as much as a Bundle may, or taken too long.
         """
+        work = current()
+        if work is not None and self.seconds >= work.longest:
+            raise took_too_long()
         if self.size > MOST_SHOWN:
             raise TooCostly(
                 f"The entries of this Bundle ask for more than {MOST_SHOWN // 1_000_000} MB; "
@@ -64,6 +76,16 @@ class Shown:
                 text_vi="Các mục của Bundle này yêu cầu nhiều hơn "
                 f"{MOST_SHOWN // 1_000_000} MB; hãy hỏi phần còn lại trong Bundle khác.",
             )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Be about to read one, if there is room; raises as `require_room` does."""
+        self.require_room()
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - began
 
     def add(self, result: FhirResult) -> FhirResult:
         """Count a result, and return it with its body as bytes."""
@@ -135,9 +157,10 @@ async def _transaction(
         results[entry.number] = response_of(ctx, _written(step), request.prefer)
     shown = Shown()
     for entry in reads:
-        with at(entry.place):
-            if not writes:
-                shown.require_room()
+        await breathe()
+        # What is committed is answered: its reads were tried before.
+        room = nullcontext() if writes else shown.reading()
+        with at(entry.place), room:
             result = shown.add(await _run(ctx, entry.request))
         preferred = preferred_of(entry.request.method, result, "representation")
         results[entry.number] = response_of(ctx, result, preferred)
@@ -294,6 +317,7 @@ async def _batch(ctx: Context, request: FhirRequest, entries: list[dict[str, Any
     refusals = 0
     shown = Shown()
     for number, entry in enumerate(entries):
+        await breathe()
         try:
             result = await _one(ctx, request, entry, number, shown)
         except FhirError as refusal:
@@ -325,8 +349,8 @@ async def _one(
         require_granted(ctx, entry.request)
         if entry.order != READS:
             return await _run(own, entry.request)
-        shown.require_room()
-        return shown.add(await _run(own, entry.request))
+        with shown.reading():
+            return shown.add(await _run(own, entry.request))
 
 
 async def _run(ctx: Context, request: FhirRequest) -> FhirResult:

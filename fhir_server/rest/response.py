@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from fhir_server.interactions.answer import STORED
+from fhir_server.interactions.answer import STORED, made
 from fhir_server.model import codec
 from fhir_server.model.outcome import operation_outcome
 from fhir_server.rest.media import CONTENT_TYPES, Wanted
@@ -66,7 +66,10 @@ class Response:
         """Send it."""
         body, headers = self.body, [*ALWAYS, *self.headers]
         if gzip_accepted and len(body) >= _WORTH_GZIP:
-            body = self.zipped or gzip.compress(body, 4, mtime=0)
+            zipped = self.zipped
+            if zipped is None:
+                zipped = await made(len(body), partial(gzip.compress, body, 4, mtime=0))
+            body = zipped
             headers.append((b"content-encoding", b"gzip"))
         if self.status not in _BODILESS:
             headers.append((b"content-length", b"%d" % len(body)))

@@ -17,7 +17,7 @@ from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.interactions.context import STANDARD
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
-from fhir_server.interactions.perform import perform, refused
+from fhir_server.interactions.perform import is_left, perform, refused
 from fhir_server.interactions.table import Place, locate, require_id_form
 from fhir_server.model import codec
 from fhir_server.model.outcome import (
@@ -32,6 +32,7 @@ from fhir_server.rest.authenticate import authenticated
 from fhir_server.rest.binary import is_read_raw, raw
 from fhir_server.rest.body import ClientGone
 from fhir_server.rest.errors import failure, refusal
+from fhir_server.rest.leaving import given_up_if_left
 from fhir_server.rest.media import CONTENT_TYPES, Wanted, takes_gzip
 from fhir_server.rest.request import (
     SEARCHES,
@@ -44,6 +45,7 @@ from fhir_server.rest.request import (
 )
 from fhir_server.rest.response import PREFLIGHT, Response, rendered, written
 from fhir_server.search.parameters import R4, Known
+from fhir_server.store.work import GivenUp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +64,7 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "/fhir"
 _METADATA: Final = "metadata"
+_SOON_DONE: Final = frozenset({"read", "vread"})
 _PLAIN: Final = Wanted()
 
 
@@ -129,7 +132,7 @@ class FhirApp:
             response = await self._answer(asked, scope, receive)
         except FhirError as error:
             response = refusal(error, asked.wanted)
-        except ClientGone:
+        except (ClientGone, GivenUp):
             return
         except Exception:
             log.exception("request.failed", extra={"request_id": _request_id(scope)})
@@ -148,10 +151,18 @@ class FhirApp:
             return await self._metadata(asked)
         ctx = await authenticated(self.context_of, arrival, scope, _request_id(scope))
         request = await self._request(ctx, asked, receive)
-        result = await perform(ctx, request)
+        if request.interaction not in _SOON_DONE and is_left(ctx, request):
+            with given_up_if_left(receive):
+                result = await perform(ctx, request)
+        else:
+            result = await perform(ctx, request)
         if is_read_raw(request, asked.query, arrival.header(b"accept") or ""):
             return raw(result)
-        return rendered(result, request, asked.wanted, self.base_url)
+        is_kept = asked.wanted.format == "json" and not asked.wanted.pretty
+        return await made(
+            0 if is_kept else len(result.body or b""),
+            lambda: rendered(result, request, asked.wanted, self.base_url),
+        )
 
     async def _request(self, ctx: Context, asked: _Asked, receive: Receive) -> FhirRequest:
         """Return the request, whole; a refusal on the way leaves its AuditEvent."""

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Final
 
 import msgspec
 
@@ -42,6 +43,10 @@ from fhir_server.store.port import (
     Write,
     generation_of,
 )
+from fhir_server.store.work import current
+
+LOOKED_AT: Final = 1_000_000
+"""Resources that are as much work as a whole search of the other stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +329,7 @@ class MemoryStore(MemoryLedger):
         Raises:
             BadCursor: The cursor is not one of this store's.
         """
+        await self._look(*(kind for kind, _ in search.by_type))
         started = time.perf_counter()
         about = paging.shape(search)
         begin, after, backwards = paging.Begin(self._rid), None, False
@@ -380,7 +386,16 @@ class MemoryStore(MemoryLedger):
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
         """Return how many current resources of a type match."""
+        await self._look(resource_type)
         return sum(1 for _ in self._current(resource_type, where))
+
+    async def _look(self, *kinds: str) -> None:
+        """Charge that all resources of some types are looked at."""
+        work = current()
+        if work is not None:
+            await work.breathe()
+            work.charge(sum(len(self._versions.get(kind, ())) for kind in kinds) / LOOKED_AT)
+            work.check()
 
     def _seal(self, items: list[str | int | None], about: bytes) -> str:
         return paging.encode(items, key=self._secret, about=about)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bson.int64 import Int64
@@ -36,11 +37,48 @@ JUDGED: Final[Mapping[str, Any]] = {"_id": 1, "r": 1, "c": 1, "u": 1, "p": 1, "g
 WHOLE: Final[Mapping[str, Any]] = {**SHOWN, **JUDGED}
 """Projection: what it is shown by, too."""
 
+FREE: Final = 0.25
+"""Seconds of each search that its request is not charged: one by a key takes 3 ms, and 30 to 100
+where the machine has six times more to do than it can."""
+
 _BATCH: Final = 1_000
 
 Order = Sequence[tuple[str, int]]
 NEWEST: Final[Order] = (("r", -1),)
 OLDEST: Final[Order] = (("r", 1),)
+
+
+@dataclass(slots=True)
+class Most:
+    """What one search may take, where its request has not much left for it; and what it took.
+
+    Attributes:
+        brought: Resources brought here in all, whichever bound they were counted against.
+    """
+
+    seconds: float = SECONDS
+    documents: int = DOCUMENTS
+    brought: int = 0
+
+    @classmethod
+    def of(cls, share: float) -> Most:
+        """Return that of a request that has a share of one search left, or several."""
+        share = min(share, 1.0)
+        return cls(max(SECONDS * share, SECONDS / 10), int(DOCUMENTS * share) + 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a search has all the time that any has."""
+        return self.seconds >= SECONDS
+
+    def searches(self, seconds: float) -> float:
+        """Return what was taken in so many seconds, in whole searches.
+
+        The first moments of each are free: they pass while the database is asked, and answer for
+        no work, however many are asked and however busy the machine is. Nor is a search charged
+        more time than any has: past that it waited for a primary.
+        """
+        return max(self.brought / DOCUMENTS, min((seconds - FREE) / SECONDS, 1.0), 0.0)
 
 
 class Reads:
@@ -58,6 +96,7 @@ class Reads:
         collections: Collections,
         session: AsyncClientSession,
         sizes: Mapping[str, int] | None = None,
+        most: Most | None = None,
     ) -> None:
         self.sizes = sizes or {}
         self.collections = collections
@@ -65,8 +104,9 @@ class Reads:
         self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
         self.notes: list[str] | None = None
-        self._until = time.monotonic() + SECONDS
-        self._left = DOCUMENTS
+        self._most = most or Most()
+        self._until = time.monotonic() + self._most.seconds
+        self._left = self._most.documents
         self._questions = 0
 
     def note(self, way: str) -> None:
@@ -77,7 +117,7 @@ class Reads:
     @property
     def brought(self) -> int:
         """How many resources were brought here to be judged or sorted."""
-        return DOCUMENTS - self._left
+        return self._most.documents - self._left
 
     @property
     def questions(self) -> int:
@@ -122,6 +162,7 @@ class Reads:
             WorkBudgetExceeded: They are too many, or it has taken too long.
         """
         self._left -= documents
+        self._most.brought += documents
         if self._left < 0:
             raise WorkBudgetExceeded("the search went past its work budget")
         if time.monotonic() > self._until:
@@ -151,7 +192,11 @@ class Reads:
         The database ends a question itself that takes it too long. Where it has ended none, and
         few were asked that brought little, the time went by while it did not answer.
         """
-        is_little = self._questions <= FEW and DOCUMENTS - self._left <= DOCUMENTS // FEW
+        is_little = (
+            self._most.is_whole
+            and self._questions <= FEW
+            and DOCUMENTS - self._left <= DOCUMENTS // FEW
+        )
         kind = Late if is_little else WorkBudgetExceeded
         return kind("the search went past its work budget")
 

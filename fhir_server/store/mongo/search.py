@@ -39,7 +39,7 @@ from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import DOWN, Way, newest
 from fhir_server.store.mongo.plan import LEVELS, Plan, candidates, driven
-from fhir_server.store.mongo.reads import DOCUMENTS, Reads
+from fhir_server.store.mongo.reads import DOCUMENTS, Most, Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
 from fhir_server.store.mongo.versions import SHOWN, versions_of
@@ -91,19 +91,26 @@ class Searcher:
         self._cursors = cursors
         self._former = Former()
 
-    async def page(self, search: Search, head: Document, session: AsyncClientSession) -> Page:
+    async def page(
+        self,
+        search: Search,
+        head: Document,
+        session: AsyncClientSession,
+        most: Most | None = None,
+    ) -> Page:
         """Return one page of matches.
 
         Args:
             search: What is asked.
             head: The document `head` of `meta`, read in the same view.
             session: A snapshot's, or a transaction's.
+            most: What it may take.
 
         Raises:
             WorkBudgetExceeded: The search would take too long.
             BadCursor: The cursor is not one of this store's.
         """
-        reads = Reads(self._collections, session, head["counts"])
+        reads = Reads(self._collections, session, head["counts"], most)
         begin, after = Begin(head["rid"]), None
         if search.cursor is not None:
             begin, after = _opened(self._cursors, search)
@@ -187,14 +194,19 @@ class Searcher:
         return paging.around(begin, place, lambda items: self._cursors.seal(about, items))
 
     async def count(
-        self, resource_type: str, where: Expression, session: AsyncClientSession
+        self,
+        resource_type: str,
+        where: Expression,
+        session: AsyncClientSession,
+        most: Most | None = None,
     ) -> int:
         """Return how many current resources of a type match.
 
         Raises:
             WorkBudgetExceeded: It would take too long.
         """
-        return await self._count(Reads(self._collections, session), resource_type, where)
+        reads = Reads(self._collections, session, most=most)
+        return await self._count(reads, resource_type, where)
 
     async def matching(
         self, resource_type: str, where: Expression, limit: int, session: AsyncClientSession

@@ -7,9 +7,10 @@ majority has, searches and histories of one snapshot.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -25,6 +26,7 @@ from fhir_server.store.mongo.gather import Gatherer
 from fhir_server.store.mongo.ledger import LedgerReader
 from fhir_server.store.mongo.prepared import Prepared
 from fhir_server.store.mongo.reader import MARKS, Reader, seen
+from fhir_server.store.mongo.reads import Most
 from fhir_server.store.mongo.reindexing import Item, reindex
 from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.search import Searcher
@@ -42,6 +44,9 @@ from fhir_server.store.port import (
     Some,
     Version,
 )
+from fhir_server.store.work import current
+
+_T = TypeVar("_T")
 
 _READY: Final = 1.0
 """Seconds for which an answer about readiness is good."""
@@ -204,11 +209,11 @@ class MongoStore:
         """
         name = (resource_type, resource_id)
 
-        async def history(session: AsyncClientSession) -> Page:
+        async def history(session: AsyncClientSession, _: Most) -> Page:
             head = await self._head(session) if resource_type is None else {}
             return await self._reader.history(head, name, since, at, count, cursor, session, among)
 
-        return await self._calls.view(history)
+        return await self._viewed(history)
 
     async def search(self, search: Search) -> Page:
         """Return one page of matches.
@@ -218,19 +223,32 @@ class MongoStore:
             BadCursor: The cursor is not one of this store's.
         """
 
-        async def page(session: AsyncClientSession) -> Page:
-            return await self._searcher.page(search, await self._head(session), session)
+        async def page(session: AsyncClientSession, most: Most) -> Page:
+            return await self._searcher.page(search, await self._head(session), session, most)
 
-        return await self._calls.view(page)
+        return await self._viewed(page)
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
         """Return how many current resources of a type match."""
         if where == EVERYTHING:
             head = await self._calls.read(self._head)
             return int(head["counts"].get(resource_type, 0))
-        return await self._calls.view(
-            lambda session: self._searcher.count(resource_type, where, session)
+        return await self._viewed(
+            lambda session, most: self._searcher.count(resource_type, where, session, most)
         )
+
+    async def _viewed(self, ask: Callable[[AsyncClientSession, Most], Awaitable[_T]]) -> _T:
+        """Return what one view gives, for the request whose work it is."""
+        work = current()
+        if work is None:
+            return await self._calls.view(lambda session: ask(session, Most()))
+        work.check()
+        most, began = Most.of(work.left), time.monotonic()
+        try:
+            return await work.asked(self._calls.view(lambda session: ask(session, most)))
+        finally:
+            took = time.monotonic() - began
+            work.charge(most.searches(took), took)
 
     async def _head(self, session: AsyncClientSession | None = None) -> Document:
         return await _head(self._collections, session)

@@ -9,6 +9,7 @@ from typing import Final
 import apsw
 
 from fhir_server.store.port import WorkBudgetExceeded
+from fhir_server.store.work import Work
 
 CHUNK: Final = 500
 """Steps between two looks at the budget."""
@@ -18,10 +19,17 @@ FULL: Final = 60_000_000
 
 
 class Budget:
-    """Counts the steps of one connection and stops what goes past its limit."""
+    """Counts the steps of one connection and stops what goes past its limit.
+
+    Attributes:
+        done: Steps in all, whichever limit they were counted against.
+        work: That of the request which asks now: what nobody waits for any more is stopped too.
+    """
 
     def __init__(self, db: apsw.Connection) -> None:
         self.spent = 0
+        self.done = 0
+        self.work: Work | None = None
         self._limit = FULL
         self._over = False
         self._counting = False
@@ -35,6 +43,7 @@ class Budget:
     def charge(self, steps: int) -> None:
         """Count work that SQLite does not see."""
         self.spent += steps
+        self.done += steps
 
     def check(self) -> None:
         """Stop what was charged past the limit, between SQLite's own steps.
@@ -42,13 +51,17 @@ class Budget:
         Raises:
             WorkBudgetExceeded: It is past the limit.
         """
-        if self._counting and self.spent > self._limit:
+        if self._counting and (self.spent > self._limit or self._is_given_up()):
             raise WorkBudgetExceeded("the search went past its work budget")
 
     def _look(self) -> bool:
         self.spent += CHUNK
-        self._over = self.spent > self._limit
+        self.done += CHUNK
+        self._over = self.spent > self._limit or self._is_given_up()
         return self._over
+
+    def _is_given_up(self) -> bool:
+        return self.work is not None and self.work.is_given_up
 
     @contextmanager
     def apart(self, steps: int) -> Iterator[None]:

@@ -11,10 +11,21 @@ import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
-from fhir_server.search.expression import EVERYTHING, Expression, Search
+from fhir_server.search.expression import (
+    EVERYTHING,
+    And,
+    Chain,
+    Expression,
+    Has,
+    Ids,
+    Not,
+    Or,
+    Search,
+)
 from fhir_server.search.values import IndexValues
 from fhir_server.store.fact import Fact
 from fhir_server.store.feed import Wakes
@@ -37,9 +48,13 @@ from fhir_server.store.sqlite.housekeeping import Housekeeper
 from fhir_server.store.sqlite.migrate import migrate
 from fhir_server.store.sqlite.reader import Reader
 from fhir_server.store.sqlite.writer import Writer
+from fhir_server.store.work import GivenUp, Work, current
 
 ON_LOOP: Final = 60_000
 """Steps of a search on the event loop: one or two milliseconds."""
+
+LARGE: Final = 300
+"""Parts of an expression for which it is asked in a thread at once."""
 
 _THREADS: Final = 3
 _CHAIN: Final = 500
@@ -47,6 +62,30 @@ _CHANGES: Final = 200
 _TICK: Final = 0.5
 
 _T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Question(Generic[_T]):
+    """What is asked of a reader: within so many steps, for the request whose work it is.
+
+    Attributes:
+        steps: How many were done by now, in all attempts.
+    """
+
+    ask: Callable[[Reader, int], _T]
+    most: int
+    work: Work | None = None
+    steps: int = 0
+
+    def of(self, reader: Reader, steps: int) -> _T:
+        """Ask a reader."""
+        budget = reader.searcher.budget
+        before, budget.work = budget.done, self.work
+        try:
+            return self.ask(reader, steps)
+        finally:
+            budget.work = None
+            self.steps += budget.done - before
 
 
 class SqliteStore:
@@ -177,8 +216,10 @@ class SqliteStore:
             BadCursor: The cursor is not one of this store's.
         """
         # What is to be explained has its whole budget at once: its figures are of one attempt.
+        # To write down what many values ask takes long too, before any step of it is done.
         return await self._long(
-            lambda reader, steps: reader.search(search, steps), at_once=search.explain
+            lambda reader, steps: reader.search(search, steps),
+            at_once=search.explain or _is_large(search),
         )
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
@@ -221,15 +262,34 @@ class SqliteStore:
             await asyncio.sleep(0)
 
     async def _long(self, ask: Callable[[Reader, int], _T], *, at_once: bool = False) -> _T:
+        work = current()
+        if work is None:
+            return await self._asked(_Question(ask, self._budget), at_once=at_once)
+        await work.breathe()
+        work.check()
+        # What is left of the request's budget bounds this search too.
+        question = _Question(ask, min(self._budget, int(work.left * self._budget) + 1), work)
+        try:
+            return await self._asked(question, at_once=at_once)
+        except WorkBudgetExceeded:
+            if work.is_given_up:
+                raise GivenUp from None
+            raise
+        finally:
+            work.charge(question.steps / self._budget)
+
+    async def _asked(self, question: _Question[_T], *, at_once: bool) -> _T:
         with refusals():
             try:
                 if not at_once:
-                    return ask(self._reader, min(ON_LOOP, self._budget))
+                    return question.of(self._reader, min(ON_LOOP, question.most))
             except WorkBudgetExceeded:
-                if self._budget <= ON_LOOP:
+                if question.most <= ON_LOOP:
                     raise
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, self._apart, ask)
+            return await loop.run_in_executor(
+                self._pool, self._apart, lambda reader, _: question.of(reader, question.most)
+            )
 
     def _apart(self, ask: Callable[[Reader, int], _T]) -> _T:
         try:
@@ -365,3 +425,22 @@ def _prepare(path: Path) -> None:
         migrate(db)
     finally:
         db.close()
+
+
+def _is_large(search: Search) -> bool:
+    left = LARGE
+    waiting = [where for _, where in search.by_type]
+    while waiting and left > 0:
+        where = waiting.pop()
+        left -= 1
+        match where:
+            case And(operands) | Or(operands):
+                left -= len(operands)
+                waiting += operands[:LARGE]
+            case Not(inner) | Chain(_, _, inner) | Has(_, _, inner):
+                waiting.append(inner)
+            case Ids(ids):
+                left -= len(ids)
+            case _:
+                pass
+    return left <= 0
