@@ -194,6 +194,10 @@ class at:  # noqa: N801 - read in its place: `with at(entry.place)`
     def __exit__(
         self, kind: type[BaseException] | None, refusal: BaseException | None, _: object
     ) -> None:
+        if self._place and isinstance(refusal, WorkBudgetExceeded):
+            costly = costs_too_much()
+            costly.issues = tuple(placed(issue, self._place) for issue in costly.issues)
+            raise costly from refusal
         if self._place and isinstance(refusal, FhirError):
             refusal.issues = tuple(placed(issue, self._place) for issue in refusal.issues)
 

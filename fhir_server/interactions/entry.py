@@ -94,6 +94,20 @@ def entries_of(bundle: Resource) -> list[dict[str, Any]]:
     return entries
 
 
+def only_reads(request: FhirRequest) -> bool:
+    """Return whether no entry of a Bundle that is asked to be done, read or not, can write."""
+    entries = (request.resource or {}).get("entry", [])
+    return isinstance(entries, list) and all(map(_is_read, entries))
+
+
+def _is_read(entry: object) -> bool:
+    asked = entry.get("request") if isinstance(entry, dict) else None
+    if not isinstance(asked, dict):
+        return False
+    url = str(asked.get("url", "")).partition("?")[0]
+    return asked.get("method") in {"GET", "HEAD"} or url.endswith("/_search")
+
+
 def read_entry(
     entry: dict[str, Any],
     number: int,

@@ -146,8 +146,8 @@ async def _transaction(
     async def check(plan: Plan) -> None:
         shown = Shown()
         for entry in reads:
-            with at(entry.place):
-                shown.require_room()
+            await breathe()
+            with at(entry.place), shown.reading():
                 await _check_read(ctx, plan, entry, shown)
 
     plan = await write(ctx, [ask for _, ask in asks if ask], check=check if writes else None)
@@ -357,7 +357,7 @@ async def _run(ctx: Context, request: FhirRequest) -> FhirResult:
     try:
         return await FUNCTIONS[request.interaction](ctx, request)
     except WorkBudgetExceeded as failure:
-        raise too_costly() from failure
+        raise costs_too_much() from failure
     except BadCursor as failure:
         raise wrong_cursor() from failure
     except CommitRefused as failure:

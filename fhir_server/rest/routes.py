@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from auth.policy import ASYNCHRONOUS
+from fhir_server.interactions.answer import made
 from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.interactions.context import STANDARD
 from fhir_server.interactions.narrow import require_granted
