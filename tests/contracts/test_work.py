@@ -176,8 +176,11 @@ async def test_the_largest_filter_stays_within_its_budget(each_store: Store) -> 
     assert spent.left > work.MOST - 1.5
 
 
-async def test_a_neighbour_is_answered_meanwhile(full: World) -> None:
-    """A batch that never needs to wait lets others have the event loop."""
+async def test_a_neighbour_is_answered_meanwhile(
+    full: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that never needs to wait lets others have the event loop, each time it may."""
+    monkeypatch.setattr(work, "BREATH", 0.0)
     batch = FhirRequest(
         "batch", resource=bundle("batch", [entry("GET", COSTLY)] * 60), method="POST"
     )
@@ -189,7 +192,7 @@ async def test_a_neighbour_is_answered_meanwhile(full: World) -> None:
         await asyncio.sleep(0)
 
     assert (await doing).refusals == 0
-    assert answered > 3
+    assert answered > 20
 
 
 # A client that leaves
