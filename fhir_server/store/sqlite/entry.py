@@ -46,8 +46,8 @@ class Numbers(Protocol):
     def quantity(self, value: QuantityValue) -> tuple[int, int]:
         """Return the numbers of a parameter and of a unit that it has from now on."""
 
-    def reference(self, code: str) -> int:
-        """Return the number of a parameter, which has references from now on."""
+    def reference(self, code: str, resource_type: str) -> int:
+        """Return the number of a parameter, which has references to a type from now on."""
 
     def resource(self, resource_type: str, resource_id: str) -> int:
         """Return the number of a resource, whether it exists or not."""
@@ -171,7 +171,7 @@ def _pack_quantity(value: QuantityValue, numbers: Numbers) -> tuple[int, list[An
 def _pack_reference(value: ReferenceValue, numbers: Numbers) -> tuple[int, list[Any]]:
     if value.resource_id:
         nr = numbers.resource(value.resource_type, value.resource_id)
-        return numbers.reference(value.param), ["r", nr]
+        return numbers.reference(value.param, value.resource_type), ["r", nr]
     return numbers.param(value.param), ["u", value.url]
 
 

@@ -46,7 +46,15 @@ def _at(db: apsw.Connection) -> None:
     db.execute("CREATE INDEX resource_at ON resource (type, id, rid)")
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at)
+def _referred(db: apsw.Connection) -> None:
+    # To which types a parameter refers: an order by it goes along their names, and no others'.
+    db.execute(
+        "INSERT OR IGNORE INTO seen SELECT DISTINCT d.param, -1 - r.type "
+        "FROM ref AS d NOT INDEXED CROSS JOIN resource AS r WHERE r.nr = d.target"
+    )
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at, _referred)
 """STEPS[n] takes a file from version n to n + 1."""
 
 LATEST: Final = len(STEPS)

@@ -20,7 +20,7 @@ _LIMIT: Final = 200_000
 
 
 REFERENCE: Final = -1
-"""Stands in `seen` for a parameter that has references."""
+"""Stands in `seen` for a parameter that has references; less a type's number, for one to it."""
 
 
 class Kind(IntEnum):
@@ -80,6 +80,11 @@ class Names:
         """Return whether a parameter has had references to local resources."""
         text = "SELECT 1 FROM seen WHERE param = ? AND nr = ?"
         return bool(self._db.execute(text, (param, REFERENCE)).get)
+
+    def referred(self, param: int) -> list[int]:
+        """Return the numbers of the types to which a parameter has had references."""
+        text = "SELECT nr FROM seen WHERE param = ? AND nr < ?"
+        return [REFERENCE - nr for (nr,) in self._db.execute(text, (param, REFERENCE))]
 
     def types(self) -> list[tuple[int, str]]:
         """Return all numbered resource types."""

@@ -118,7 +118,7 @@ class TypeNumbers:
         self._names = numbering.names
         self._type = resource_type
         self._params: dict[str, int] = {}
-        self._references: dict[str, int] = {}
+        self._references: dict[tuple[str, str], int] = {}
         self._tokens: dict[tuple[str, str], tuple[int, int]] = {}
         self._quantities: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         self.resource = numbering.resource
@@ -137,12 +137,13 @@ class TypeNumbers:
             found = self._params[code] = self._names.give_param(self._type, code)
         return found
 
-    def reference(self, code: str) -> int:
-        """Return the number of a parameter, which has references from now on."""
-        found = self._references.get(code)
+    def reference(self, code: str, resource_type: str) -> int:
+        """Return the number of a parameter, which has references to a type from now on."""
+        found = self._references.get((code, resource_type))
         if found is None:
-            found = self._references[code] = self.param(code)
+            found = self._references[code, resource_type] = self.param(code)
             self._names.see(found, REFERENCE)
+            self._names.see(found, REFERENCE - self._names.give_type(resource_type))
         return found
 
     def token(self, code: str, system: str) -> tuple[int, int]:

@@ -10,8 +10,10 @@ quantities). Chains and `_has` are sources where what is at their other end is f
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, cast
 
+from fhir_server.search.composites import implied
 from fhir_server.search.expression import (
     And,
     Chain,
@@ -59,6 +61,8 @@ LEVELS: Final = (500, 2_000, 20_000)
 """Rows of every source are counted up to the first of these that one of them stays below."""
 MANY: Final = LEVELS[-1]
 """A source with so many rows may have any number of them."""
+CROSSED: Final = 150_000
+"""So many rows of each of two sources are gathered to be held against one another."""
 LINKED: Final = 1_000
 """So many resources at the other end of a chain make it a source."""
 
@@ -77,6 +81,11 @@ class Sources:
     def __init__(self, predicates: Predicates, inner: Inner) -> None:
         self._sql = predicates
         self._inner = inner
+        self._links: dict[tuple[str, Chain | Has], Source | None] = {}
+
+    def begin(self) -> None:
+        """Forget what was found at the other ends of links, in the search before."""
+        self._links.clear()
 
     def walk(self, resource_type: str) -> Source:
         """Return all current resources of a type, newest first."""
@@ -102,11 +111,7 @@ class Sources:
         no more are counted. None: nothing can drive.
         """
         parts = flat(where)
-        found: list[tuple[Source, int]] = []
-        for at, part in enumerate(parts):
-            source = self.of(part, resource_type)
-            if source is not None:
-                found.append((source, at))
+        found = [(source, at) for at, _, source in self.all(parts, resource_type)]
         if not found:
             return None
         rows = 0
@@ -133,9 +138,50 @@ class Sources:
         """Return each conjunct that an index gives, and how many rows (MANY: or more), counted."""
         return [
             (part, source, _count(source, count, MANY))
-            for part in flat(where)
-            if (source := self.of(part, resource_type)) is not None
+            for _, part, source in self.all(flat(where), resource_type)
         ]
+
+    def two(
+        self, where: Expression, resource_type: str, count: Callable[[Sql, int], int]
+    ) -> tuple[Source, Source, Expression] | None:
+        """Return the two sources with the fewest rows, and what is left to be asked of both.
+
+        None: there are no two, or one of them has more than CROSSED rows.
+        """
+        parts = flat(where)
+        found = [
+            (n, number, at, source)
+            for number, (at, _, source) in enumerate(self.all(parts, resource_type))
+            if (n := _count(source, count, CROSSED)) < CROSSED
+        ]
+        if len(found) < 2:  # noqa: PLR2004
+            return None
+        (_, _, first, one), (_, _, second, other), *_ = sorted(found, key=lambda row: row[:2])
+        told = {at for at, source in ((first, one), (second, other)) if source.exact}
+        return one, other, And(tuple(part for at, part in enumerate(parts) if at not in told))
+
+    def is_costly(self, where: Expression, resource_type: str) -> bool:
+        """Return whether a resource is asked by its entry, and nothing comes newest first."""
+        found = [source for _, _, source in self.all(flat(where), resource_type)]
+        return any(one.costly for one in found) and not any(one.ordered for one in found)
+
+    def all(
+        self, parts: list[Expression], resource_type: str
+    ) -> list[tuple[int, Expression, Source]]:
+        """Return every source of these conjuncts, with its place among them and what it gives."""
+        found = []
+        for at, part in enumerate(parts):
+            if (source := self.of(part, resource_type)) is not None:
+                found.append((at, part, source))
+            if isinstance(part, CompositeIs):
+                for one in implied(part, resource_type):
+                    # The first part's token has given a source; that all are of the same
+                    # repetition, the entry tells.
+                    if (source is None or one is not part.parts[0]) and (
+                        other := self.of(one, resource_type)
+                    ) is not None:
+                        found.append((at, one, replace(other, exact=False)))
+        return found
 
     def of(self, where: Expression, resource_type: str) -> Source | None:
         """Return the source of an expression, or None where no index gives it."""
@@ -151,7 +197,9 @@ class Sources:
             case Or(operands):
                 return self._any(operands, resource_type)
             case Chain() | Has():
-                return self._link(where, resource_type)
+                if (resource_type, where) not in self._links:
+                    self._links[resource_type, where] = self._link(where, resource_type)
+                return self._links[resource_type, where]
             case Ids() | LastUpdated() | InPatient() | Tagged():
                 return self._of_resource(where, resource_type)
             case _:
@@ -298,9 +346,10 @@ class Sources:
         return Source(
             (
                 Sql(
-                    "FROM resource AS d WHERE d.live = 1 AND d.type = ? AND d.nr IN "
-                    "(SELECT target FROM ref INDEXED BY ref_of "
-                    f"WHERE rid IN {numbers(found)} AND param IN {numbers(params)})",
+                    "FROM (SELECT DISTINCT target FROM ref INDEXED BY ref_of "
+                    f"WHERE rid IN {numbers(found)} AND param IN {numbers(params)}) AS s "
+                    "CROSS JOIN resource AS d NOT INDEXED "
+                    "WHERE d.nr = s.target AND d.live = 1 AND d.type = ?",
                     (self._sql.names.type(resource_type),),
                 ),
             ),

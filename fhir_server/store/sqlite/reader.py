@@ -22,7 +22,8 @@ from fhir_server.store.sqlite.connect import connect, cursor_key
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.numbering import as_numbers
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.search import ALL, LATEST_RID, Searcher, Span, as_json
+from fhir_server.store.sqlite.search import ALL, LATEST_RID, Searcher, Span
+from fhir_server.store.sqlite.search_sql import as_json
 
 _MANY: Final = 4
 """From so many on, one statement costs less than one for each."""

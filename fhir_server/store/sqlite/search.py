@@ -36,6 +36,7 @@ from fhir_server.search.paging import Around, Begin, Place
 from fhir_server.store.cursor import Cursors
 from fhir_server.store.explained import Candidate, Explained, told
 from fhir_server.store.port import BadCursor, WorkBudgetExceeded
+from fhir_server.store.sqlite.along import Along
 from fhir_server.store.sqlite.arms import Source
 from fhir_server.store.sqlite.budget import FULL, Budget
 from fhir_server.store.sqlite.connect import cursor_key
@@ -43,7 +44,7 @@ from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
 from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Best, Sources, flat
-from fhir_server.store.sqlite.search_sql import Predicates, Sql
+from fhir_server.store.sqlite.search_sql import Predicates, Sql, as_json
 from fhir_server.store.sqlite.sorting import Sorting
 
 LATEST_RID: Final = 2**62
@@ -79,6 +80,13 @@ ALL: Final = Span()
 """All rids, newest first."""
 WALK_STEPS: Final = 3_000_000
 """Steps for which a walk is tried at most, before all that an index gives is gathered."""
+TRIED_STEPS: Final = 150_000
+"""Steps for which resources are asked one by one for a page, before two indexes are held against
+one another."""
+COUNTED_STEPS: Final = 700_000
+"""The same for a total: what MOST_COUNTED matches take of which two resources each are asked."""
+FIRST_STEPS: Final = 15_000
+"""Steps for which the newest of a type are looked at, before what is costly to ask is counted."""
 
 _GATHERED: Final = LEVELS[0]
 """So many rids are gathered and sorted without trying a walk."""
@@ -123,13 +131,22 @@ class Searcher:
         former = Former(db, packing, self.budget)
         self._sorting = Sorting(self._sql, former)
         self._against = Sorting(self._sql, former, backwards=True)
+        self._along = Along(self._sql, self._sorting, self.budget)
+        self._along_against = Along(self._sql, self._against, self.budget)
         self._names = names
         self._notes: list[str] | None = None
+        self._both: tuple[str, Expression, tuple[frozenset[int], Expression] | None] | None = None
         self._took: dict[str, _Took] = {}
+
+    def _begin(self) -> None:
+        """Forget what was found for the search before."""
+        self._sql.begin()
+        self._sources.begin()
+        self._both = None
 
     def page(self, search: Search) -> tuple[list[int], Around]:
         """Return the rids of one page, and the cursors of the pages around it."""
-        self._sql.begin()
+        self._begin()
         self._took = {}
         if search.count <= 0:
             return [], Around()
@@ -277,13 +294,13 @@ class Searcher:
 
     def newest_now(self, resource_type: str, where: Expression, limit: int) -> list[int]:
         """Return the newest that match, in a search of its own and within the work budget."""
-        self._sql.begin()
+        self._begin()
         with self.budget.of(FULL):
             return self.newest(resource_type, where, ALL, limit)
 
     def total(self, search: Search) -> int:
         """Return the number of all matches."""
-        self._sql.begin()
+        self._begin()
         return sum(
             self.count(resource_type, where) for resource_type, where in self._by_type(search)
         )
@@ -324,6 +341,18 @@ class Searcher:
         is_narrow = rows < COUNTED_OF or rest == And(())
         if not is_narrow and self.count(resource_type, And(())) > COUNTED_AMONG:
             raise WorkBudgetExceeded("the matches lie among too many to be counted")
+        if rest != And(()) and rows >= _GATHERED:
+            try:
+                with self.budget.of(COUNTED_STEPS):
+                    return self._most_of(source, rest, resource_type, most)
+            except WorkBudgetExceeded:
+                both = self._crossed(resource_type, where)
+            if both is not None:
+                return len(self._asked(sorted(both[0]), both[1], resource_type, most))
+        return self._most_of(source, rest, resource_type, most)
+
+    def _most_of(self, source: Source, rest: Expression, resource_type: str, most: int) -> int:
+        """Return how many a source gives that pass, up to `most`."""
         part = self._sql.predicate(rest, resource_type, "d.rid")
         if len(source.arms) == 1 and source.lone:
             arm = source.arms[0]
@@ -338,7 +367,7 @@ class Searcher:
 
     def matches(self, resource_type: str, where: Expression, rid: int) -> bool:
         """Return whether one current resource matches."""
-        self._sql.begin()
+        self._begin()
         part = self._sql.predicate(where, resource_type, "d.rid")
         text = f"SELECT {part.text} FROM (SELECT ? AS rid) AS d"
         return bool(self.db.execute(text, (*part.binds, rid)).get)
@@ -347,6 +376,16 @@ class Searcher:
         """Return the first rids of a span that match."""
         if where == Or(()):
             return []
+        if self._sources.is_costly(where, resource_type):
+            try:
+                with self.budget.of(FIRST_STEPS):
+                    walk = self._sources.walk(resource_type)
+                    found = self._stream(walk, where, resource_type, span, limit)
+            except WorkBudgetExceeded:
+                pass  # few of them match
+            else:
+                self._note("the newest of the type looked at")
+                return found
         best = self._best(resource_type, where, limit)
         return self._newest_by(best, resource_type, where, span, limit)
 
@@ -374,6 +413,17 @@ class Searcher:
             self._note("the index gives nothing")
             return []
         if source.mergeable:
+            if rest != And(()) and limit < LATEST_RID:
+                try:
+                    with self.budget.of(TRIED_STEPS):
+                        found = self._stream(source, rest, resource_type, span, limit)
+                except WorkBudgetExceeded:
+                    both = self._crossed(resource_type, where)
+                else:
+                    self._note("the index walked newest first")
+                    return found
+                if both is not None:
+                    return self._of_both(both, resource_type, span, limit)
             self._note("the index walked newest first")
             return self._stream(source, rest, resource_type, span, limit)
         if rows >= _GATHERED and (
@@ -385,6 +435,9 @@ class Searcher:
                     return self._stream(walk, where, resource_type, span, limit)
             except WorkBudgetExceeded:
                 self._note("given up: what matches lies far back")
+                both = self._crossed(resource_type, where) if rest != And(()) else None
+                if both is not None:
+                    return self._of_both(both, resource_type, span, limit)
         self._note("all that the index gives gathered")
         return self._gather(source, rest, resource_type, span, limit)
 
@@ -461,6 +514,37 @@ class Searcher:
             found.update(chain.from_iterable(rows))
         return found
 
+    def _crossed(
+        self, resource_type: str, where: Expression
+    ) -> tuple[frozenset[int], Expression] | None:
+        """Return what two indexes both give, and what is left to be asked; None: there are no two.
+
+        It is kept for the total, which is asked behind the page.
+        """
+        if self._both is None or self._both[:2] != (resource_type, where):
+            found = None
+            two = self._sources.two(where, resource_type, self._some)
+            if two is not None:
+                one, other, rest = two
+                rids = self._rids(one, Sql("1"), ALL) & self._rids(other, Sql("1"), ALL)
+                found = frozenset(rids), rest
+            self._both = (resource_type, where, found)
+        return self._both[2]
+
+    def _of_both(
+        self,
+        both: tuple[frozenset[int], Expression],
+        resource_type: str,
+        span: Span,
+        limit: int,
+    ) -> list[int]:
+        """Return the first of a span, of what two indexes both give."""
+        self._note("two indexes held against one another")
+        rids, rest = both
+        within = [rid for rid in rids if span.after < rid < span.before]
+        within.sort(reverse=not span.oldest)
+        return self._asked(within, rest, resource_type, limit)
+
     def _gather(
         self, source: Source, rest: Expression, resource_type: str, span: Span, limit: int
     ) -> list[int]:
@@ -468,11 +552,17 @@ class Searcher:
         if rest == And(()) and source.is_few and (source.lone or len(source.arms) > 1):
             return self._stream(source, rest, resource_type, span, limit)
         gathered = sorted(self._rids(source, Sql("1"), span), reverse=not span.oldest)
+        return self._asked(gathered, rest, resource_type, limit)
+
+    def _asked(
+        self, rids: Sequence[int], rest: Expression, resource_type: str, limit: int
+    ) -> list[int]:
+        """Return the first of some resources that match."""
         if rest == And(()):
-            return gathered[:limit]
+            return list(rids[:limit])
         part = self._sql.predicate(rest, resource_type, "d.value")
         found: list[int] = []
-        for chunk in _chunks(gathered):
+        for chunk in _chunks(rids):
             text = f"SELECT d.value FROM json_each(?) AS d WHERE {part.text}"
             rows = self.db.execute(text, (as_json(chunk), *part.binds))
             found += [rid for (rid,) in rows]
@@ -520,7 +610,8 @@ class Searcher:
             steps = FULL if best is None else _walk_steps(best[1])
             try:
                 with self.budget.of(steps):
-                    walked = sorting.walk(search.sort, resource_type, where, snapshot, after, limit)
+                    along = self._along if sorting is self._sorting else self._along_against
+                    walked = along.walk(search.sort, resource_type, where, snapshot, after, limit)
             except WorkBudgetExceeded:
                 self._note("a walk along the order given up: what matches lies far along")
                 walked = None
@@ -551,8 +642,3 @@ def _chunks(rids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield rids[at : at + size]
         at += size
         size = min(size * 2, LINKED)
-
-
-def as_json(rids: Sequence[int]) -> str:
-    """Return numbers as a JSON array, to be bound where a list is asked."""
-    return "[" + ",".join(map(str, rids)) + "]"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -73,6 +74,9 @@ _SMALL: Final = 1_000
 """Bytes of a packed entry that cost no more than that; each two of the rest cost a step."""
 _TEST_STEPS: Final = 10
 """What a test of an entry costs more for each of its lookups."""
+_ASKED: Final = ((50, 20_000), (2_000, 60_000), (6_000, 300_000))
+"""Of so many resources whether they have a value is told by their entries; of more by an index, if
+it gives no more than this: to gather it takes as long."""
 _APART_STEPS: Final = 300
 """What a statement of its own costs for one criterion of one resource."""
 
@@ -108,6 +112,11 @@ def numbers(values: tuple[int, ...] | list[int]) -> str:
     return "(" + ",".join(map(str, values)) + ")"
 
 
+def as_json(rids: Iterable[int]) -> str:
+    """Return numbers as a JSON array, to be bound where a list is asked."""
+    return "[" + ",".join(map(str, rids)) + "]"
+
+
 _RANGE: Final = {
     Prefix.EQ: ("low >= ? AND low + span <= ?", (0, 1)),
     Prefix.NE: ("(low < ? OR low + span > ?)", (0, 1)),
@@ -130,10 +139,26 @@ def range_sql(leaf: DateIs | LastUpdated) -> Sql:
 
 
 @dataclass(slots=True)
+class _Valued:
+    """Whether resources have a value: by an index where many are asked, and by their entries.
+
+    Attributes:
+        index: Gives those that do, but for some that only the entry tells.
+        test: Tells it of an entry.
+    """
+
+    index: Sql
+    test: EntryTest
+    asked: int = 0
+    rids: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
 class _Use:
     """What a statement under way uses: the tests of its leaves, and what is asked apart."""
 
     tests: list[tuple[EntryTest, int]] = field(default_factory=list)
+    valued: list[_Valued] = field(default_factory=list)
     apart: list[tuple[bool, list[Sql]]] = field(default_factory=list)
     links: int = 0
 
@@ -156,6 +181,7 @@ class Predicates:
         self._kept: tuple[bytes, Entry] | None = None
         db.create_scalar_function("leaf", self._leaf, 3, deterministic=True)
         db.create_scalar_function("apart", self._apart, 2, deterministic=True)
+        db.create_scalar_function("valued", self._valued, 2, deterministic=True)
 
     def begin(self) -> None:
         """Forget the tests of the search before."""
@@ -175,6 +201,34 @@ class Predicates:
             if bool(self.db.execute(text, (*binds, rid)).get) is decides:
                 return decides
         return not decides
+
+    def _valued(self, *values: Any) -> bool:
+        number, rid = values
+        use = self._use.valued[number]
+        use.asked += 1
+        for asked, most in _ASKED:
+            if use.asked == asked and not use.rids:
+                use.rids = self._gathered(use.index, most)
+        if rid in use.rids:
+            return True
+        self._charge(_ENTRY_STEPS)
+        text = "SELECT packing, packed FROM entry WHERE rid = ?"
+        packing, packed = next(self.db.execute(text, (rid,)))
+        return bool(use.test(self.entry(packing, packed)))
+
+    def _gathered(self, index: Sql, most: int) -> frozenset[int]:
+        """Return what an index gives, or nothing where that is more."""
+        text, binds = f"{index.text} LIMIT {most + 1}", index.binds
+        number: int = self.db.execute(f"SELECT count(*) FROM ({text})", binds).get
+        if number > most:
+            return frozenset()
+        rows: list[Any] = self.db.execute(text, binds).fetchall()
+        return frozenset(chain.from_iterable(rows))
+
+    def valued(self, index: Sql, test: EntryTest, rid: str) -> Sql:
+        """Return the condition that a resource has a value: `index` gives such, `test` tells it."""
+        self._use.valued.append(_Valued(index, test))
+        return Sql(f"valued(?, {rid})", (len(self._use.valued) - 1,))
 
     def entry(self, packing: int, packed: bytes) -> Entry:
         """Return a packed entry; several leaves ask for the same one in turn."""
@@ -349,7 +403,16 @@ class Predicates:
         elif not held and self.names.is_reference(params[0]):
             index = "ref INDEXED BY ref_of"
         else:
-            return self._by_entry(leaf, resource_type, rid)
+            word = "NOT " if leaf.missing else ""
+            index = " UNION ALL ".join(
+                f"SELECT rid FROM {table} WHERE param IN {numbers(params)}"
+                for table in sorted(held - {"date"})
+            )
+            if not index:
+                return self._by_entry(leaf, resource_type, rid)
+            test = entry_test(Missing(leaf.param, missing=False), resource_type, self)
+            part = self.valued(Sql(index), test, rid)
+            return Sql(word + part.text, part.binds)
         word = "NOT EXISTS" if leaf.missing else "EXISTS"
         return Sql(
             f"{word} (SELECT 1 FROM {index} WHERE rid = {rid} AND param IN {numbers(params)})"

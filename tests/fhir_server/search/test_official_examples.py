@@ -10,10 +10,12 @@ import pytest
 
 from fhir_server.model import codec
 from fhir_server.model.primitives import date_range
+from fhir_server.search import composites
 from fhir_server.search.extract import index_values
 from fhir_server.search.parameters import DECEASED, Parameter, parameters
 from fhir_server.search.path import Field, First, Resolves, Where
 from fhir_server.search.values import (
+    CompositeValue,
     DateValue,
     IndexValues,
     QuantityValue,
@@ -53,6 +55,22 @@ def test_every_official_example_is_indexed(
     """All examples extract, and nearly all have values."""
     assert len(indexed) > 700
     assert sum(1 for _, index in indexed.values() if index.values) > 650
+
+
+def test_parts_of_composites_are_values_of_their_own_parameters(
+    indexed: dict[str, tuple[dict[str, Any], IndexValues]],
+) -> None:
+    """What a composite is said to imply is so: stores look for it by its parts."""
+    looked_at = 0
+    for resource, index in indexed.values():
+        values = set(index.values)
+        for value in index.values:
+            if isinstance(value, CompositeValue):
+                alike = composites.alike(resource["resourceType"], value.param)
+                parts = {one for part in value.parts for one in part if one.param in alike}
+                assert parts <= values
+                looked_at += len(parts)
+    assert looked_at > 500
 
 
 def _choice(name: str, key: str, as_type: str | None) -> bool:

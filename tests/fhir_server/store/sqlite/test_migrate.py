@@ -13,7 +13,7 @@ from fhir_server.model.outcome import Unavailable
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.migrate import LATEST, STEPS, migrate, version_of
 from fhir_server.store.sqlite.store import SqliteStore
-from tests.contracts.making import patient, put
+from tests.contracts.making import asked, ids, observation, patient, put
 
 
 def _add_column(db: apsw.Connection) -> None:
@@ -68,6 +68,23 @@ async def test_a_file_of_version_1_counts_its_editions_from_now_on(path: Path) -
 
     assert await store.edition() != before
     assert await store.get("b", "k") == b"1"
+    await store.close()
+
+
+async def test_a_file_of_version_4_is_sorted_by_references_from_now_on(path: Path) -> None:
+    """The step notes to which types a parameter refers: along their names goes the order."""
+    store = await SqliteStore.open(path)
+    await put(store, patient("p2"), patient("p1"))
+    await put(store, observation("o1", "Patient/p2"), observation("o2", "Patient/p1"))
+    await store.close()
+    db = connect(path, writer=True)
+    db.execute("DELETE FROM seen WHERE nr < -1")
+    db.execute("UPDATE meta SET value = 4 WHERE key = 'version'")
+    db.close()
+
+    store = await SqliteStore.open(path)
+
+    assert ids(await store.search(asked("Observation", "_sort=subject"))) == ["o2", "o1"]
     await store.close()
 
 

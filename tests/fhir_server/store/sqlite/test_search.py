@@ -23,7 +23,7 @@ from fhir_server.search.expression import (
 from fhir_server.search.values import IndexValues, ReferenceValue, StringValue, TokenValue
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
-from fhir_server.store.sqlite import arms, plan, search, sorting
+from fhir_server.store.sqlite import along, arms, plan, search, search_sql
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
 from tests.contracts.making import START, asked, ids, made, patient, put, walk, walk_back
@@ -32,7 +32,9 @@ from tests.sizes import seeds
 
 
 def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything counts as many, so that walks are tried first."""
+    """Everything counts as many, so that walks are tried first, within equals too."""
+    monkeypatch.setattr(along, "_EQUAL", 1)
+    monkeypatch.setattr(along, "_GATHERED", 1)
     monkeypatch.setattr(plan, "LEVELS", (1, 2, 3))
     monkeypatch.setattr(plan, "MANY", 3)
     monkeypatch.setattr(search, "MANY", 3)
@@ -43,12 +45,17 @@ def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks are tried first and given up at once."""
     _walks(monkeypatch)
     monkeypatch.setattr(search, "_walk_steps", lambda _: 0)
+    monkeypatch.setattr(search, "TRIED_STEPS", 0)
+    monkeypatch.setattr(search, "COUNTED_STEPS", 0)
+    monkeypatch.setattr(search, "FIRST_STEPS", 0)
+    monkeypatch.setattr(search_sql, "_ASKED", ((1, 20_000),))
+    monkeypatch.setattr(along, "_STEPS_EACH", 0)
 
 
 def _gathers(monkeypatch: pytest.MonkeyPatch) -> None:
     """No arms are merged, and chains are no sources."""
     monkeypatch.setattr(arms, "ARMS", 1)
-    monkeypatch.setattr(sorting, "ARMS", 1)
+    monkeypatch.setattr(along, "_MERGED", 0)
     monkeypatch.setattr(plan, "LINKED", 1)
     monkeypatch.setattr(search, "_CHUNK", 1)
 
@@ -278,6 +285,7 @@ async def test_a_page_of_many_costs_no_more_than_its_part_of_them(path: Path) ->
 
     looked_for = await spent()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan.Sources, "is_costly", lambda *_: False)
         patch.setattr(search.Searcher, "_is_dense", lambda *_: False)
         gathered = await spent()
 
