@@ -14,14 +14,18 @@ from fhir_server.model import ucum
 from fhir_server.search.expression import QuantityIs
 from fhir_server.search.values import QuantityValue
 
-BASE: Final = ":ucum"
-"""What follows a parameter's code where its quantities stand in UCUM's base units."""
+BASE: Final = ":ucum:"
+"""Between a parameter's code and what is measured, where its quantities stand in base units."""
+UNIT: Final = ":unit:"
+"""Between a parameter's code and a unit, as it is coded or printed, of quantities in that unit."""
 
 _DIGITS: Final = Context(prec=60)
 """More than any measurement has: only what no decimal can say exactly is rounded."""
 _FEW: Final = 30
 """Digits of each of two numbers whose product has no more than are kept."""
 _MOST_EXPONENT: Final = 400
+_FARTHEST: Final = 30_000
+"""Of an exponent of ten, where numbers are only multiplied and compared."""
 
 
 def _decimal(number: Fraction) -> Decimal:
@@ -42,9 +46,20 @@ def _exact(code: str) -> Decimal | None:
     return factor if is_same and len(factor.as_tuple().digits) <= _FEW else None
 
 
-def _is_plain(*numbers: Decimal) -> bool:
+def _is_plain(*numbers: Decimal, most: int = _MOST_EXPONENT) -> bool:
     """Whether numbers are finite and of a size that is soon reckoned with."""
-    return all(one.is_finite() and abs(one.adjusted()) <= _MOST_EXPONENT for one in numbers)
+    return all(one.is_finite() and abs(one.adjusted()) <= most for one in numbers)
+
+
+@lru_cache(maxsize=4096)
+def base_of(param: str, code: str) -> str:
+    """Return under which name a parameter's quantities of a unit of UCUM stand in base units.
+
+    All that can be compared with one another stand under the same.
+    """
+    unit = ucum.unit(code)
+    dimensions = () if unit is None else unit.dimensions
+    return f"{param}{BASE}{'.'.join(f'{name}{power}' for name, power in dimensions)}"
 
 
 def in_unit(leaf: QuantityIs, code: str) -> QuantityIs | None:
@@ -77,7 +92,8 @@ def in_base(leaf: QuantityIs) -> QuantityIs | None:
     if unit is None or not _is_plain(leaf.value, leaf.low, leaf.high):
         return None
     value, low, high = (_decimal(unit.base(one)) for one in (leaf.value, leaf.low, leaf.high))
-    return QuantityIs(leaf.param + BASE, leaf.prefix, value, low, high, None, None)
+    name = base_of(leaf.param, leaf.code or "")
+    return QuantityIs(name, leaf.prefix, value, low, high, None, None)
 
 
 def ends_in_base(value: QuantityValue) -> tuple[Decimal, Decimal] | None:
@@ -86,7 +102,7 @@ def ends_in_base(value: QuantityValue) -> tuple[Decimal, Decimal] | None:
         return None
     low, high = value.low, value.high
     exact = _exact(value.code)
-    if exact is not None and _is_plain(low, high) and len(str(low)) + len(str(high)) <= _FEW:
+    if exact is not None and _is_plain(low, high, most=_FARTHEST):
         return _DIGITS.multiply(low, exact), _DIGITS.multiply(high, exact)
     unit = ucum.unit(value.code)
     if unit is None or not _is_plain(*(one for one in (low, high) if one.is_finite())):

@@ -47,11 +47,24 @@ def has_text(body: bytes) -> bool:
 
 def words_fact(lacking: Sequence[str]) -> Fact:
     """Return what the doctor says of the types of which some resource lacks its words."""
+    return _indexed(
+        "words", lacking, "what resources say is indexed", "stored before _content was known"
+    )
+
+
+def units_fact(lacking: Sequence[str]) -> Fact:
+    """Return what the doctor says of the types of which quantities are not indexed by unit."""
+    return _indexed(
+        "units", lacking, "quantities are indexed by their units", "stored before units had indexes"
+    )
+
+
+def _indexed(name: str, lacking: Sequence[str], well: str, since: str) -> Fact:
     if not lacking:
-        return Fact("words", well=True, text="what resources say is indexed")
+        return Fact(name, well=True, text=well)
     types = ", ".join(sorted(lacking)[:LOOKED_AT]) + (" …" if len(lacking) > LOOKED_AT else "")
-    text = f"stored before _content was known: {types}; fhir-server reindex makes them found by it"
-    return Fact("words", well=False, text=text)
+    text = f"{since}: {types}; fhir-server reindex makes them found by it"
+    return Fact(name, well=False, text=text)
 
 
 def indexes_of(items: Sequence[Kept], base_url: str, known: Known = R4) -> list[IndexValues]:

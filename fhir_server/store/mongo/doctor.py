@@ -18,7 +18,7 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.model.outcome import Unavailable
 from fhir_server.search.values import CONTENT, NARRATIVE
 from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
-from fhir_server.store.derive import LOOKED_AT, has_text, words_fact
+from fhir_server.store.derive import LOOKED_AT, has_text, units_fact, words_fact
 from fhir_server.store.fact import Fact
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import Address, address_of
@@ -32,7 +32,7 @@ from fhir_server.store.mongo.connect import (
     refusals,
     why_no_place,
 )
-from fhir_server.store.mongo.entry import Entry
+from fhir_server.store.mongo.entry import Entry, fields_of
 from fhir_server.store.mongo.filters import ALIVE
 from fhir_server.store.mongo.schema import (
     HEAD,
@@ -265,28 +265,34 @@ async def _store(seen: _Seen) -> list[Fact]:
         _schema(head),
         *await _whole(seen.collections),
         _contents(head),
-        words_fact(await _without_words(seen.collections, head["counts"])),
+        *await _behind(seen.collections, head["counts"]),
         _sharding(head, is_mongos=seen.reached.is_sharded),
     ]
 
 
-async def _without_words(collections: Collections, counts: Mapping[str, int]) -> list[str]:
-    """Return the types of which one of the oldest resources says words that are not indexed."""
-    found = []
+async def _behind(collections: Collections, counts: Mapping[str, int]) -> list[Fact]:
+    """Return whether what is stored is indexed as it would be now: the oldest of each type tell."""
+    no_words, no_units = [], []
     for kind, count in counts.items():
         if not count:
             continue
         where: Document = {"t": kind, **ALIVE}
-        cursor = collections.resource.find(where, {**SHOWN, "e": 1}, limit=LOOKED_AT)
+        shown = {**SHOWN, "e": 1, "o": 1}
+        cursor = collections.resource.find(where, shown, limit=LOOKED_AT)
         documents = await cursor.sort([("t", -1), ("r", 1)]).hint("types").to_list()
         versions = await versions_of(collections, documents)
-        for document, version in zip(documents, versions, strict=True):
-            entry = Entry(document["e"])
-            has_words = entry.has(CONTENT) or entry.has(NARRATIVE)
-            if not has_words and has_text(version.body):
-                found.append(kind)
-                break
-    return found
+        entries = [Entry(document["e"]) for document in documents]
+        if any(
+            not (entry.has(CONTENT) or entry.has(NARRATIVE)) and has_text(version.body)
+            for entry, version in zip(entries, versions, strict=True)
+        ):
+            no_words.append(kind)
+        if any(
+            fields_of(kind, entry.index(), ()).get("o", {}).keys() != document.get("o", {}).keys()
+            for entry, document in zip(entries, documents, strict=True)
+        ):
+            no_units.append(kind)
+    return [words_fact(no_words), units_fact(no_units)]
 
 
 async def _whole(collections: Collections) -> list[Fact]:

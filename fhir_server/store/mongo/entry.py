@@ -1,12 +1,14 @@
 """What is indexed of a resource, as fields of its document; and its values again, packed.
 
 * `x`, an array of 64-bit keys (`keys.py`): tokens, references, URIs, words, compartments, access
-  tags, which parameters have a value. Its index is `{x: 1, r: -1}`: newest first.
+  tags, which parameters have a value, of which composites no one value has it all. Its index is
+  `{x: 1, r: -1}`: newest first.
 * `s`, an array of texts (folded strings, URIs, cells of places) behind the parameter's eight
   characters, for beginnings: `{s: 1, r: -1}`.
 * `o`, of a parameter's ordered values the least, `a<path>`; where there are several the greatest,
   `d<path>`; of ranges (dates: over a day) the greatest end, `h<path>`. Its index, `o.$**`, gives
-  order and ranges.
+  order and ranges. Quantities stand there by their number alone, by their unit, and in the base
+  units of what they measure (`search.units`): each unit, and each thing measured, has a path.
 * `l`, of a parameter's dates the greatest end, by its path; without an index.
 * `e`, every value, packed: it judges what the keys found, and what no key tells.
 
@@ -23,7 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir_server.search.earth import cell
-from fhir_server.search.units import BASE, ends_in_base
+from fhir_server.search.units import UNIT, base_of, ends_in_base
 from fhir_server.search.values import (
     ELSEWHERE,
     CompositeValue,
@@ -248,6 +250,8 @@ class _Fields:
         for param, values in by_param.items():
             if ":" not in param:
                 self._keys.add(keys.present(kind, param))
+            if type(values[0]) is CompositeValue and _is_parted(values, by_param):
+                self._keys.add(keys.parted(kind, param))
             # What stands under narrower parameters too is found by those.
             known: Collection[Packed] = [
                 one for narrower in NARROWER.get(param, ()) for one in packed.get(narrower, ())
@@ -302,10 +306,15 @@ class _Fields:
 
     def quantity(self, param: str, value: QuantityValue, narrow: bool) -> None:  # noqa: FBT001
         self.number(param, value, narrow)
+        if narrow:
+            return
         ends = ends_in_base(value)
         if ends is not None:
             low, high = map(keys.number_key, ends)
-            self._order(param + BASE, low, None if low == high else high)
+            self._order(base_of(param, value.code), low, None if low == high else high)
+        for text in {value.code, value.unit}:
+            if text:
+                self.number(f"{param}{UNIT}{text}", value, narrow)
 
     def reference(self, param: str, value: ReferenceValue, narrow: bool) -> None:  # noqa: FBT001
         if not value.resource_id:
@@ -349,6 +358,17 @@ def _token_keys(kind: str, param: str, system: str, code: str) -> tuple[int, ...
     if system:
         found.append(keys.token_system(kind, param, system))
     return tuple(found)
+
+
+def _is_parted(composites: list[Value], by_param: dict[str, list[Value]]) -> bool:
+    """Return whether components have values that do not all stand in one of the composite's."""
+    if len(composites) > 1 or not isinstance(composites[0], CompositeValue):
+        return True
+    return any(
+        part and one not in part
+        for part in composites[0].parts
+        for one in by_param.get(part[0].param, ())
+    )
 
 
 _ADD: Final[dict[type, Callable[..., None]]] = {

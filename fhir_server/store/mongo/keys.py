@@ -45,6 +45,11 @@ def token_system(kind: str, param: str, system: str) -> int:
     return hashed(kind, param, "y", system)
 
 
+def parted(kind: str, param: str) -> int:
+    """Return the key of: no one value of a composite parameter has all that its components have."""
+    return hashed(kind, param, "parted")
+
+
 def uri(kind: str, param: str, text: str) -> int:
     """Return the key of a URI, or of a reference that is none of ours."""
     return hashed(kind, param, "u", text)

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fhir_server.search.expression import DateIs, Expression, NumberIs, QuantityIs
+from fhir_server.search.composites import implied
+from fhir_server.search.expression import (
+    CompositeIs,
+    DateIs,
+    Expression,
+    NumberIs,
+    QuantityIs,
+    TokenIs,
+)
 from fhir_server.store.mongo.filters import ALIVE, Filter, either, every, hide, keys_of, neither
 from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in
 from fhir_server.store.mongo.reads import Reads
@@ -130,7 +138,7 @@ async def driven(
     Raises:
         WorkBudgetExceeded: It takes too long.
     """
-    parts = tuple(dict.fromkeys(flat(where)))
+    parts = _parts(kind, where)
     clauses = tuple(clause(kind, part, reads.links) for part in parts)
     drivers = _drivers(parts, clauses)
     if not drivers:
@@ -150,6 +158,22 @@ async def driven(
     arms = tuple(arm for arm, n in zip(drivers[best], counts[best], strict=True) if n)
     known = rows if rows < most else None
     return Plan(kind, where, parts, clauses, best, arms, known, most)
+
+
+def _parts(kind: str, where: Expression) -> tuple[Expression, ...]:
+    """Return what is asked, part by part, and what composites among it say of single parameters.
+
+    A composite is found by its first component alone: an index of the second may have far fewer.
+    """
+    parts = dict.fromkeys(flat(where))
+    for part in tuple(parts):
+        if isinstance(part, CompositeIs):
+            parts |= dict.fromkeys(
+                one
+                for one in implied(part, kind)
+                if one is not part.parts[0] or not isinstance(one, TokenIs)
+            )
+    return tuple(parts)
 
 
 async def candidates(reads: Reads, planned: Plan) -> dict[int, int]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from bson import Regex
 
 from fhir_server.model import definitions
+from fhir_server.search.composites import implied
 from fhir_server.search.earth import cells
 from fhir_server.search.expression import (
     And,
@@ -45,7 +46,7 @@ from fhir_server.search.expression import (
     unresolved,
 )
 from fhir_server.search.fold import fold
-from fhir_server.search.units import in_base
+from fhir_server.search.units import UNIT, in_base
 from fhir_server.store.keys import NARROWER, prefix_end
 from fhir_server.store.mongo import keys, spans
 from fhir_server.store.mongo.filters import (
@@ -278,8 +279,8 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
             return _token(kind, where.param, where)
         case TokenText(param) | Differs(param):
             return _valued(kind, param)
-        case CompositeIs(param, parts):
-            return _composite(kind, param, parts)
+        case CompositeIs():
+            return _composite(kind, where)
         case StringIs():
             return _string(kind, where)
         case UriIs():
@@ -303,22 +304,22 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
 
 
 def _quantity(kind: str, where: QuantityIs) -> Clause:
-    """Return what a quantity becomes: its number in whatever unit, for the entry to judge.
+    """Return what a quantity becomes: its number, among those of the unit that is asked.
 
-    One in a unit of UCUM is also looked for in base units, in which all such quantities stand too;
-    but for those that were indexed before these were.
+    In a unit of UCUM it is compared in base units, with all that measures the same.
     """
-    found = spans.numbers(where, kind)
-    base = in_base(where)
-    if base is None:
-        return _spans(found, sure=where.system is None and where.code is None)
-    other = spans.numbers(base, kind)
-    arms = None
-    if found.arms is not None and other.arms is not None:
-        both = (*found.arms, *other.arms)
-        arms = tuple(Arm(part, "ordered", also=also) for part, also in both)
-    bounds = tuple(one for one in (found.bound, other.bound) if one is not None)
-    return Clause(either([found.may, other.may]), NOTHING, arms, bounds=bounds)
+    if where.code is None:
+        return _spans(spans.numbers(where, kind), sure=where.system is None)
+    found = []
+    for name in _names(where.param):
+        leaf = replace(where, param=name)
+        base = in_base(leaf)
+        if base is not None:
+            found.append(_spans(spans.numbers(base, kind)))
+        else:
+            printed = replace(leaf, param=f"{name}{UNIT}{where.code}")
+            found.append(_spans(spans.numbers(printed, kind), sure=where.system is None))
+    return found[0] if len(found) == 1 else _either(found)
 
 
 def named(names: list[str]) -> Clause:
@@ -371,11 +372,23 @@ def _token(kind: str, param: str, leaf: TokenIs) -> Clause:
     return _valued(kind, param)
 
 
-def _composite(kind: str, param: str, parts: tuple[Expression, ...]) -> Clause:
+def _composite(kind: str, where: CompositeIs) -> Clause:
+    """Return what a composite becomes.
+
+    Single parameters tell, where all their values stand in one value of it; of others the entry
+    decides.
+    """
+    param, parts = where.param, where.parts
     if not parts or not isinstance(parts[0], TokenIs):
         return _valued(kind, param)
     first = _token(kind, param, parts[0])
-    return Clause(first.may, NOTHING, first.arms, first.whole, first.weak)
+    sure: Filter = NOTHING
+    alike = implied(where, kind)
+    if all(part in alike for part in parts[1:]):
+        alone = neither(keyed([keys.parted(kind, param)]))
+        others = [_leaf(kind, part).sure for part in parts[1:]]
+        sure = every([first.sure, *others, alone])
+    return Clause(first.may, sure, first.arms, first.whole, first.weak)
 
 
 def _string(kind: str, leaf: StringIs) -> Clause:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bson.int64 import Int64
@@ -56,8 +56,8 @@ class Most:
         brought: Resources brought here in all, whichever bound they were counted against.
     """
 
-    seconds: float = SECONDS
-    documents: int = DOCUMENTS
+    seconds: float = field(default_factory=lambda: SECONDS)
+    documents: int = field(default_factory=lambda: DOCUMENTS)
     brought: int = 0
 
     @classmethod

@@ -13,7 +13,7 @@ from fhir_server.model import ucum
 from fhir_server.model.ucum import SYSTEM
 from fhir_server.search.expression import Prefix, QuantityIs
 from fhir_server.search.match import value_matches
-from fhir_server.search.units import BASE, ends_in_base, in_base, in_unit
+from fhir_server.search.units import base_of, ends_in_base, in_base, in_unit
 from fhir_server.search.values import MAX_NUMBER, MIN_NUMBER, QuantityValue
 
 UNITS = {
@@ -100,7 +100,7 @@ def test_what_is_found_in_base_units_is_what_is_found(
 
     assert base is not None
     assert ends is not None
-    assert base.param == "value" + BASE
+    assert base.param == base_of("value", unit) == base_of("value", its)
     in_base_units = QuantityValue(base.param, *ends, "", "")
     assert value_matches(base, in_base_units) is value_matches(leaf, value)
 
@@ -123,7 +123,9 @@ def test_a_number_without_end_is_not_reckoned_with() -> None:
     assert in_unit(leaf, "g") is None
     assert in_base(leaf) is None
     assert in_unit(leaf, "kg") is leaf
-    assert ends_in_base(_value("1e9999", "kg")) is None
+    assert ends_in_base(_value("1e9999", "kg")) == (Decimal("1e10002"), Decimal("1e10002"))
+    assert ends_in_base(_value("1e9999", "[degF]")) is None
+    assert ends_in_base(_value("1e99999", "kg")) is None
 
 
 @given(

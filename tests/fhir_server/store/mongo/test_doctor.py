@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ import pytest
 import pytest_asyncio
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.model.ucum import SYSTEM as UCUM
 from fhir_server.search.values import IndexValues, TextValue
 from fhir_server.settings import Settings
 from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
 from fhir_server.store.fact import Fact
-from fhir_server.store.mongo import unfit
+from fhir_server.store.mongo import keys, unfit
 from fhir_server.store.mongo.address import address_of
-from fhir_server.store.mongo.connect import Opened, open_database
+from fhir_server.store.mongo.connect import Opened, client_of, open_database
 from fhir_server.store.mongo.doctor import disk, examine, oplog, state_of, way
+from fhir_server.store.mongo.schema import Collections
 from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.port import Batch
-from tests.contracts.making import asked, ids, made, patient
+from tests.contracts.making import asked, ids, made, observation, patient
 from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
@@ -83,6 +86,31 @@ async def test_types_whose_words_are_not_indexed_are_named(opened: Opened) -> No
 
     assert (await _facts(opened.address.url))["words"].well
     assert ids(await store.search(asking)) == ["p1"]
+    await store.close()
+
+
+async def test_types_whose_units_are_not_indexed_are_named(opened: Opened) -> None:
+    """What was stored before units had indexes is found by them once it is indexed anew."""
+    store = await MongoStore.open(opened.address.url)
+    kilograms = {"value": Decimal("70.5"), "unit": "kg", "system": UCUM, "code": "kg"}
+    write = made(observation("o1", "Patient/p1", valueQuantity=kilograms))
+    await store.commit(Batch(writes=[write]))
+    async with client_of(opened.address) as client:
+        resource = Collections(client[opened.address.database]).resource
+        least = keys.path("Observation", "value-quantity")
+        stored = await resource.find_one({"_id": "Observation/o1"})
+        assert stored is not None
+        old = {name: value for name, value in stored["o"].items() if least in name}
+        await resource.update_one({"_id": "Observation/o1"}, {"$set": {"o": old}})
+    asking = asked("Observation", "value-quantity=70500||g,70.5||kg")
+
+    units = (await _facts(opened.address.url))["units"]
+    assert (units.well, ids(await store.search(asking))) == (False, [])
+    assert "indexes: Observation; fhir-server reindex" in units.text
+    await store.reindex([(("Observation", "o1"), 1, write.index)])
+
+    assert (await _facts(opened.address.url))["units"].well
+    assert ids(await store.search(asking)) == ["o1"]
     await store.close()
 
 
