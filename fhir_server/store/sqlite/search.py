@@ -342,8 +342,10 @@ class Searcher:
         if not is_narrow and self.count(resource_type, And(())) > COUNTED_AMONG:
             raise WorkBudgetExceeded("the matches lie among too many to be counted")
         if rest != And(()) and rows >= _GATHERED:
+            # Where it was needed for the page, it is there.
+            is_known = self._both is not None and self._both[:2] == (resource_type, where)
             try:
-                with self.budget.of(COUNTED_STEPS):
+                with self.budget.of(0 if is_known else COUNTED_STEPS):
                     return self._most_of(source, rest, resource_type, most)
             except WorkBudgetExceeded:
                 both = self._crossed(resource_type, where)
