@@ -22,8 +22,10 @@ from fhir_server.search.values import (
     TokenValue,
     UriValue,
     Value,
+    version_of,
 )
 
+VERSION = version_of("")
 PREFIX = 60
 """Of a string, how much is asked for: a search without a modifier is for its beginning."""
 
@@ -47,6 +49,10 @@ def _asked(value: Value) -> Iterator[tuple[str, str]]:
         case CompositeValue(param, parts):
             if not any(isinstance(part[0], TokenValue) and not part[0].code for part in parts):
                 yield param, "$".join(_part(part[0]) for part in parts)
+        case ReferenceValue(param, _, _, url) if param.endswith(VERSION):
+            # Which version a canonical is one of; of one without, only a chain or include asks.
+            if ":" in url and not url.endswith("|"):
+                yield f"{param.removesuffix(VERSION)}:below", url.replace(",", "\\,")
         case TokenValue() | ReferenceValue() | UriValue():
             yield value.param, _part(value)
 
