@@ -32,7 +32,9 @@ MOST_BYTES: Final = 32_000_000
 """They have so many bytes together, in all of one search."""
 
 _PAGE: Final = 100
-"""So many are read, and so many URLs asked for, at once."""
+"""So many are read first, and so many URLs asked for at once."""
+_GROWTH: Final = 4
+"""Each page of them is so many times as long as the one before: each is a search of its own."""
 
 
 class _Said(msgspec.Struct):
@@ -111,8 +113,10 @@ class Definitions:
                 by_type.append((kind, both(narrowed(self.ctx, where, kind), shown)))
         found: list[Version] = []
         cursor: str | None = None
+        size = _PAGE
         while by_type:
-            search = Search(tuple(by_type), count=min(_PAGE, most + 1), cursor=cursor)
+            count = min(size, most + 1 - len(found))
+            search = Search(tuple(by_type), count=count, cursor=cursor)
             page = await self.ctx.store.search(search)
             found += page.versions
             self._bytes += sum(len(one.body) for one in page.versions)
@@ -120,7 +124,7 @@ class Definitions:
                 return None
             if self._bytes > MOST_BYTES:
                 raise too_many()
-            cursor = page.next
+            cursor, size = page.next, size * _GROWTH
             if cursor is None:
                 break
         return found
