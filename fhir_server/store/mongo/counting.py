@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from fhir_server.store.mongo.filters import every, neither
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.plan import Plan, apart, asked
+from fhir_server.store.mongo.plan import Plan, absent, apart, asked
 from fhir_server.store.mongo.query import Arm
 from fhir_server.store.mongo.reads import Reads
 
@@ -19,6 +19,11 @@ async def count(reads: Reads, planned: Plan, most: int = 0) -> int:
     """
     if planned.may is None:
         return 0
+    without, size = absent(planned), reads.sizes.get(planned.kind)
+    if without is not None and size is not None and len(planned.parts) == 1:
+        # It is the others that an index gives.
+        number = size - await reads.count(without, "keys")
+        return min(number, most) if most else number
     number = 0
     for arm in apart(planned):
         sure = asked(arm, planned.rest if planned.exact else planned.sure)
@@ -37,7 +42,8 @@ async def _judged(reads: Reads, arm: Arm, planned: Plan, most: int) -> int:
     if where is None:
         return 0
     number = 0
-    async with aclosing(reads.batches(where, arm.hint)) as batches:
+    # Fewer than are still to be found are never enough.
+    async with aclosing(reads.batches(where, arm.hint, size=most)) as batches:
         async for batch in batches:
             candidates = [Candidate(one) for one in batch]
             number += len(await judged(reads, planned.kind, planned.where, candidates))

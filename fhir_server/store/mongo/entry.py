@@ -46,7 +46,8 @@ from fhir_server.store.keys import DAY, NARROWER, time_key
 from fhir_server.store.mongo import keys
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
+_decode: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+_listed: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 _FEW: Final = 8
 """So many values are compared one by one."""
@@ -87,7 +88,7 @@ def _by_param(index: IndexValues) -> dict[str, list[Value]]:
 
 
 class Entry:
-    """The values of a resource, made as they are asked for."""
+    """The values of a resource, unpacked as they are asked for: of most nothing else is."""
 
     __slots__ = ("_packed",)
 
@@ -97,7 +98,7 @@ class Entry:
     @property
     def unique(self) -> list[str]:
         """The unique keys that it holds."""
-        return self._packed.get(UNIQUE, [])
+        return self._listed(UNIQUE)
 
     @property
     def params(self) -> Iterable[str]:
@@ -110,20 +111,28 @@ class Entry:
 
     def values(self, param: str) -> tuple[Value, ...]:
         """Return its values of one parameter."""
-        return tuple(_unpacked(param, one) for one in self._packed.get(param, ()))
+        return tuple(_unpacked(param, one) for one in self._listed(param))
+
+    def targets(self, param: str, kind: str) -> list[str]:
+        """Return the ids of resources of a type to which a parameter refers."""
+        return [one[2] for one in self._listed(param) if one[0] == "r" and one[1] == kind]
 
     def refers_to(self, target: str) -> bool:
         """Return whether it refers to the local `Type/id`, from anywhere."""
         return any(
             one[0] == "r" and f"{one[1]}/{one[2]}" == target
             for param in self.params
-            for one in self._packed[param]
+            for one in self._listed(param)
         )
 
     def index(self, patients: Iterable[str] = ()) -> IndexValues:
         """Return all of it."""
         values = tuple(value for param in self.params for value in self.values(param))
         return IndexValues(values, tuple(patients), tuple(self.unique))
+
+    def _listed(self, name: str) -> list[Any]:
+        packed = self._packed.get(name)
+        return [] if packed is None else _listed(packed)
 
 
 def _packed_token(value: TokenValue) -> Packed:

@@ -7,9 +7,10 @@ for all targets of a chain, one for all that refer to them.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 from fhir_server.search.expression import (
     And,
@@ -25,18 +26,24 @@ from fhir_server.search.expression import (
     RefersTo,
     Tagged,
     TokenIs,
+    UriIs,
 )
 from fhir_server.search.match import in_time, value_matches
-from fhir_server.search.values import ReferenceValue, TokenValue, Value
-from fhir_server.store.keys import NARROWER
+from fhir_server.search.values import ReferenceValue, TokenValue, UriValue, Value
 from fhir_server.store.mongo import keys
 from fhir_server.store.mongo.entry import Entry
 from fhir_server.store.mongo.filters import ALIVE, every, hide, keyed
-from fhir_server.store.mongo.query import MERGED, Link, clause, links_in
-from fhir_server.store.mongo.reads import Reads
+from fhir_server.store.mongo.query import MERGED, Link, clause, links_in, names_of
+from fhir_server.store.mongo.reads import JUDGED, NEWEST, Reads
 from fhir_server.store.mongo.schema import Document
 
 _CHUNK: Final = 1_000
+_PROBED: Final = 400
+"""Of so many resources the newest that refer to each are asked for first."""
+_NEWEST: Final = 3
+"""So many of each."""
+_BRANCHES: Final = 100
+"""For so many of them at once."""
 _TURN: Final = 100
 """So many are judged before others have their turn."""
 _LISTED: Final = 8
@@ -93,11 +100,7 @@ class Candidate:
 
     def targets(self, param: str, kind: str) -> list[str]:
         """Return the ids of resources of a type to which a parameter refers."""
-        return [
-            value.resource_id
-            for value in self.values(param)
-            if isinstance(value, ReferenceValue) and value.resource_type == kind
-        ]
+        return self.entry.targets(param, kind)
 
 
 Test = Callable[[Candidate], bool]
@@ -130,10 +133,8 @@ def _test(reads: Reads, kind: str, where: Expression) -> Test:
             tests = [_test(reads, kind, part) for part in operands]
             return lambda one: all(test(one) for test in tests)
         case Or(operands):
-            among = _among(operands)
-            if among is not None:
-                return among
-            tests = [_test(reads, kind, part) for part in operands]
+            lists, others = _lists(operands)
+            tests = lists + [_test(reads, kind, part) for part in others]
             return lambda one: any(test(one) for test in tests)
         case Not(operand):
             test = _test(reads, kind, operand)
@@ -159,22 +160,59 @@ def _test(reads: Reads, kind: str, where: Expression) -> Test:
             return lambda one: any(value_matches(leaf, value) for value in one.values(param))
 
 
-def _among(operands: tuple[Expression, ...]) -> Test | None:
-    """Return how a long list of one parameter's references or tokens is told, else None."""
-    if len(operands) < _LISTED or len({getattr(one, "param", None) for one in operands}) != 1:
-        return None
-    if all(isinstance(one, TokenIs) for one in operands):
-        return _among_tokens([one for one in operands if isinstance(one, TokenIs)])
-    asked: set[tuple[str, str]] = set()
-    param = ""
+def _lists(operands: tuple[Expression, ...]) -> tuple[list[Test], list[Expression]]:
+    """Return how long lists of one parameter's values are told, and what is asked beside them.
+
+    A list of hundreds, one by one, would be what takes longest of a search.
+    """
+    if len(operands) < _LISTED:
+        return [], list(operands)
+    lists: dict[tuple[str, Callable[..., Test]], list[Any]] = {}
+    others: list[Expression] = []
     for one in operands:
-        if not isinstance(one, RefersTo) or one.url or not one.resource_type:
-            return None
-        asked.add((one.resource_type, one.resource_id))
-        param = one.param
+        match one:
+            case TokenIs(param):
+                lists.setdefault((param, _among_tokens), []).append(one)
+            case RefersTo(param, _, _, url) if url:
+                lists.setdefault((param, _among_urls), []).append(one)
+            case RefersTo(param, kind, _) if kind:
+                lists.setdefault((param, _among_references), []).append(one)
+            case UriIs(param, _, "exact"):
+                lists.setdefault((param, _among_uris), []).append(one)
+            case _:
+                others.append(one)
+    tests: list[Test] = []
+    for (_, among), some in lists.items():
+        if len(some) < _LISTED:
+            others += some
+        else:
+            tests.append(among(some))
+    return tests, others
+
+
+def _among_references(operands: Sequence[RefersTo]) -> Test:
+    """Return how a list of one parameter's references to local resources is told."""
+    param = operands[0].param
+    asked = {(one.resource_type, one.resource_id) for one in operands}
     return lambda one: any(
         isinstance(value, ReferenceValue) and (value.resource_type, value.resource_id) in asked
         for value in one.values(param)
+    )
+
+
+def _among_urls(operands: Sequence[RefersTo]) -> Test:
+    """Return how a list of one parameter's references by URL is told."""
+    param, asked = operands[0].param, {one.url for one in operands}
+    return lambda one: any(
+        isinstance(value, ReferenceValue) and value.url in asked for value in one.values(param)
+    )
+
+
+def _among_uris(operands: Sequence[UriIs]) -> Test:
+    """Return how a list of one parameter's URIs is told."""
+    param, asked = operands[0].param, {one.uri for one in operands}
+    return lambda one: any(
+        isinstance(value, UriValue) and value.uri in asked for value in one.values(param)
     )
 
 
@@ -230,10 +268,15 @@ async def _ends(reads: Reads, link: Chain, ids: Iterable[str]) -> set[str]:
 async def _referred(reads: Reads, kind: str, link: Has, ids: Sequence[str]) -> set[str]:
     """Return which of these resources are referred to by what a `_has` asks for."""
     source = link.source_type
-    names = (link.param, *NARROWER.get(link.param, ()))
-    asked = [keys.reference(source, name, f"{kind}/{one}") for one in ids for name in names]
+    names = names_of(link.param)
     rest = clause(source, link.where, reads.links).may
     referred: set[str] = set()
+    if rest is not None and len(ids) <= _PROBED and not reads.session.in_transaction:
+        ids, documents = await _newest_referring(reads, kind, link, ids, rest)
+        found = await judged(reads, source, link.where, [Candidate(one) for one in documents])
+        referred.update(to for one in found for to in one.targets(link.param, kind))
+        ids = [one for one in ids if one not in referred]
+    asked = [keys.reference(source, name, f"{kind}/{one}") for one in ids for name in names]
     for at in range(0, len(asked), MERGED):
         may = every([keyed(asked[at : at + MERGED]), None if rest is None else hide(rest)])
         if may is None:
@@ -243,3 +286,29 @@ async def _referred(reads: Reads, kind: str, link: Has, ids: Sequence[str]) -> s
                 found = await judged(reads, source, link.where, [Candidate(one) for one in batch])
                 referred.update(to for one in found for to in one.targets(link.param, kind))
     return referred
+
+
+async def _newest_referring(
+    reads: Reads, kind: str, link: Has, ids: Sequence[str], rest: Document
+) -> tuple[list[str], list[Document]]:
+    """Return which of these resources more may refer to, and of each the newest that do."""
+    source = link.source_type
+    branches: list[list[Document]] = []
+    for number, one in enumerate(ids):
+        asked = [keys.reference(source, name, f"{kind}/{one}") for name in names_of(link.param)]
+        branches.append([
+            {"$match": every([keyed(asked), hide(rest)])},
+            {"$sort": dict(NEWEST)},
+            {"$limit": _NEWEST},
+            {"$project": {**JUDGED, "of": {"$literal": number}}},
+        ])
+    documents: list[Document] = []
+    for at in range(0, len(branches), _BRANCHES):
+        first, *others = branches[at : at + _BRANCHES]
+        name = reads.collections.resource.name
+        unions = [{"$unionWith": {"coll": name, "pipeline": other}} for other in others]
+        documents += await reads.aggregate([*first, *unions], "keys")
+    reads.spend(len(documents))
+    given = Counter(one["of"] for one in documents)
+    more = [one for number, one in enumerate(ids) if given[number] >= _NEWEST]
+    return more, list({one["_id"]: one for one in documents}.values())

@@ -10,7 +10,7 @@ from typing import Final
 
 from fhir_server.store.mongo.filters import Filter, every
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.plan import LEVELS, Plan, asked, driven
+from fhir_server.store.mongo.plan import LEVELS, Plan, absent, asked, driven
 from fhir_server.store.mongo.query import Arm
 from fhir_server.store.mongo.reads import JUDGED, NEWEST, OLDEST, WHOLE, Order, Reads
 from fhir_server.store.mongo.schema import Document
@@ -25,7 +25,12 @@ WALKED: Final = LEVELS[-1]
 LATEST: Final = 2**62
 """No version has this number."""
 
+LOOKED: Final = 400
+"""So many are judged with what their links lead to, before it is looked what that is."""
+
 _MOST: Final = 1_000
+_SPARSE: Final = 200
+"""So many are read at once where a page was not found among the newest few."""
 _FIRST_WINDOW: Final = 500
 _GROWTH: Final = 4
 _LOOK: Final = 10
@@ -110,9 +115,34 @@ async def newest(
             reads.note("all of the type walked newest first")
             return search.first
         reads.note("a walk of the type given up: what matches lies far back")
+    if planned.driver is None and (without := absent(planned)) is not None:
+        if await search.tried():
+            reads.note("the newest few of the type were enough")
+            return search.first
+        if await reads.count(without, "keys") == reads.sizes.get(planned.kind):
+            reads.note("all of the type have a value, as the index tells")
+            return []
     walked = "all of the type" if planned.driver is None else "the index"
     reads.note(f"{walked} walked newest first" if planned.ordered else "the index sorted by number")
-    return await search.streamed()
+    return await search.streamed() or []
+
+
+async def looked(
+    reads: Reads, planned: Plan, *, limit: int, way: Way = DOWN
+) -> list[Candidate] | None:
+    """Return the first matches along a way, or None where they are not among the first few.
+
+    Raises:
+        WorkBudgetExceeded: They are too hard to find.
+    """
+    if planned.may is None:
+        return []
+    if planned.rows is None and not planned.ordered:
+        return None
+    found = await _Newest(reads, planned, {}, limit, way, whole=False).streamed(LOOKED)
+    if found is not None:
+        reads.note("the newest few judged with what their links lead to")
+    return found
 
 
 class _Newest:
@@ -129,6 +159,7 @@ class _Newest:
         self._limit = limit
         self._found: list[Candidate] = []
         self._begun: int | None = None
+        self._along: tuple[Arm, ...] | None = None
 
     @property
     def first(self) -> list[Candidate]:
@@ -138,20 +169,30 @@ class _Newest:
     def replan(self, planned: Plan) -> None:
         """Go on by another plan of the same."""
         self._plan = planned
+        if self._along is not None and self._along != planned.arms:
+            self._begun, self._found, self._along = None, [], None
 
     async def _judged(self, documents: list[Document]) -> list[Candidate]:
         candidates = [Candidate(one) for one in documents]
         return await judged(self._reads, self._plan.kind, self._plan.where, candidates)
 
-    async def streamed(self) -> list[Candidate]:
-        """Return them as all arms give them, however long it takes."""
+    async def streamed(self, most: int | None = None) -> list[Candidate] | None:
+        """Return them as all arms give them; None where more than `most` must be judged."""
         rest = every([self._plan.rest, self._only])
         arms = [(arm, asked(arm, rest)) for arm in self._plan.arms]
         found: list[Candidate] = []
         size = self._limit
         at: int | None = self._way.begin
+        if self._begun is not None and self._along == self._plan.arms:
+            # What was tried was not enough: it goes on from there.
+            found, at = self._found, self._begun
+            size = size if self._plan.exact else max(size, _SPARSE)
+        looked_at = 0
         while at is not None and len(found) < self._limit:
+            if most is not None and looked_at > most:
+                return None
             documents, at = await self._batch(arms, at, size)
+            looked_at += len(documents)
             found += await self._judged(documents)
             size = min(max(size * 2, 50), _MOST)
         return found[: self._limit]
@@ -186,10 +227,8 @@ class _Newest:
     async def tried(self) -> bool:
         """Look among the newest few of an index; return whether that was enough."""
         if self._plan.ordered and len(self._plan.arms) == 1:
-            enough = await self._windows(self._plan.arms[0], self._plan.rest, TRIED)
-            if not enough:
-                self._begun, self._found = None, []
-            return enough
+            self._along = self._plan.arms
+            return await self._windows(self._plan.arms[0], self._plan.rest, TRIED)
         return await self._windows(self._plan.walk, self._plan.may, TRIED)
 
     async def walked(self) -> bool:
@@ -211,21 +250,22 @@ class _Newest:
         at = self._way.begin if self._begun is None else self._begun
         if self._begun is None and await self._at_once(arm, where, at, left):
             return True
-        window = min(_FIRST_WINDOW, max(left, 1))
+        window, size = min(_FIRST_WINDOW, max(left, 1)), self._limit
         while left > 0:
             end = await self._after(arm, at, window)
             while len(self._found) < self._limit:
                 documents = await self._reads.newest(
                     {**where, "r": self._way.between(at, end)},
                     arm.hint,
-                    limit=self._limit,
+                    limit=size,
                     whole=self._whole,
                     order=self._way.order,
                 )
                 self._found += await self._judged(documents)
-                if len(documents) < self._limit:
+                if len(documents) < size:
                     break
                 at = documents[-1]["r"]
+                size = min(size * 2, _MOST)
             if len(self._found) >= self._limit or not end:
                 return True
             self._begun = at = end

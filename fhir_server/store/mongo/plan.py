@@ -11,12 +11,13 @@ from fhir_server.search.expression import (
     CompositeIs,
     DateIs,
     Expression,
+    Missing,
     NumberIs,
     QuantityIs,
     TokenIs,
 )
 from fhir_server.store.mongo.filters import ALIVE, Filter, either, every, hide, keys_of, neither
-from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in
+from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in, present
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Document
 
@@ -111,6 +112,21 @@ def apart(planned: Plan) -> list[Arm]:
         earlier = every(neither(every([one.where, one.also])) for one in arms[:at])
         found.append(Arm(asked(arm, earlier) or {}, arm.hint, arm.ordered))
     return found
+
+
+def absent(planned: Plan) -> Filter:
+    """Return what nothing that matches has: a value of a parameter of which none is asked.
+
+    None where no value is asked to be missing, or no key tells it.
+    """
+    for part in planned.parts:
+        match part:
+            case Missing(param, True):
+                if has := present(planned.kind, param):
+                    return has
+            case _:
+                pass
+    return None
 
 
 def links_of(kind: str, where: Expression) -> list[tuple[str, Link]]:

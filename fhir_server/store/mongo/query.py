@@ -242,22 +242,24 @@ def _keys(asked: Iterable[int]) -> Clause:
     filter_ = keyed(asked)
     if filter_ is None:
         return _NONE
-    return Clause(filter_, filter_, merged([Arm(filter_, "keys", ordered=True)]))
+    arm = Arm(filter_, "keys", ordered=True)
+    few = len(filter_["x"]["$in"]) <= MERGED  # as one of thousands of alternatives has
+    return Clause(filter_, filter_, (arm,) if few else merged([arm]))
 
 
-def _present(kind: str, param: str) -> Filter:
+def present(kind: str, param: str) -> Filter:
     """Return what has a value of a parameter, or all where no key tells it."""
     return EVERYTHING if ":" in param else keyed([keys.present(kind, param)])
 
 
 def _valued(kind: str, param: str) -> Clause:
     """Return what may match because it has a value of the parameter at all."""
-    filter_ = _present(kind, param)
+    filter_ = present(kind, param)
     arms = (Arm(filter_, "keys", ordered=True),) if filter_ else None
     return Clause(filter_, NOTHING, arms, weak=True)
 
 
-def _names(param: str) -> tuple[str, ...]:
+def names_of(param: str) -> tuple[str, ...]:
     """Return the parameters under which a value of this one may be indexed."""
     return (param, *NARROWER.get(param, ()))
 
@@ -311,7 +313,7 @@ def _quantity(kind: str, where: QuantityIs) -> Clause:
     if where.code is None:
         return _spans(spans.numbers(where, kind), sure=where.system is None)
     found = []
-    for name in _names(where.param):
+    for name in names_of(where.param):
         leaf = replace(where, param=name)
         base = in_base(leaf)
         if base is not None:
@@ -350,7 +352,7 @@ def _updated(kind: str, where: LastUpdated) -> Clause:
 
 
 def _missing(kind: str, param: str, *, missing: bool) -> Clause:
-    filter_ = _present(kind, param)
+    filter_ = present(kind, param)
     if not filter_:
         return _MAYBE
     if missing:
@@ -364,11 +366,11 @@ def _token(kind: str, param: str, leaf: TokenIs) -> Clause:
     if system == "" and code == "":
         return _NONE
     if system is None and code:
-        return _keys(keys.token_code(kind, one, code) for one in _names(param))
+        return _keys(keys.token_code(kind, one, code) for one in names_of(param))
     if system and code is None:
-        return _keys(keys.token_system(kind, one, system) for one in _names(param))
+        return _keys(keys.token_system(kind, one, system) for one in names_of(param))
     if system is not None and code is not None:
-        return _keys(keys.token(kind, one, system, code) for one in _names(param))
+        return _keys(keys.token(kind, one, system, code) for one in names_of(param))
     return _valued(kind, param)
 
 
@@ -408,7 +410,7 @@ def _string(kind: str, leaf: StringIs) -> Clause:
 
 
 def _equal(kind: str, param: str, folded: str, *, sure: bool) -> Clause:
-    texts = [keys.text_key(kind, one, folded) for one in _names(param)]
+    texts = [keys.text_key(kind, one, folded) for one in names_of(param)]
     may = either({"s": one} for one in texts)
     arms = tuple(Arm({"s": one}, "texts", ordered=True) for one in texts)
     return Clause(may, may if sure else NOTHING, arms)
@@ -422,7 +424,7 @@ def _containing(kind: str, param: str, text: str, *, at_end: bool = False) -> Cl
     valued = _valued(kind, param)
     if "\0" in text:  # a pattern has no such letter
         return valued
-    paths = "|".join(keys.path(kind, one) for one in _names(param))
+    paths = "|".join(keys.path(kind, one) for one in names_of(param))
     cut: Document = {"s": {"$regex": f"^({paths}).{{{keys.LONGEST}}}", "$options": "s"}}
     if len(text) > keys.LONGEST:  # which is also more than a pattern may have
         return Clause(cut, NOTHING, valued.arms, whole=False, weak=True)
@@ -434,7 +436,7 @@ def _containing(kind: str, param: str, text: str, *, at_end: bool = False) -> Cl
 
 
 def _beginning(kind: str, param: str, text: str) -> Clause:
-    parts = [_begins(keys.text_key(kind, one, text)) for one in _names(param)]
+    parts = [_begins(keys.text_key(kind, one, text)) for one in names_of(param)]
     may = either(parts)
     sure = may if len(text) <= keys.LONGEST else NOTHING
     return Clause(may, sure, tuple(Arm(one, "texts") for one in parts))
@@ -461,7 +463,7 @@ def _uri(kind: str, leaf: UriIs) -> Clause:
 
 
 def _refers(kind: str, leaf: RefersTo) -> Clause:
-    names = _names(leaf.param)
+    names = names_of(leaf.param)
     if leaf.url:
         return _keys(keys.uri(kind, one, leaf.url) for one in names)
     kinds = (leaf.resource_type,) if leaf.resource_type else definitions.RESOURCE_TYPES
@@ -504,7 +506,7 @@ def _linked(kind: str, link: Link, links: Links) -> Clause:
     if isinstance(link, Has):
         return named(sorted(f"{kind}/{one}" for one in ids))
     targets = [f"{link.target_type}/{one}" for one in sorted(ids)]
-    return _keys(keys.reference(kind, one, to) for to in targets for one in _names(link.param))
+    return _keys(keys.reference(kind, one, to) for to in targets for one in names_of(link.param))
 
 
 def flat(where: Expression) -> list[Expression]:

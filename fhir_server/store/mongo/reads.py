@@ -41,7 +41,8 @@ FREE: Final = 0.25
 """Seconds of each search that its request is not charged: one by a key takes 3 ms, and 30 to 100
 where the machine has six times more to do than it can."""
 
-_BATCH: Final = 1_000
+BATCH: Final = 1_000
+"""Resources that are brought here at once."""
 
 Order = Sequence[tuple[str, int]]
 NEWEST: Final[Order] = (("r", -1),)
@@ -229,10 +230,10 @@ class Reads:
         order: Order | None = None,
         limit: int = 0,
         fields: Mapping[str, Any] = JUDGED,
-        size: int = _BATCH,
+        size: int = 0,
     ) -> AsyncGenerator[list[Document], None]:
-        """Give resources as `find` does, `size` at a time; to be closed (`aclosing`)."""
-        given = self.milliseconds()
+        """Give resources as `find` does, `size` at a time (0: BATCH); to be closed (`aclosing`)."""
+        given, size = self.milliseconds(), size or BATCH
         cursor = self.collections.resource.find(
             where,
             fields,

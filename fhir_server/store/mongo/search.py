@@ -33,12 +33,13 @@ from fhir_server.store.cursor import Cursors
 from fhir_server.store.explained import Candidate as Index
 from fhir_server.store.explained import Explained, told
 from fhir_server.store.mongo import links
+from fhir_server.store.mongo.backwards import count_from, link_of
 from fhir_server.store.mongo.counting import count
 from fhir_server.store.mongo.filters import ALIVE, every
 from fhir_server.store.mongo.former import Former
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.newest import DOWN, Way, newest
-from fhir_server.store.mongo.plan import LEVELS, Plan, candidates, driven
+from fhir_server.store.mongo.newest import DOWN, Way, looked, newest
+from fhir_server.store.mongo.plan import LEVELS, Plan, candidates, driven, links_of
 from fhir_server.store.mongo.reads import DOCUMENTS, Most, Reads
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
@@ -47,6 +48,11 @@ from fhir_server.store.port import BadCursor, Page, Version, WorkBudgetExceeded
 
 GATHERED: Final = LEVELS[1]
 """So many are gathered and sorted without trying a walk along the order asked."""
+
+LINKED: Final = 20
+"""So many resources for each match are brought here to count from the other end of a link."""
+ALL_LINKED: Final = DOCUMENTS * 6 // 10
+"""So many where all are counted; the rest is for another way."""
 
 _ONE_BY_ONE: Final = 4
 """Of more types those alone are asked that the store has."""
@@ -134,9 +140,10 @@ class Searcher:
             found = heapq.nsmallest(search.count + 1, found, key=lambda one: one.position)
         page = found[: search.count]
         around = self._around(search, begin, page[-1] if len(found) > len(page) else None)
+        versions = await self._versions(reads, page)  # while there is time: a total takes its own
         total = await self._total(reads, search, head, plans, len(page), around.next)
         explained = await self._explained(reads, search, head, plans) if search.explain else ()
-        return Page.of(await self._versions(reads, page), around, total, explained)
+        return Page.of(versions, around, total, explained)
 
     async def _explained(
         self, reads: Reads, search: Search, head: Document, plans: _Plans
@@ -249,26 +256,47 @@ class Searcher:
         snapshot, after = begins
         if where == NOTHING:
             return []
-        levels = LEVELS[:2] if search.sort else LEVELS[:1]
-        planned = await links.plan(reads, kind, where, levels=levels, lone=not search.sort)
-        known = plans[kind, where] = _Known(planned)
-        if planned.may is None:
-            return []
-        if search.sort:
+        if not search.sort:
+            planned, new = await self._in_time(reads, search, asked, snapshot, after)
+            known = plans[kind, where] = _Known(planned)
+            backwards = after is not None and after.backwards
+            found = [placed((), one, backwards=backwards) for one in new]
+        else:
+            planned = await links.plan(reads, kind, where, levels=LEVELS[:2])
+            known = plans[kind, where] = _Known(planned)
+            if planned.may is None:
+                return []
             found, number = await self._in_order(reads, search, planned, snapshot, after)
             if search.cursor is None:
                 known.matches = number
-        else:
-            way, backwards = DOWN, after is not None and after.backwards
-            if after is not None:
-                way = Way(after.number, snapshot if backwards else None)
-            elif search.cursor is not None:
-                way = Way(snapshot + 1)
-            new = await newest(reads, planned, limit=search.count + 1, way=way, whole=True)
-            found = [placed((), one, backwards=backwards) for one in new]
         if search.cursor is not None and head["rid"] > snapshot:
             found += await self._changed(reads, search, planned, snapshot, after)
         return found
+
+    async def _in_time(
+        self,
+        reads: Reads,
+        search: Search,
+        asked: tuple[str, Expression],
+        snapshot: int,
+        after: After | None,
+    ) -> tuple[Plan, list[Candidate]]:
+        """Return how the newest matches behind a place are found, and the first of them."""
+        kind, where = asked
+        limit, way = search.count + 1, DOWN
+        if after is not None:
+            way = Way(after.number, snapshot if after.backwards else None)
+        elif search.cursor is not None:
+            way = Way(snapshot + 1)
+        if links_of(kind, where):
+            planned = await driven(reads, kind, where, levels=LEVELS[:2], lone=True)
+            found = await looked(reads, planned, limit=limit, way=way)
+            if found is not None:
+                return planned, found
+        planned = await links.plan(reads, kind, where, levels=LEVELS[:1], lone=True)
+        if planned.may is None:
+            return planned, []
+        return planned, await newest(reads, planned, limit=limit, way=way, whole=True)
 
     async def _in_order(
         self,
@@ -390,10 +418,14 @@ class Searcher:
             if where == NOTHING:
                 continue
             known = plans.get((kind, where))
-            if known is not None and known.matches is not None:
-                counted += known.matches
+            planned = known.plan if known is not None else None
+            most = MOST_COUNTED + 1 - counted
+            number = known.matches if known is not None else None
+            if number is None and _size(head, kind) <= COUNTED_AMONG:
+                number = await self._from_link(reads, (kind, where), planned, most)
+            if number is not None:
+                counted += number
             else:
-                planned = known.plan if known is not None else None
                 # One index alone gives its matches at once: how many rows it has is not asked.
                 is_narrow = planned is not None and _is_alone(planned)
                 if planned is None or (planned.rows is None and not is_narrow):
@@ -401,7 +433,7 @@ class Searcher:
                 is_narrow |= planned.rows is not None and planned.rows < COUNTED_OF
                 if not is_narrow and _size(head, kind) > COUNTED_AMONG:
                     return None
-                counted += await count(reads, planned, MOST_COUNTED + 1 - counted)
+                counted += await count(reads, planned, most)
             if counted > MOST_COUNTED:
                 return None
         return whole + counted
@@ -416,7 +448,33 @@ class Searcher:
             return known.matches
         if known is not None and known.plan.rows is not None:
             return await count(reads, known.plan)
+        number = await self._from_link(reads, (kind, where), known.plan if known else None)
+        if number is not None:
+            return number
         return await count(reads, await links.plan(reads, kind, where, levels=LEVELS))
+
+    async def _from_link(
+        self, reads: Reads, asked: tuple[str, Expression], planned: Plan | None, most: int = 0
+    ) -> int | None:
+        """Return how many match, counted from the other end of a link; None where that is no way.
+
+        It is given up when it brings much: whether those that an index gives match may be told
+        sooner. So it is where all are counted (`most` is 0) and an index gives not very many.
+        """
+        kind, where = asked
+        if not links_of(kind, where):
+            return None
+        if planned is None or not most or not (planned.counted or planned.exact):
+            levels = LEVELS[:2] if most else LEVELS
+            planned = await driven(reads, kind, where, levels=levels)
+        link = link_of(planned)
+        if link is None or planned.rows is not None:
+            return None
+        try:
+            with reads.within(seconds=None, documents=LINKED * most or ALL_LINKED):
+                return await count_from(reads, planned, link, most)
+        except WorkBudgetExceeded:
+            return None
 
 
 def _is_alone(planned: Plan) -> bool:

@@ -43,7 +43,19 @@ from fhir_server.search.values import (
     UriValue,
 )
 from fhir_server.store.memory import MemoryStore
-from fhir_server.store.mongo import along, keys, links, newest, plan, query, reads, search, sorting
+from fhir_server.store.mongo import (
+    along,
+    backwards,
+    judge,
+    keys,
+    links,
+    newest,
+    plan,
+    query,
+    reads,
+    search,
+    sorting,
+)
 from fhir_server.store.mongo.entry import pack
 from fhir_server.store.mongo.filters import either, every, hide, keyed, neither
 from fhir_server.store.mongo.query import clause
@@ -71,7 +83,7 @@ async def store(tmp_path: Path) -> AsyncIterator[MongoStore]:
 
 def _walks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything counts as many, so that walks are tried, in windows of one or two."""
-    for module in (plan, newest, links, search):
+    for module in (plan, newest, links, search, backwards):
         monkeypatch.setattr(module, "LEVELS", (1, 2, 3))
     monkeypatch.setattr(newest, "GATHERED", 1)
     monkeypatch.setattr(newest, "_FIRST_WINDOW", 1)
@@ -104,7 +116,12 @@ def _judges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "ASKED", 0)
     monkeypatch.setattr(links, "LINKED", 0)
     monkeypatch.setattr(newest, "_MOST", 2)
-    monkeypatch.setattr(reads, "_BATCH", 2)
+    monkeypatch.setattr(newest, "LOOKED", 0)
+    monkeypatch.setattr(judge, "_NEWEST", 1)
+    monkeypatch.setattr(judge, "_BRANCHES", 2)
+    monkeypatch.setattr(judge, "_LISTED", 1)
+    monkeypatch.setattr(backwards, "ASKED", 2)
+    monkeypatch.setattr(reads, "BATCH", 2)
 
 
 @pytest.mark.parametrize("way", [_walks, _falls_back, _one_by_one, _judges])
@@ -430,6 +447,119 @@ async def test_links_between_many_bring_little(
     assert ids(await store.search(Search((("Patient", rare),)))) == ["p0"]
     assert ids(await _page(store, And((dense, one)), count=2)) == ["o5957", "o5907"]
     assert ids(await _page(store, dense, count=2)) == ["o5999", "o5998"]
+
+
+async def test_a_total_over_links_is_counted_from_their_other_end(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what a chain or `_has` leads to no more is brought here than tells the number."""
+    await _many(store, 6_000)
+    link = ReferenceValue("link", "Patient", "p7")
+    people = [
+        Write("Patient", f"p{n}", 1, n, b"{}", "PUT", IndexValues((some, link)))
+        for n in range(50)
+        for some in (TokenValue("g", "", f"g{n % 2}"),)
+    ]
+    await store.commit(Batch(writes=people))
+    brought: list[int] = []
+    spend = Reads.spend
+
+    def spied(self: Reads, documents: int) -> None:
+        brought.append(documents)
+        spend(self, documents)
+
+    monkeypatch.setattr(Reads, "spend", spied)
+    half = Chain("subject", "Patient", TokenIs("g", "", "g1"))
+    two = Chain("subject", "Patient", Chain("link", "Patient", TokenIs("g", "", "g1")))
+    has = Has("Observation", "subject", TokenIs("code", "c", "common0"))
+    both = And((half, TokenIs("code", "c", "rare")))
+
+    async def total(kind: str, where: Expression, how: Literal["estimate", "accurate"]) -> Any:
+        brought.clear()
+        found = await store.search(Search(((kind, where),), count=5, total=how))
+        return found.total, sum(brought)
+
+    number, cost = await total("Observation", half, "estimate")
+    assert (number, cost < 1_200) == (None, True)  # a page, 25 people, and 1,001 of theirs
+    number, cost = await total("Observation", two, "estimate")
+    assert (number, cost < 1_200) == (None, True)
+    number, cost = await total("Observation", half, "accurate")
+    assert (number, cost < 3_200) == (3_000, True)
+    assert (await total("Observation", two, "accurate"))[0] == 6_000
+    assert (await total("Observation", both, "accurate"))[0] == 0
+    number, cost = await total("Patient", has, "accurate")
+    assert (number, cost < 3_200) == (25, True)
+
+
+async def test_that_all_have_a_value_an_index_tells(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing misses a value the type is not walked; what does is found and counted."""
+    await _many(store, 3_000)
+    plain = Write("Observation", "old", 1, 1, b"{}", "PUT", IndexValues(()))
+    missing = Missing("code", missing=True)
+    walked: list[str] = []
+    find = Reads.find
+
+    async def spied(self: Reads, where: Document, hint: str, **how: Any) -> list[Document]:
+        walked.append(hint if "$lte" not in str(where) and "$gte" not in str(where) else "a few")
+        return await find(self, where, hint, **how)
+
+    monkeypatch.setattr(Reads, "find", spied)
+
+    assert ids(await _page(store, missing)) == []
+    assert "types" not in walked
+    await store.commit(Batch(writes=[plain]))
+    assert ids(await _page(store, missing)) == ["old"]
+    await _many_without_code(store, 30)
+    page = await store.search(Search((("Observation", missing),), count=20, total="estimate"))
+    assert (len(page.versions), page.total) == (20, 31)
+    await store.commit(Batch(writes=[Write("Observation", "old", 2, 2, b"", "DELETE")]))
+    page = await store.search(Search((("Observation", missing),), count=20, total="accurate"))
+    assert page.total == 30
+
+
+async def _many_without_code(store: Store, count: int) -> None:
+    writes = [
+        Write("Observation", f"w{n}", 1, n, b"{}", "PUT", IndexValues(())) for n in range(count)
+    ]
+    await store.commit(Batch(writes=writes))
+
+
+async def test_long_lists_of_alternatives_are_told_as_one_by_one(store: MongoStore) -> None:
+    """Tokens, URIs, references by id and by URL, of several parameters, in one long list."""
+    measure = MemoryStore()
+    values: list[tuple[Any, ...]] = [
+        (TokenValue("code", "s", "3"),),
+        (TokenValue("code", "", "4"), TokenValue("code", "s", "99")),
+        (UriValue("url", "u:5"),),
+        (ReferenceValue("subject", "Patient", "6"),),
+        (ReferenceValue("subject", "Group", "6"),),
+        (ReferenceValue("subject", "", "", "http://r/7"),),
+        (ReferenceValue("part", "", "", "http://r/7"),),
+        (StringValue("name", "eight", "Eight"),),
+    ]
+    writes = [
+        Write("Observation", f"o{n}", 1, n, b"{}", "PUT", IndexValues(some))
+        for n, some in enumerate(values)
+    ]
+    for each in (store, measure):
+        await each.commit(Batch(writes=writes))
+    lists: list[list[Expression]] = [
+        [TokenIs("code", "s", str(n)) for n in range(20)],
+        [TokenIs("code", None, str(n)) for n in range(20)],
+        [UriIs("url", f"u:{n}", "exact") for n in range(20)],
+        [RefersTo("subject", "Patient", str(n)) for n in range(20)],
+        [RefersTo("subject", None, str(n)) for n in range(20)],
+        [RefersTo("subject", None, "", f"http://r/{n}") for n in range(20)],
+        [StringIs("name", "eight")],
+    ]
+    for some in (*lists, lists[0] + lists[2] + lists[6], [one for each in lists for one in each]):
+        where = And((Or(tuple(some)), Not(Tagged("x"))))
+        search_ = Search((("Observation", where),), total="accurate")
+        found, expected = await store.search(search_), await measure.search(search_)
+        assert (ids(found), found.total) == (ids(expected), expected.total), some
+        assert ids(expected)
 
 
 async def test_a_search_past_its_budget_is_refused_and_the_store_goes_on(
