@@ -372,6 +372,9 @@ async def test_a_search_finds(
 
 _MALE = TokenIs("gender", None, "male")
 _OF_AN = InPatient(frozenset({"an"}))
+_FAR = tuple(RefersTo("organization", "Organization", f"far{n}") for n in range(30))
+_FAR_OR_HANOI = Or((*_FAR, RefersTo("organization", "Organization", "hanoi")))
+_ODD = tuple(Not(TokenIs("gender", None, f"odd{n}")) for n in range(30))
 
 WITHOUT_A_QUERY: list[tuple[str, Expression, str]] = [
     ("Patient", EVERYTHING, EVERY_PATIENT),
@@ -390,6 +393,12 @@ WITHOUT_A_QUERY: list[tuple[str, Expression, str]] = [
     ("Patient", Not(Ids(frozenset({"an", "nobody"}))), "binh chi dung"),
     ("Patient", Not(RefersTo("organization", "Organization", "nowhere")), EVERY_PATIENT),
     ("Patient", Not(RefersTo("organization", None, "hanoi")), "an chi dung"),
+    ("Patient", Or(_FAR), ""),
+    ("Patient", _FAR_OR_HANOI, "binh"),
+    ("Patient", Not(_FAR_OR_HANOI), "an chi dung"),
+    ("Patient", And((_FAR_OR_HANOI, _MALE)), ""),
+    ("Patient", And((Or((*_FAR_OR_HANOI.operands, _MALE)), *_ODD)), "an binh dung"),
+    ("Patient", Or(tuple(RefersTo("organization", None, f"far{n}") for n in range(30))), ""),
     ("Patient", Not(TokenIs("gender", "http://nowhere", "x")), EVERY_PATIENT),
     ("Patient", Not(InPatient(frozenset({"nobody"}))), EVERY_PATIENT),
     ("Patient", Not(InPatient(frozenset({"an"}))), "binh chi dung"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.fold import fold
 from fhir_server.store.keys import DAY, decimal_key, prefix_end, time_key
-from fhir_server.store.sqlite.search_sql import LISTED, Sql, listed
+from fhir_server.store.sqlite.search_sql import LISTED, Sql, as_json, listed, numbers
 
 ARMS: Final = 24
 """So many arms are merged at most; more are gathered."""
@@ -53,6 +53,16 @@ class Source:
     def is_few(self) -> bool:
         """Whether all arms fit into one statement."""
         return len(self.arms) <= ARMS
+
+
+def references(targets: Sequence[int], params: tuple[int, ...]) -> Source:
+    """Return where references to these resources stand; to many of them in one arm."""
+    if len(targets) * len(params) <= ARMS:
+        text = "FROM ref AS d WHERE d.target = ? AND d.param = ?"
+        arms = tuple(Sql(text, (target, param)) for target in targets for param in params)
+        return Source(arms, ordered=True)
+    text = f"FROM ref AS d NOT INDEXED WHERE d.target IN {LISTED} AND d.param IN {numbers(params)}"
+    return Source((Sql(text, (as_json(targets),)),), ordered=False, lone=False)
 
 
 def text_arm(param: int, text: str) -> Sql:

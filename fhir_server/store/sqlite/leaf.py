@@ -5,7 +5,7 @@ A function of SQL, `leaf(number, packing, packed)`, calls the tests that are mad
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -36,7 +36,7 @@ from fhir_server.search.words import says as says_words
 from fhir_server.store.keys import decimal_key, time_key
 from fhir_server.store.sqlite.entry import Entry
 from fhir_server.store.sqlite.names import Kind, Names, unit_parts
-from fhir_server.store.sqlite.wide import all_of, any_of
+from fhir_server.store.sqlite.wide import all_of, any_of, references_together
 
 ValueTest = Callable[[list[Any]], bool]
 EntryTest = Callable[[Entry], bool]
@@ -50,8 +50,8 @@ class Lookup(Protocol):
     def params(self, resource_type: str, code: str) -> tuple[int, ...]:
         """Return the numbers of a parameter, and of narrower ones."""
 
-    def resource_numbers(self, leaf: RefersTo) -> list[int]:
-        """Return the numbers of the resources that a reference may mean."""
+    def resource_numbers(self, leaves: Sequence[RefersTo]) -> list[int]:
+        """Return the numbers of the resources that references to one type may mean."""
 
 
 def entry_test(leaf: Expression, resource_type: str, lookup: Lookup) -> EntryTest:
@@ -71,10 +71,17 @@ def entry_test(leaf: Expression, resource_type: str, lookup: Lookup) -> EntryTes
 
 
 def _any_test(operands: list[Expression], resource_type: str, lookup: Lookup) -> list[EntryTest]:
-    """Return tests of which one must pass; all tokens of a parameter are looked up at once."""
+    """Return tests of which one must pass; all tokens of a parameter are looked up at once.
+
+    So are long lists of references.
+    """
     tests: list[EntryTest] = []
     tokens: dict[str, set[tuple[int | None, str]]] = {}
-    for one in operands:
+    lists, others = references_together(operands)
+    for leaves in lists:
+        targets = set(lookup.resource_numbers(leaves))
+        tests.append(_targets_test(lookup.params(resource_type, leaves[0].param)[:1], targets))
+    for one in others:
         if isinstance(one, TokenIs) and one.code:
             system = None
             if one.system is not None:
@@ -93,6 +100,12 @@ def _tokens_test(params: tuple[int, ...], tokens: set[tuple[int | None, str]]) -
         v[0] == "t" and ((v[1], v[2]) in tokens or (None, v[2]) in tokens)
         for p in params
         for v in entry.values.get(p, ())
+    )
+
+
+def _targets_test(params: tuple[int, ...], targets: set[int]) -> EntryTest:
+    return lambda entry: any(
+        v[0] == "r" and v[1] in targets for p in params for v in entry.values.get(p, ())
     )
 
 
@@ -288,5 +301,5 @@ def units_of(
 def _reference(leaf: RefersTo, lookup: Lookup) -> ValueTest:
     if leaf.url:
         return lambda v: v[0] == "u" and v[1] == leaf.url
-    numbers = set(lookup.resource_numbers(leaf))
+    numbers = set(lookup.resource_numbers((leaf,)))
     return lambda v: v[0] == "r" and v[1] in numbers

@@ -42,6 +42,7 @@ from fhir_server.store.sqlite.arms import (
     dates,
     places,
     quantity_arms,
+    references,
     strings,
     text_arm,
     uris,
@@ -56,6 +57,7 @@ from fhir_server.store.sqlite.search_sql import (
     numbers,
     range_sql,
 )
+from fhir_server.store.sqlite.wide import references_together
 
 LEVELS: Final = (500, 2_000, 20_000)
 """Rows of every source are counted up to the first of these that one of them stays below."""
@@ -206,7 +208,15 @@ class Sources:
                 return self._of_values(where, resource_type)
 
     def _any(self, operands: tuple[Expression, ...], resource_type: str) -> Source | None:
-        found = [self.of(one, resource_type) for one in operands]
+        lists, others = references_together(operands)
+        found: list[Source | None] = [
+            references(
+                self._sql.resource_numbers(leaves),
+                self._sql.params(resource_type, leaves[0].param),
+            )
+            for leaves in lists
+        ]
+        found += [self.of(one, resource_type) for one in others]
         if any(one is None for one in found):
             return None
         some = cast("list[Source]", found)
@@ -297,14 +307,8 @@ class Sources:
 
     def _references(self, leaf: RefersTo, params: tuple[int, ...]) -> Source:
         if leaf.url:
-            arms = [text_arm(param, leaf.url) for param in params]
-        else:
-            arms = [
-                Sql("FROM ref AS d WHERE d.target = ? AND d.param = ?", (target, param))
-                for target in self._sql.resource_numbers(leaf)
-                for param in params
-            ]
-        return Source(tuple(arms), ordered=True)
+            return Source(tuple(text_arm(param, leaf.url) for param in params), ordered=True)
+        return references(self._sql.resource_numbers((leaf,)), params)
 
     def _said(self, word: str, params: tuple[int, ...]) -> Source:
         nr = self._sql.names.find(Kind.WORD, word)
@@ -332,13 +336,8 @@ class Sources:
             if found is None:
                 return None
             rows = numbers(found)
-            targets = list(self._sql.db.execute(f"SELECT nr FROM version WHERE rid IN {rows}"))
-            arms = [
-                Sql("FROM ref AS d WHERE d.target = ? AND d.param = ?", (target, param))
-                for (target,) in targets
-                for param in params
-            ]
-            return Source(tuple(arms), ordered=True)
+            targets = self._sql.db.execute(f"SELECT nr FROM version WHERE rid IN {rows}")
+            return references([nr for (nr,) in targets], params)
         params = self._sql.params(where.source_type, where.param)
         found = self._inner(where.source_type, where.where, LINKED)
         if found is None:

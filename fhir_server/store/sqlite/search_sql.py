@@ -9,7 +9,7 @@ statement has one table to walk, and everything else is an EXISTS on a whole key
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -57,6 +57,7 @@ from fhir_server.store.sqlite.wide import (
     ids_together,
     is_of_values,
     lookups,
+    references_together,
     weight,
 )
 
@@ -247,25 +248,27 @@ class Predicates:
         others = [self.names.param(resource_type, other) for other in NARROWER.get(code, ())]
         return (own, *(other for other in others if other is not None))
 
-    def resource_numbers(self, leaf: RefersTo) -> list[int]:
-        """Return the numbers of the resources that a reference may mean."""
-        if not leaf.resource_id:
-            return []
-        if leaf.resource_type is None:
+    def resource_numbers(self, leaves: Sequence[RefersTo]) -> list[int]:
+        """Return the numbers of the resources that references to one type may mean."""
+        kind = leaves[0].resource_type
+        if kind is None:
             types = [nr for nr, _ in self.names.types()]
         else:
-            one = self.names.type(leaf.resource_type)
+            one = self.names.type(kind)
             types = [] if one is None else [one]
-        rows = self.db.execute(
-            f"SELECT nr FROM resource WHERE type IN {numbers(types)} AND id = ?",
-            (leaf.resource_id,),
-        )
+        ids = {leaf.resource_id for leaf in leaves if leaf.resource_id}
+        if not ids:
+            return []
+        id_is = "= ?" if len(ids) == 1 else f"IN {LISTED}"
+        bound = ids.pop() if len(ids) == 1 else listed(ids)
+        text = f"SELECT nr FROM resource INDEXED BY resource_id WHERE type IN {numbers(types)}"
+        rows = self.db.execute(f"{text} AND id {id_is}", (bound,))
         return [nr for (nr,) in rows]
 
     def patient_numbers(self, patients: frozenset[str]) -> list[int]:
         """Return the numbers of these Patients, as far as the store knows them."""
-        found = (self.resource_numbers(RefersTo("", "Patient", one)) for one in sorted(patients))
-        return [nr for nrs in found for nr in nrs]
+        leaves = [RefersTo("", "Patient", one) for one in sorted(patients)]
+        return self.resource_numbers(leaves) if leaves else []
 
     def predicate(self, where: Expression, resource_type: str, rid: str) -> Sql:
         """Return the condition on the SQL expression `rid`, a current resource of this type."""
@@ -278,7 +281,9 @@ class Predicates:
                 parts = [self.predicate(one, resource_type, rid) for one in operands]
                 return joined("AND", parts) if parts else TRUE
             case Or(operands):
-                parts = [self.predicate(one, resource_type, rid) for one in operands]
+                lists, others = references_together(operands)
+                parts = [self._refers_to_any(one, resource_type, rid) for one in lists]
+                parts += [self.predicate(one, resource_type, rid) for one in others]
                 return joined("OR", parts) if parts else FALSE
             case Not(operand):
                 part = self.predicate(operand, resource_type, rid)
@@ -442,11 +447,20 @@ class Predicates:
                 f"AND text = ? AND exact = '' AND rid = {rid})",
                 (leaf.url,),
             )
-        targets = among(self.resource_numbers(leaf))
+        targets = among(self.resource_numbers((leaf,)))
         return Sql(
             f"EXISTS (SELECT 1 FROM ref WHERE target {targets.text} "
             f"AND param IN {numbers(params)} AND rid = {rid})",
             targets.binds,
+        )
+
+    def _refers_to_any(self, leaves: Sequence[RefersTo], resource_type: str, rid: str) -> Sql:
+        """Return the condition of a long list: what a resource refers to is looked up in it."""
+        params = self.params(resource_type, leaves[0].param)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM ref INDEXED BY ref_of WHERE rid = {rid} "
+            f"AND param IN {numbers(params)} AND +target IN {LISTED})",
+            (as_json(self.resource_numbers(leaves)),),
         )
 
     def _by_entry(self, leaf: Expression, resource_type: str, rid: str) -> Sql:

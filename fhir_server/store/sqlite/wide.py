@@ -19,6 +19,7 @@ from fhir_server.search.expression import (
     LastUpdated,
     Not,
     Or,
+    RefersTo,
     Says,
     Tagged,
     TokenIs,
@@ -31,7 +32,10 @@ WIDE: Final = 24
 def weight(where: Expression) -> int:
     """Return how many criteria an expression has."""
     match where:
-        case And(operands) | Or(operands):
+        case Or(operands):
+            lists, others = references_together(operands)
+            return len(lists) + sum(map(weight, others))
+        case And(operands):
             return sum(map(weight, operands))
         case Not(operand):
             return weight(operand)
@@ -78,6 +82,27 @@ def all_of(operands: Sequence[Expression]) -> list[Expression]:
     return [*found, Not(Or(tuple(any_of(denied))))] if denied else found
 
 
+def references_together(
+    operands: Sequence[Expression],
+) -> tuple[list[tuple[RefersTo, ...]], list[Expression]]:
+    """Return what an Or asks in lists, and its other operands: each list is asked as one.
+
+    A list are many references by one parameter to resources of one type: a hierarchy of places,
+    say.
+    """
+    if len(operands) <= WIDE:
+        return [], list(operands)
+    lists: dict[tuple[str, str | None], list[RefersTo]] = {}
+    others: list[Expression] = []
+    for one in operands:
+        if isinstance(one, RefersTo) and not one.url:
+            lists.setdefault((one.param, one.resource_type), []).append(one)
+        else:
+            others.append(one)
+    few = [one for some in lists.values() if len(some) <= WIDE for one in some]
+    return [tuple(some) for some in lists.values() if len(some) > WIDE], [*others, *few]
+
+
 def ids_together(operands: Sequence[Expression]) -> list[Expression]:
     """Return the operands of an Or with all that name ids as one."""
     named = [one for one in operands if isinstance(one, Ids)]
@@ -94,7 +119,9 @@ def lookups(where: Expression) -> int:
         case And(operands):
             return sum(map(lookups, all_of(operands)))
         case Or(operands):
-            return 1 + sum(lookups(one) for one in any_of(operands) if not isinstance(one, TokenIs))
+            lists, others = references_together(any_of(operands))
+            few = sum(lookups(one) for one in others if not isinstance(one, TokenIs))
+            return 1 + len(lists) + few
         case Not(operand):
             return lookups(operand)
         case _:

@@ -23,7 +23,7 @@ from fhir_server.search.expression import (
 from fhir_server.search.values import IndexValues, ReferenceValue, StringValue, TokenValue
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
-from fhir_server.store.sqlite import along, arms, plan, search, search_sql
+from fhir_server.store.sqlite import along, arms, plan, search, search_sql, wide
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
 from tests.contracts.making import START, asked, ids, made, patient, put, walk, walk_back
@@ -53,8 +53,9 @@ def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _gathers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No arms are merged, and chains are no sources."""
+    """No arms are merged, chains are no sources, and two references are a long list."""
     monkeypatch.setattr(arms, "ARMS", 1)
+    monkeypatch.setattr(wide, "WIDE", 1)
     monkeypatch.setattr(along, "_MERGED", 0)
     monkeypatch.setattr(plan, "LINKED", 1)
     monkeypatch.setattr(search, "_CHUNK", 1)
