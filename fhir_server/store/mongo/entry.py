@@ -220,8 +220,14 @@ def _unpacked(param: str, packed: list[Any]) -> Value:
         case "p":
             return PositionValue(param, *fields)
         case _:
-            parts = tuple(tuple(_unpacked(one[0], one[1:]) for one in part) for part in fields[0])
+            parts = tuple(tuple(_component(*one) for one in part) for part in fields[0])
             return CompositeValue(param, parts)
+
+
+@lru_cache(maxsize=32_768)
+def _component(param: str, *packed: Any) -> Value:
+    """Return a value within a composite: most have the same codes, and many the same numbers."""
+    return _unpacked(param, list(packed))
 
 
 # --- fields ----------------------------------------------------------------------------------
