@@ -429,7 +429,8 @@ class Searcher:
                 # One index alone gives its matches at once: how many rows it has is not asked.
                 is_narrow = planned is not None and _is_alone(planned)
                 if planned is None or (planned.rows is None and not is_narrow):
-                    planned = await links.plan(reads, kind, where, levels=LEVELS)
+                    levels = _further(planned)
+                    planned = await links.plan(reads, kind, where, levels=levels)
                 is_narrow |= planned.rows is not None and planned.rows < COUNTED_OF
                 if not is_narrow and _size(head, kind) > COUNTED_AMONG:
                     return None
@@ -475,6 +476,12 @@ class Searcher:
                 return await count_from(reads, planned, link, most)
         except WorkBudgetExceeded:
             return None
+
+
+def _further(planned: Plan | None) -> Sequence[int]:
+    """Return up to how many indexes are counted where a plan has seen that each gives many."""
+    seen = planned.counted if planned is not None else 0
+    return [one for one in LEVELS if one > seen] or LEVELS
 
 
 def _is_alone(planned: Plan) -> bool:
