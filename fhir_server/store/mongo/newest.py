@@ -108,6 +108,7 @@ async def newest(
             return search.first
         reads.note("the newest few of an index were not enough")
         planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
+        reads.plans[planned.kind, planned.where] = planned
         search.replan(planned)
     many = planned.rows is None or planned.rows >= GATHERED
     if many and not planned.ordered:

@@ -7,18 +7,22 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bson.int64 import Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import ExecutionTimeout, PyMongoError
 
+from fhir_server.search.expression import Expression
 from fhir_server.store.mongo.calls import Late
 from fhir_server.store.mongo.query import Link
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN
 from fhir_server.store.port import WorkBudgetExceeded
+
+if TYPE_CHECKING:
+    from fhir_server.store.mongo.plan import Plan
 
 SECONDS: Final = 5.0
 """Of one search, on the clock: several times what its documents take, for a busy machine must not
@@ -89,6 +93,7 @@ class Reads:
         sizes: How many current resources of a type there are, where it is known.
         links: What links are known to lead to (`query.Links`), as they are found.
         judged: Whether resources match what a link asks of them, as it is found.
+        plans: How matches are found where indexes had to be counted further, for the total.
         notes: How matches are looked for, where that is to be told.
     """
 
@@ -104,6 +109,7 @@ class Reads:
         self.session = session
         self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
+        self.plans: dict[tuple[str, Expression], Plan] = {}
         self.notes: list[str] | None = None
         self._most = most or Most()
         self._until = time.monotonic() + self._most.seconds

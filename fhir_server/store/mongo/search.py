@@ -428,7 +428,9 @@ class Searcher:
             else:
                 # One index alone gives its matches at once: how many rows it has is not asked.
                 is_narrow = planned is not None and _is_alone(planned)
-                if planned is None or (planned.rows is None and not is_narrow):
+                planned = reads.plans.get((kind, where), planned)
+                is_counted = planned is not None and planned.counted >= LEVELS[-1]
+                if planned is None or (planned.rows is None and not is_narrow | is_counted):
                     levels = _further(planned)
                     planned = await links.plan(reads, kind, where, levels=levels)
                 is_narrow |= planned.rows is not None and planned.rows < COUNTED_OF
