@@ -18,7 +18,7 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.fold import fold
 from fhir_server.store.keys import DAY, decimal_key, prefix_end, time_key
-from fhir_server.store.sqlite.search_sql import LISTED, Sql, as_json, listed, numbers
+from fhir_server.store.sqlite.search_sql import LISTED, Sql, as_json, listed, numbers, range_sql
 
 ARMS: Final = 24
 """So many arms are merged at most; more are gathered."""
@@ -157,6 +157,52 @@ def _date_arms(leaf: DateIs, param: int) -> Iterable[Sql]:
             return [Sql(f"{base} AND d.low < ? AND d.low + d.span < ?", (param, low, low))]
         case Prefix.NE:
             return []
+
+
+def date_ranges(leaves: Sequence[DateIs], param: int) -> Source | None:
+    """Return where dates stand that all of these leaves on a parameter find, each by itself.
+
+    None: they do not bound it from both sides.
+    """
+    lows, highs, tops = [], [], []
+    for leaf in leaves:
+        low, high = time_key(leaf.low), time_key(leaf.high)
+        match leaf.prefix:
+            case Prefix.EQ:
+                lows.append(low)
+                tops.append(high)
+            case Prefix.GT | Prefix.GE:
+                highs.append(high + 1 if leaf.prefix is Prefix.GT else low)
+            case Prefix.LT | Prefix.EB:
+                tops.append(low - 1)
+            case Prefix.LE:
+                tops.append(high)
+            case Prefix.SA:
+                lows.append(high + 1)
+            case Prefix.AP:
+                highs.append(low)
+                tops.append(high)
+            case Prefix.NE:
+                pass
+    if not tops or not (lows or highs):
+        return None
+    parts = [range_sql(leaf) for leaf in leaves]
+    rest = " AND ".join(part.text for part in parts)
+    binds = tuple(bind for part in parts for bind in part.binds)
+    least = max([*lows, *(high - DAY for high in highs)])
+    short = f"FROM date AS d WHERE d.param = ? AND d.low >= ? AND d.low <= ? AND d.span <= {DAY}"
+    long = (
+        "FROM date AS d INDEXED BY date_long WHERE d.param = ? "
+        f"AND d.span > {DAY} AND d.low + d.span >= ? AND d.low <= ?"
+    )
+    return Source(
+        (
+            Sql(f"{short} AND {rest}", (param, least, min(tops), *binds)),
+            Sql(f"{long} AND {rest}", (param, max([*lows, *highs]), min(tops), *binds)),
+        ),
+        ordered=False,
+        exact=False,
+    )
 
 
 def quantity_arms(leaf: NumberIs | QuantityIs, param: int, unit: int) -> list[Sql]:

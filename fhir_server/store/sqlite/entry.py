@@ -49,6 +49,9 @@ class Numbers(Protocol):
     def reference(self, code: str, resource_type: str) -> int:
         """Return the number of a parameter, which has references to a type from now on."""
 
+    def several_dates(self, param: int) -> None:
+        """Remember that a resource has more than one date of a parameter."""
+
     def resource(self, resource_type: str, resource_id: str) -> int:
         """Return the number of a resource, whether it exists or not."""
 
@@ -134,6 +137,8 @@ def entry_of(index: IndexValues, rid: int, numbers: Numbers, rows: Rows) -> Entr
         doubles.setdefault(param, []).extend(values.get(numbers.param(code), ()))
     for param, found in values.items():
         double = doubles.get(param, ())
+        if len(found) > 1 and found[0][0] == "d":
+            numbers.several_dates(param)
         for packed in found:
             if packed not in double:
                 _ADD[packed[0]](packed, param, rid, rows)

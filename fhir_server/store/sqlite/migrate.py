@@ -54,7 +54,15 @@ def _referred(db: apsw.Connection) -> None:
     )
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at, _referred)
+def _several(db: apsw.Connection) -> None:
+    # Of which parameters a resource has several dates: of all others two bounds are one range.
+    db.execute(
+        "INSERT OR IGNORE INTO seen SELECT DISTINCT param, -2147483648 FROM "
+        "(SELECT param FROM date INDEXED BY date_of GROUP BY rid, param HAVING count(*) > 1)"
+    )
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at, _referred, _several)
 """STEPS[n] takes a file from version n to n + 1."""
 
 LATEST: Final = len(STEPS)

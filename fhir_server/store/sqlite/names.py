@@ -21,6 +21,8 @@ _LIMIT: Final = 200_000
 
 REFERENCE: Final = -1
 """Stands in `seen` for a parameter that has references; less a type's number, for one to it."""
+SEVERAL: Final = -(2**31)
+"""Stands in `seen` for a parameter of dates of which some resource has had more than one."""
 
 
 class Kind(IntEnum):
@@ -83,8 +85,14 @@ class Names:
 
     def referred(self, param: int) -> list[int]:
         """Return the numbers of the types to which a parameter has had references."""
-        text = "SELECT nr FROM seen WHERE param = ? AND nr < ?"
-        return [REFERENCE - nr for (nr,) in self._db.execute(text, (param, REFERENCE))]
+        text = "SELECT nr FROM seen WHERE param = ? AND nr < ? AND nr > ?"
+        rows = self._db.execute(text, (param, REFERENCE, SEVERAL))
+        return [REFERENCE - nr for (nr,) in rows]
+
+    def is_single(self, param: int) -> bool:
+        """Return whether no resource has had more than one date of a parameter."""
+        text = "SELECT 1 FROM seen WHERE param = ? AND nr = ?"
+        return not self._db.execute(text, (param, SEVERAL)).get
 
     def types(self) -> list[tuple[int, str]]:
         """Return all numbered resource types."""

@@ -9,7 +9,7 @@ import apsw
 
 from fhir_server.search.values import QuantityValue
 from fhir_server.store.port import Name
-from fhir_server.store.sqlite.names import REFERENCE, Kind, NewNames
+from fhir_server.store.sqlite.names import REFERENCE, SEVERAL, Kind, NewNames
 
 _RESOURCES: Final = 200_000
 _NAMES: Final = 10_000
@@ -145,6 +145,10 @@ class TypeNumbers:
             self._names.see(found, REFERENCE)
             self._names.see(found, REFERENCE - self._names.give_type(resource_type))
         return found
+
+    def several_dates(self, param: int) -> None:
+        """Remember that a resource has more than one date of a parameter."""
+        self._names.see(param, SEVERAL)
 
     def token(self, code: str, system: str) -> tuple[int, int]:
         """Return the numbers of a parameter and of a system that it has from now on."""

@@ -39,6 +39,7 @@ from fhir_server.search.expression import (
 from fhir_server.store.keys import code_key
 from fhir_server.store.sqlite.arms import (
     Source,
+    date_ranges,
     dates,
     places,
     quantity_arms,
@@ -171,8 +172,10 @@ class Sources:
         self, parts: list[Expression], resource_type: str
     ) -> list[tuple[int, Expression, Source]]:
         """Return every source of these conjuncts, with its place among them and what it gives."""
-        found = []
+        found, told = self._ranges(parts, resource_type)
         for at, part in enumerate(parts):
+            if at in told:
+                continue
             if (source := self.of(part, resource_type)) is not None:
                 found.append((at, part, source))
             if isinstance(part, CompositeIs):
@@ -184,6 +187,27 @@ class Sources:
                     ) is not None:
                         found.append((at, one, replace(other, exact=False)))
         return found
+
+    def _ranges(
+        self, parts: list[Expression], resource_type: str
+    ) -> tuple[list[tuple[int, Expression, Source]], set[int]]:
+        """Return the sources of what several conjuncts ask of one date, and where those stand."""
+        by_param: dict[str, list[tuple[int, DateIs]]] = {}
+        for at, part in enumerate(parts):
+            if isinstance(part, DateIs):
+                by_param.setdefault(part.param, []).append((at, part))
+        found: list[tuple[int, Expression, Source]] = []
+        told: set[int] = set()
+        for code, several in by_param.items():
+            nr = self._sql.names.param(resource_type, code)
+            # Of several dates of a resource each may be what another conjunct asks.
+            if len(several) == 1 or nr is None or not self._sql.names.is_single(nr):
+                continue
+            leaves = [leaf for _, leaf in several]
+            if (source := date_ranges(leaves, nr)) is not None:
+                found.append((several[0][0], And(tuple(leaves)), source))
+                told.update(at for at, _ in several)
+        return found, told
 
     def of(self, where: Expression, resource_type: str) -> Source | None:
         """Return the source of an expression, or None where no index gives it."""

@@ -10,6 +10,9 @@ import apsw
 import pytest
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.search.expression import And, DateIs, Prefix, Search
+from fhir_server.search.values import DateValue, IndexValues
+from fhir_server.store.port import Batch, Write
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.migrate import LATEST, STEPS, migrate, version_of
 from fhir_server.store.sqlite.store import SqliteStore
@@ -85,6 +88,25 @@ async def test_a_file_of_version_4_is_sorted_by_references_from_now_on(path: Pat
     store = await SqliteStore.open(path)
 
     assert ids(await store.search(asked("Observation", "_sort=subject"))) == ["o2", "o1"]
+    await store.close()
+
+
+async def test_a_file_of_version_5_knows_where_a_resource_has_two_dates(path: Path) -> None:
+    """The step notes it: what is asked of two dates is not asked of one of them."""
+    values = (DateValue("date", 1, 1), DateValue("date", 9, 9))
+    write = Write("Observation", "o1", 1, 0, b"{}", "PUT", IndexValues(values, ()))
+    store = await SqliteStore.open(path)
+    await store.commit(Batch(writes=[write]))
+    await store.close()
+    db = connect(path, writer=True)
+    db.execute("DELETE FROM seen")
+    db.execute("UPDATE meta SET value = 5 WHERE key = 'version'")
+    db.close()
+
+    store = await SqliteStore.open(path)
+
+    bounds = (DateIs("date", Prefix.GE, 4, 4), DateIs("date", Prefix.LT, 5, 5))
+    assert ids(await store.search(Search((("Observation", And(bounds)),)))) == ["o1"]
     await store.close()
 
 

@@ -11,16 +11,25 @@ import pytest
 from fhir_server.search.expression import (
     EVERYTHING,
     And,
+    DateIs,
     Expression,
     InPatient,
     Missing,
     Not,
+    Prefix,
     Search,
     Sort,
     Tagged,
     TokenIs,
 )
-from fhir_server.search.values import IndexValues, ReferenceValue, StringValue, TokenValue
+from fhir_server.search.values import (
+    DateValue,
+    IndexValues,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+)
+from fhir_server.store.keys import DAY
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
 from fhir_server.store.sqlite import along, arms, plan, search, search_sql, wide
@@ -100,6 +109,35 @@ async def _many(store: SqliteStore, count: int) -> None:
 
 def _ids(page: object) -> list[str]:
     return [version.resource_id for version in page.versions]  # type: ignore[attr-defined]
+
+
+async def _dated(store: SqliteStore, measure: MemoryStore, *spans: list[tuple[int, int]]) -> None:
+    """Store an Observation for each list of dates, from one day to another."""
+    first = (await measure.search(Search((("Observation", EVERYTHING),), count=99))).versions
+    writes = []
+    for number, days in enumerate(spans, len(first)):
+        values = tuple(DateValue("date", low * DAY, high * DAY) for low, high in days)
+        index = IndexValues(values, ())
+        writes.append(Write("Observation", f"o{number}", 1, number, b"{}", "PUT", index))
+    await store.commit(Batch(writes=writes))
+    await measure.commit(Batch(writes=writes))
+
+
+async def test_two_bounds_are_one_range_only_where_each_has_one_date(store: SqliteStore) -> None:
+    """Whatever bounds a date twice finds the same: also once a resource has two dates."""
+    measure = MemoryStore()
+    await _dated(store, measure, *([(d, d + n)] for d in range(10) for n in (0, 1, 4)))
+    pairs = [
+        And((DateIs("date", one, 3 * DAY, 4 * DAY), DateIs("date", other, 6 * DAY, 7 * DAY)))
+        for one in Prefix
+        for other in Prefix
+    ]
+    for each in range(2):
+        if each:
+            await _dated(store, measure, [(1, 1), (9, 9)], [(0, 5), (8, 12)])
+        for where in pairs:
+            search = Search((("Observation", where),), count=99, total="accurate")
+            assert await _found(store, search) == await _found(measure, search), where
 
 
 async def test_the_fewest_drive(path: Path) -> None:
