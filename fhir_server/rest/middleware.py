@@ -25,6 +25,8 @@ _SECURITY: Final = (
     (b"x-frame-options", b"DENY"),
 )
 _LAST: Final = (b"connection", b"close")
+_LEFT: Final = 499
+"""What is counted and logged of a request that was not answered, for its client had left."""
 _STOPPED: Final = (_LAST, (b"retry-after", b"1"), (b"content-length", b"0"))
 _FAILED: Final = 500
 
@@ -77,6 +79,8 @@ class Outermost:
         self.metrics.in_flight += 1
         try:
             await self.app(scope, receive, send_on)
+            if not has_begun:
+                status = _LEFT
         except asyncio.CancelledError:
             # The server has waited for it at its stop as long as it could: whether something was
             # stored is not known here.

@@ -176,6 +176,8 @@ async def _members(seen: _Seen) -> list[Fact]:
     if hello.get("arbiters"):
         wrong.append("an arbiter holds no data: with one member down a majority is no longer safe")
     advice = f" — {'; '.join(wrong)}" if wrong else ""
+    if len(seen.address.hosts) == 1 < len(places) and not seen.address.is_srv:
+        advice += " — the address names one of them: no server starts while that is down, name all"
     name = f"replica set {hello['setName']}"
     return [*facts, Fact(name, well=not wrong, text=text + advice)]
 

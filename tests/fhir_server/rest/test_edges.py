@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import httpx2 as httpx
 import pytest
 import structlog
@@ -85,6 +87,23 @@ async def test_requests_are_counted() -> None:
     assert "http_failures_total 1" in text
     assert "http_requests_in_flight 0" in text
     assert "http_request_duration_seconds_count 2" in text
+
+
+async def test_a_client_that_left_is_no_failure_of_ours() -> None:
+    """It got no answer, and is counted and logged as one that left, not as a 500."""
+
+    async def leave(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Answer nothing: nobody is there."""
+
+    metrics = Metrics()
+    transport = httpx.ASGITransport(Outermost(leave, metrics), raise_app_exceptions=False)
+    with structlog.testing.capture_logs() as lines, suppress(AssertionError):
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            await client.get("/")
+
+    assert [one["status"] for one in lines if one["event"] == "request"] == [499]
+    assert 'http_requests_total{method="GET",status="499"} 1' in metrics.exposition().decode()
+    assert "http_failures_total 0" in metrics.exposition().decode()
 
 
 def probe(

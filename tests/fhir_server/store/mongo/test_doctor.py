@@ -70,6 +70,16 @@ async def test_a_database_that_is_well(opened: Opened) -> None:
     assert {"connection", "account", "database clock", "majority", "oplog", "disk"} <= set(facts)
 
 
+async def test_an_address_of_one_member_is_good_while_it_is_up(opened: Opened) -> None:
+    """The others are found by it; but nothing starts while it is down, and that is said."""
+    _, _, after = opened.address.url.partition("://")
+    hosts, _, rest = after.partition("/")
+    one = f"mongodb://{hosts.split(',')[0]}/{rest}"
+
+    assert "no server starts while that is down" in (await _facts(one))["replica set rs0"].text
+    assert "no server" not in (await _facts(opened.address.url))["replica set rs0"].text
+
+
 async def test_types_whose_words_are_not_indexed_are_named(opened: Opened) -> None:
     """What was stored before words were indexed is found by them once it is indexed anew."""
     store = await MongoStore.open(opened.address.url)
