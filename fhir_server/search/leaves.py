@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fhir_server.model import definitions
 from fhir_server.model.identifiers import identified
+from fhir_server.model.primitives import Lexeme
 from fhir_server.search import ranges
 from fhir_server.search.canonical import beginnings, named_by
 from fhir_server.search.fold import exact, fold
@@ -236,7 +237,7 @@ def _position(param: str) -> Extract:
     return extract
 
 
-_NUMBERS: Final = frozenset({int, Decimal})
+_NUMBERS: Final = frozenset({int, Decimal, Lexeme})
 
 _SIMPLE: Final[Mapping[tuple[str, str], Callable[[str], Extract]]] = {
     ("token", "Coding"): _coding,

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from fhir_server.model import primitives
+from fhir_server.model.primitives import Lexeme
 from fhir_server.search.sink import Extract, Sink
 from fhir_server.search.values import (
     MAX_NUMBER,
@@ -88,7 +89,8 @@ def _timing(param: str) -> Extract:
 def _decimal(value: Any) -> Decimal | None:
     if type(value) is Decimal:
         return value
-    return Decimal(value) if type(value) is int else None
+    # One that is written in another way (`1e3`, `0.0000001`) is indexed by what it says.
+    return Decimal(value) if type(value) is int or type(value) is Lexeme else None
 
 
 def _number(param: str) -> Extract:

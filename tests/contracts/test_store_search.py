@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fhir_server.model import codec
 from fhir_server.model.ucum import SYSTEM as UCUM
 from fhir_server.search.expression import (
     EVERYTHING,
@@ -21,8 +22,8 @@ from fhir_server.search.expression import (
     Tagged,
     TokenIs,
 )
-from fhir_server.store.port import BadCursor, Store
-from tests.contracts.making import START, asked, ids, turned, walk
+from fhir_server.store.port import BadCursor, Batch, Store
+from tests.contracts.making import START, asked, ids, made, observation, turned, walk
 from tests.contracts.population import LOINC, S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -577,3 +578,37 @@ async def test_versions_found_are_whole(library: Store) -> None:
     assert page.versions == (await library.read("Patient", "an"),)
     assert page.versions[0].last_updated == START
     assert turned(asked("Patient"), page).cursor is None
+
+
+WRITTEN = {
+    "power": "1e3", "digits": "1.00E3", "small": "0.0000005", "negative": "5e-7", "huge": "1e400"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("value-quantity=1000", "digits power"),
+        ("value-quantity=1||kg", ""),
+        ("value-quantity=1000||g", "digits power"),
+        (f"value-quantity=1|{UCUM}|kg", "digits power"),
+        ("value-quantity=lt0.000001", "negative small"),
+        ("value-quantity=ge1e300", "huge"),
+        (f"value-quantity=ge1e300|{UCUM}|kg", "huge"),
+        ("value-quantity=ge0", " ".join(sorted(WRITTEN))),
+        ("value-quantity:missing=true", ""),
+    ],
+)
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_number_is_found_however_it_is_written(
+    each_store: Store, query: str, found: str
+) -> None:
+    """`1e3` is 1000, https://hl7.org/fhir/R4/datatypes.html#decimal: so written none was indexed."""
+    writes = []
+    for name, number in WRITTEN.items():
+        text = f'{{"value": {number}, "unit": "g", "system": "{UCUM}", "code": "g"}}'
+        weighed = observation(name, "Patient/an", valueQuantity=codec.loads(text.encode()))
+        writes.append(made(weighed))
+    await each_store.commit(Batch(writes=writes))
+
+    assert sorted(ids(await each_store.search(asked("Observation", query)))) == found.split()
