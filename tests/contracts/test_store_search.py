@@ -603,7 +603,7 @@ WRITTEN = {
 async def test_a_number_is_found_however_it_is_written(
     each_store: Store, query: str, found: str
 ) -> None:
-    """`1e3` is 1000, https://hl7.org/fhir/R4/datatypes.html#decimal: so written none was indexed."""
+    """`1e3` is 1000, https://hl7.org/fhir/R4/datatypes.html#decimal: none was indexed."""
     writes = []
     for name, number in WRITTEN.items():
         text = f'{{"value": {number}, "unit": "g", "system": "{UCUM}", "code": "g"}}'
