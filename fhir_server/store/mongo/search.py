@@ -374,7 +374,8 @@ class Searcher:
     async def _versions(self, reads: Reads, page: Sequence[Placed]) -> tuple[Version, ...]:
         documents = {one.match.key: one.match.document for one in page}
         if names := [name for name, document in documents.items() if document is None]:
-            found = await reads.find({"_id": {"$in": names}}, "_id_", fields=SHOWN)
+            with reads.apart(len(names)):  # they were found: what it took is no reason to hide them
+                found = await reads.find({"_id": {"$in": names}}, "_id_", fields=SHOWN)
             documents.update((one["_id"], one) for one in found)
         shown = [document for document in documents.values() if document is not None]
         return tuple(await versions_of(self._collections, shown, reads.session))
