@@ -193,11 +193,22 @@ class Sources:
     ) -> tuple[list[tuple[int, Expression, Source]], set[int]]:
         """Return the sources of what several conjuncts ask of one date, and where those stand."""
         by_param: dict[str, list[tuple[int, DateIs]]] = {}
+        written: list[tuple[int, LastUpdated]] = []
         for at, part in enumerate(parts):
             if isinstance(part, DateIs):
                 by_param.setdefault(part.param, []).append((at, part))
+            elif isinstance(part, LastUpdated) and part.prefix is not Prefix.NE:
+                written.append((at, part))
         found: list[tuple[int, Expression, Source]] = []
         told: set[int] = set()
+        nr = self._sql.names.type(resource_type)
+        if len(written) > 1 and nr is not None:
+            found.append((
+                written[0][0],
+                And(tuple(leaf for _, leaf in written)),
+                replace(_written(nr, [leaf for _, leaf in written]), exact=False),
+            ))
+            told.update(at for at, _ in written)
         for code, several in by_param.items():
             nr = self._sql.names.param(resource_type, code)
             # Of several dates of a resource each may be what another conjunct asks.
@@ -268,20 +279,7 @@ class Sources:
             case LastUpdated():
                 if where.prefix is Prefix.NE:
                     return None
-                part = range_sql(where)
-                text = part.text.replace("low + span", "last_updated").replace(
-                    "low", "last_updated"
-                )
-                return Source(
-                    (
-                        Sql(
-                            "FROM resource AS d INDEXED BY resource_updated WHERE d.type = ? "
-                            f"AND d.live = 1 AND {text}",
-                            (nr, *part.binds),
-                        ),
-                    ),
-                    ordered=False,
-                )
+                return _written(nr, [where])
             case InPatient(patients):
                 arm = "FROM compartment AS d WHERE d.patient = ? AND d.type = ?"
                 nrs = self._sql.patient_numbers(patients)
@@ -378,6 +376,18 @@ class Sources:
             ),
             ordered=False,
         )
+
+
+def _written(type_nr: int, leaves: list[LastUpdated]) -> Source:
+    """Return where the current resources of a type stand that were written in all these ranges."""
+    parts = [range_sql(leaf) for leaf in leaves]
+    text = " AND ".join(part.text for part in parts)
+    text = text.replace("low + span", "last_updated").replace("low", "last_updated")
+    binds = tuple(bind for part in parts for bind in part.binds)
+    arm = (
+        f"FROM resource AS d INDEXED BY resource_updated WHERE d.type = ? AND d.live = 1 AND {text}"
+    )
+    return Source((Sql(arm, (type_nr, *binds)),), ordered=False)
 
 
 def flat(where: Expression) -> list[Expression]:

@@ -158,7 +158,7 @@ class _Valued:
 class _Use:
     """What a statement under way uses: the tests of its leaves, and what is asked apart."""
 
-    tests: list[tuple[EntryTest, int]] = field(default_factory=list)
+    tests: list[tuple[EntryTest, int, bytes]] = field(default_factory=list)
     valued: list[_Valued] = field(default_factory=list)
     apart: list[tuple[bool, list[Sql]]] = field(default_factory=list)
     links: int = 0
@@ -190,8 +190,13 @@ class Predicates:
 
     def _leaf(self, *values: Any) -> bool:
         number, packing, packed = values
-        test, steps = self._use.tests[number]
+        test, steps, text = self._use.tests[number]
         self._charge(steps + max(0, len(packed) - _SMALL) // 2)
+        if text and (self._kept is None or self._kept[0] != packed):
+            data = self._packing.unpack(packing, packed)
+            if text not in data:
+                return False
+            self._kept = (packed, unpack(data))
         return bool(test(self.entry(packing, packed)))
 
     def _apart(self, *values: Any) -> bool:
@@ -478,11 +483,19 @@ class Predicates:
             | Near
             | Differs,
         )
-        return self.tested(entry_test(leaf, resource_type, self), rid)
+        # An entry holds texts as they are: most are told by their bytes, which are not read.
+        text = ""
+        match leaf:
+            case TokenText(_, text) | StringIs(_, text):
+                pass
+        return self.tested(entry_test(leaf, resource_type, self), rid, text=text)
 
-    def tested(self, test: EntryTest, rid: str, steps: int = _ENTRY_STEPS) -> Sql:
-        """Return the condition that a resource's entry passes a test."""
-        self._use.tests.append((test, steps))
+    def tested(
+        self, test: EntryTest, rid: str, steps: int = _ENTRY_STEPS, *, text: str = ""
+    ) -> Sql:
+        """Return the condition that a resource's entry passes a test, and holds a text."""
+        # Nothing stored holds a lone surrogate, which a client may ask for.
+        self._use.tests.append((test, steps, text.encode(errors="surrogatepass")))
         return Sql(
             f"EXISTS (SELECT 1 FROM entry WHERE rid = {rid} AND leaf(?, packing, packed))",
             (len(self._use.tests) - 1,),

@@ -14,6 +14,7 @@ from fhir_server.search.expression import (
     DateIs,
     Expression,
     InPatient,
+    LastUpdated,
     Missing,
     Not,
     Prefix,
@@ -21,6 +22,7 @@ from fhir_server.search.expression import (
     Sort,
     Tagged,
     TokenIs,
+    TokenText,
 )
 from fhir_server.search.values import (
     DateValue,
@@ -129,6 +131,11 @@ async def test_two_bounds_are_one_range_only_where_each_has_one_date(store: Sqli
     await _dated(store, measure, *([(d, d + n)] for d in range(10) for n in (0, 1, 4)))
     pairs = [
         And((DateIs("date", one, 3 * DAY, 4 * DAY), DateIs("date", other, 6 * DAY, 7 * DAY)))
+        for one in Prefix
+        for other in Prefix
+    ]
+    pairs += [
+        And((LastUpdated(one, 3, 14), LastUpdated(other, 12, 20)))
         for one in Prefix
         for other in Prefix
     ]
@@ -286,6 +293,8 @@ async def test_hostile_names_are_only_names(store: SqliteStore) -> None:
         assert _ids(page) == [f"p{n}"]
         page = await store.search(Search((("Patient", TokenIs("t", None, one)),)))
         assert _ids(page) == [f"p{n}"]
+    page = await store.search(Search((("Patient", TokenText("t", "\ud800")),)))
+    assert _ids(page) == []
 
 
 async def test_reindexing_writes_rows_anew(store: SqliteStore) -> None:
