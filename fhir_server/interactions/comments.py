@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 import msgspec
 
+from fhir_server.interactions.stamp import ASSIGNED
 from fhir_server.model import codec
 from fhir_server.model.outcome import TooCostly
 from fhir_server.store.port import Put
@@ -67,6 +68,23 @@ async def are_same(store: Store, version: Version, comments: Comments | None) ->
         return True
     raw = await store.get(BUCKET, _key_of(version))
     return comments == ({} if raw is None else _DECODE(raw).comments)
+
+
+async def of(store: Store, version: Version) -> Comments:
+    """Return the comments that a version came with."""
+    if not await _has_some(store):
+        return {}
+    return _comments(await store.get(BUCKET, _key_of(version)), version.body)
+
+
+def left(comments: Comments, version: Version, made: Resource) -> Comments:
+    """Return those of a version that stay where another is made of it (`model.comments.left`).
+
+    What the server assigns at each write is no change.
+    """
+    stored: Resource = codec.loads_stored(version.body)
+    meta = made["meta"] | {name: stored["meta"][name] for name in ASSIGNED}
+    return codec.comments_left(comments, stored, made | {"meta": meta})
 
 
 async def commented(ctx: Context, result: FhirResult) -> FhirResult:

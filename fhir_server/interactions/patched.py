@@ -10,11 +10,13 @@ from fhir_server.interactions import refusals
 from fhir_server.interactions.elsewhere import as_seen
 from fhir_server.interactions.redact import mask
 from fhir_server.model import codec
+from fhir_server.model.comments import without
 from fhir_server.model.outcome import Malformed
 from fhir_server.model.patch import document, narrative
 
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, FhirRequest, Resource
+    from fhir_server.model.comments import Comments
     from fhir_server.model.patch.document import Patch
     from fhir_server.model.patch.refusal import Allowance
     from fhir_server.store.port import Version
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 _WHOLE: Final = 5_000_000
 """Bytes of a resource which take as long to be read and checked as the most that a patch may do."""
+
+_COMMENTED: Final = 3
+"""As many times as long takes one with comments: it is made XML before and after the patch."""
 
 
 def patch_of(request: FhirRequest, allowance: Allowance | None = None) -> Patch:
@@ -80,22 +85,48 @@ def _text(binary: Resource, name: str) -> str:
     return value
 
 
-def patched(ctx: Context, current: Version, patch: Patch) -> Resource:
+def sees_comments(ctx: Context, current: Version) -> bool:
+    """Return whether the caller sees a version whole, and so its comments (`comments`)."""
+    if ctx.policy.masks:
+        return False
+    return not ctx.policy.facility or codec.dumps(_seen(ctx, current)) == current.body
+
+
+def patched(
+    ctx: Context, current: Version, patch: Patch, comments: Comments | None
+) -> tuple[Resource, Comments | None]:
     """Return what a patch makes of the current version, which is shown to the caller.
 
     The patch sees what the caller sees: no `test` and no condition tells of the rest, which stays
     as it is (`elsewhere.left_as_it_was`).
 
+    Args:
+        ctx: Who asks.
+        current: The version.
+        patch: The patch.
+        comments: Those of the version; None: the caller sees none.
+
+    Returns:
+        The resource, and the comments that an XML Patch leaves it with; None where the patch says
+        nothing of any.
+
     Raises:
         Forbidden: Something of it is masked: a patch of the rest would take it away.
         Invalid: The patch cannot be applied, or those of the request take too much work.
     """
-    ctx.patching.take(len(current.body) / _WHOLE)
+    size = len(current.body)
+    if comments:
+        size = _COMMENTED * (size + len(codec.dumps(comments)))
+    ctx.patching.take(size / _WHOLE)
     before = _seen(ctx, current)
     masks = ctx.policy.masks
     if masks and mask(before, masks) != before:
         raise refusals.not_changeable(f"{current.resource_type}/{current.resource_id}")
-    return narrative.safe(before, document.applied(patch, _seen(ctx, current), ctx.patching))
+    made, said = document.applied_commented(patch, _seen(ctx, current), comments, ctx.patching)
+    safe = narrative.safe(before, made)
+    if said and "text" in made and "text" not in safe:
+        said = without(said, f"{made['resourceType']}[0]", "text[0]")
+    return safe, said
 
 
 def _seen(ctx: Context, current: Version) -> Resource:

@@ -28,7 +28,7 @@ from fhir_server.interactions.label import labelled
 from fhir_server.interactions.let_go import moved
 from fhir_server.interactions.narrow import is_shown, require_type, unknown
 from fhir_server.interactions.own_parameters import redefined
-from fhir_server.interactions.patched import patched
+from fhir_server.interactions.patched import patched, sees_comments
 from fhir_server.interactions.removal import Removals
 from fhir_server.interactions.stamp import is_same, moment_of, stamped
 from fhir_server.interactions.written import check_written
@@ -45,6 +45,7 @@ from fhir_server.validation.structure import validate
 if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, Resource
     from fhir_server.interactions.linking import Links
+    from fhir_server.model.comments import Comments
 
 _BREATH: Final = 25
 """Entries of a Bundle after which other requests have their turn."""
@@ -61,6 +62,7 @@ class Step:
         write: What is to be written; None where nothing changes.
         hidden: The conditional create's match is one that the caller may not read.
         repeats: The earlier, equal conditional create of the same Bundle.
+        comments: Those of the version that a patch changes, as far as the caller sees them.
     """
 
     ask: Ask
@@ -72,6 +74,7 @@ class Step:
     issues: tuple[Issue, ...] = ()
     hidden: bool = False
     repeats: Step | None = None
+    comments: Comments | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -239,7 +242,10 @@ class Plan:
             with at(step.ask.place):
                 current = await require_there(self.ctx, step)
                 await require_update(self.ctx, step, current)
-                step.ask = replace(step.ask, resource=patched(self.ctx, current, patch))
+                if sees_comments(self.ctx, current):
+                    step.comments = await comments.of(self.ctx.store, current)
+                made, said = patched(self.ctx, current, patch, step.comments)
+                step.ask = replace(step.ask, resource=made, comments=said)
             self.links.put(number, step.ask)
 
     # What is made
@@ -281,8 +287,9 @@ class Plan:
         if self.ctx.policy.facility and ask.resource_type == "Patient":
             seen = left_as_it_was(ask.resource or {}, current.body, self.ctx.policy.facility)
             # Where something stands that the caller did not see, comments may have moved.
-            said = ask.comments if seen is ask.resource else None
-            step.ask = replace(ask, resource=seen, comments=said)
+            if seen is not ask.resource:
+                step.ask = replace(ask, resource=seen, comments=None)
+                step.comments = None
         await self._write(step, step.ask.resource or {})
 
     async def _revive(self, step: Step) -> None:
@@ -325,6 +332,8 @@ class Plan:
         ):
             step.version = current
             return
+        if said is None and step.comments and current is not None:
+            said = comments.left(step.comments, current, made)
         method = step.ask.method
         index = index_values(made, base_url=self.ctx.base_url, known=self.known)
         step.write = Write(kind, identity, number, moment, body, method, index, self._own_tags())

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from fhir_server.interactions.context import Resource
 
-_ASSIGNED: Final = ("versionId", "lastUpdated")
+ASSIGNED: Final = ("versionId", "lastUpdated")
+"""Elements of meta that each version has anew."""
 
 
 def moment_of(now: datetime, *, after: int = 0) -> int:
@@ -39,7 +40,7 @@ def stamped(resource: Resource, resource_id: str, version_id: int, moment: int) 
         return {"resourceType": resource["resourceType"], "id": resource_id, "meta": said} | {
             k: v for k, v in resource.items() if k != "id"
         }
-    kept = {k: v for k, v in said.items() if k not in _ASSIGNED}
+    kept = {k: v for k, v in said.items() if k not in ASSIGNED}
     meta = {
         "versionId": str(version_id),
         "lastUpdated": _instant(moment),
@@ -55,7 +56,7 @@ def is_same(stored: bytes, asked: Resource) -> bool:
 
 
 def _content(resource: Resource) -> Resource:
-    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in _ASSIGNED}
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ASSIGNED}
     rest = {k: v for k, v in resource.items() if k not in {"meta", "id"}}
     return rest | {"meta": meta} if meta else rest
 

@@ -18,11 +18,12 @@ import msgspec
 from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import Invalid, Malformed
 from fhir_server.model.primitives import Lexeme
-from fhir_server.model.xml import from_commented_xml, from_xml, to_xml
+from fhir_server.model.xml import comments_left, from_commented_xml, from_xml, to_xml
 
 __all__ = [
     "Lexeme",
     "as_resource",
+    "comments_left",
     "dumps",
     "from_commented_xml",
     "from_xml",

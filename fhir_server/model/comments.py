@@ -100,6 +100,67 @@ def _put(node: etree._Element, tree: Comments) -> None:
         node.append(etree.Comment(text))
 
 
+def without(comments: Comments, root: str, child: str) -> Comments:
+    """Return those of a document without those of one child of its root."""
+    kept = {name: found for name, found in comments.get(root, {}).items() if name != child}
+    return {name: found for name, found in (comments | {root: kept}).items() if found}
+
+
+def left(comments: Comments, before: etree._Element, after: etree._Element) -> Comments:
+    """Return those whose element says in a second document, at its place, what it said in a first.
+
+    A place is names and numbers from the root. In an element that says something else they stay at
+    what it still says; but in one of a list only where it alone has changed, and the list is as
+    long as it was: else it may be another element that stands there now.
+
+    Args:
+        comments: Those of the first document.
+        before: Its root.
+        after: The root of the second; both as `xml.to_xml` makes them.
+    """
+    key = _key(before, 0)
+    is_same, kept = _left(comments.get(key, {}), before, after)
+    if is_same:
+        return comments
+    return {key: kept} if kept else {}
+
+
+def _left(tree: Comments, before: etree._Element, after: etree._Element) -> tuple[bool, Comments]:
+    """Return whether two elements say the same, and which comments of the first stay."""
+    if tree.keys() <= {BEFORE, AT_END}:
+        is_same = _content(before) == _content(after)
+        return is_same, tree if is_same else {}
+    kept: Comments = {}
+    is_same = before.tag == after.tag and sorted(before.items()) == sorted(after.items())
+    olds, news = _by_key(before), _by_key(after)
+    for name in olds | news:
+        old, new = olds.get(name, []), news.get(name, [])
+        changed: list[tuple[str, Comments]] = []
+        for number, (one, other) in enumerate(zip(old, new, strict=False)):
+            key = f"{name}[{number}]"
+            found = tree.get(key, {})
+            stays, within = _left(found, one, other)
+            if not stays:
+                changed.append((key, within))
+            elif found:
+                kept[key] = found
+        if len(old) == len(new) and len(changed) <= 1:
+            kept |= {key: within for key, within in changed if within}
+        is_same = is_same and len(old) == len(new) and not changed
+    return is_same, tree if is_same else kept
+
+
+def _by_key(node: etree._Element) -> dict[str, list[etree._Element]]:
+    found: dict[str, list[etree._Element]] = {}
+    for child in node:
+        found.setdefault(etree.QName(child).localname, []).append(child)
+    return found
+
+
+def _content(node: etree._Element) -> bytes:
+    return etree.tostring(node, with_tail=False)
+
+
 def inside(comments: Comments | None, *path: str) -> Comments | None:
     """Return those of the resource that an element of the document holds; None of no XML.
 

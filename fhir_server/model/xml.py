@@ -299,6 +299,26 @@ def to_xml(
     Raises:
         Malformed: The resource has what the definitions do not know.
     """
+    root = _document(resource)
+    if comments:
+        beside.put(root, comments)
+    # Of the tree, not of the root: a comment may stand before it and behind it.
+    tree = root.getroottree()
+    return etree.tostring(tree, encoding="UTF-8", xml_declaration=True, pretty_print=pretty)
+
+
+def comments_left(comments: Comments, before: dict[str, Any], after: dict[str, Any]) -> Comments:
+    """Return the comments of a resource that stay where another is made of it (`comments.left`).
+
+    None do where one of both has no XML form.
+    """
+    try:
+        return beside.left(comments, _document(before), _document(after))
+    except Malformed:
+        return {}
+
+
+def _document(resource: dict[str, Any]) -> etree._Element:
     root = etree.Element(f"{_F}{_type(resource, '')}", nsmap={None: FHIR})  # type: ignore[dict-item] # None is the default namespace
     try:
         _write_resource(root, resource, _type(resource, ""))
@@ -306,11 +326,7 @@ def to_xml(
         raise _refuse(
             "The resource is nested too deeply.", "Tài nguyên lồng nhau quá sâu.", ""
         ) from None
-    if comments:
-        beside.put(root, comments)
-    # Of the tree, not of the root: a comment may stand before it and behind it.
-    tree = root.getroottree()
-    return etree.tostring(tree, encoding="UTF-8", xml_declaration=True, pretty_print=pretty)
+    return root
 
 
 def _type(resource: dict[str, Any], path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 
@@ -109,13 +110,112 @@ async def test_json_says_nothing_of_comments(there: Client) -> None:
     assert said(await there.get("Patient/a", headers=XML)) == []
 
 
-async def test_a_patch_leaves_none(there: Client) -> None:
-    """What it makes is new content: nobody says where in it they would stand."""
-    kind = {"Content-Type": "application/merge-patch+json"}
-    await there.patch("Patient/a", content=b'{"gender":"other"}', headers=kind)
+F = 'xmlns:f="http://hl7.org/fhir"'
+MERGE, JSON_PATCH, XML_PATCH = (
+    {"Content-Type": f"application/{kind}"}
+    for kind in ("merge-patch+json", "json-patch+json", "xml-patch+xml")
+)
 
-    assert said(await there.get("Patient/a", headers=XML)) == []
+
+DELETE_GENDER = (
+    '{"resourceType":"Parameters","parameter":[{"name":"operation","part":['
+    '{"name":"type","valueCode":"delete"},{"name":"path","valueString":"Patient.gender"}]}]}'
+)
+
+
+def diff(*operations: str) -> str:
+    """Return an XML Patch."""
+    return f"<diff {XMLNS} {F}>{''.join(operations)}</diff>"
+
+
+async def patched(client: Client, content: str, headers: dict[str, str]) -> httpx.Response:
+    """Patch the Patient, and return what it is then."""
+    answer = await client.patch("Patient/a", content=content.encode(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    return await client.get("Patient/a", headers=XML)
+
+
+async def test_an_xml_patch_is_one_of_the_comments_too(there: Client) -> None:
+    """They stay where they stand, go with what they are in, and are nodes as all others."""
+    value = '<replace sel="f:Patient/f:gender/@value">other</replace>'
+    assert bare(await patched(there, diff(value), XML_PATCH)) == patient(gender="other")
+
+    gone = await patched(there, diff('<remove sel="f:Patient/f:name"/>'), XML_PATCH)
+    assert said(gone) == ["head", "id", "name", "end", "behind"]
+
+    selected = diff(
+        "<replace sel=\"f:Patient/comment()[.='name']\"><!--said--></replace>",
+        '<remove sel="f:Patient/comment()[1]"/>',
+        '<add sel="f:Patient/f:gender" pos="before"><!--new--></add>',
+    )
+    assert said(await patched(there, selected, XML_PATCH)) == [
+        "head", "said", "new", "end", "behind",
+    ]  # fmt: skip
     assert said(await there.get("Patient/a/_history/1", headers=XML)) == SAID
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "left"),
+    [
+        (MERGE, '{"gender":"other"}', ["id", "name", "in"]),
+        (MERGE, '{"name":[{"family":"Lê","given":["A","C"]}]}', ["id"]),
+        (JSON_PATCH, '[{"op":"remove","path":"/name/0/family"}]', ["id", "in"]),
+        (
+            JSON_PATCH,
+            '[{"op":"add","path":"/name/0","value":{"family":"X","given":["A","B"]}}]',
+            ["id"],
+        ),
+        (
+            JSON,
+            DELETE_GENDER,
+            ["id", "name", "in"],
+        ),
+    ],
+)
+async def test_another_patch_keeps_those_of_what_it_leaves(
+    there: Client, headers: dict[str, str], content: str, left: list[str]
+) -> None:
+    """At its place and with its content; none comes to stand elsewhere."""
+    assert said(await patched(there, content, headers)) == left
+    assert said(await there.get("Patient/a/_history/1", headers=XML)) == SAID
+
+
+async def test_a_patch_of_nothing_is_no_version(there: Client) -> None:
+    """And leaves the comments; other comments alone are another version, as in an update."""
+    same = diff('<replace sel="f:Patient/f:gender/@value">male</replace>')
+
+    for headers, content in ((MERGE, '{"gender":"male"}'), (XML_PATCH, same)):
+        answer = await patched(there, content, headers)
+        assert answer.headers["ETag"] == 'W/"1"'
+        assert said(answer) == SAID
+    answer = await patched(there, diff('<remove sel="f:Patient/comment()[1]"/>'), XML_PATCH)
+    assert answer.headers["ETag"] == 'W/"2"'
+    assert said(answer) == [one for one in SAID if one != "id"]
+
+
+async def test_patches_by_criteria_and_of_bundles_keep_them(there: Client) -> None:
+    """They are patches as all others."""
+    value = diff('<replace sel="f:Patient/f:gender/@value">{}</replace>')
+    text = value.format("other").encode()
+    await there.patch("Patient?_id=a", content=text, headers=XML_PATCH)
+    assert bare(await there.get("Patient/a", headers=XML)) == patient(gender="other")
+
+    data = base64.b64encode(value.format("unknown").encode()).decode()
+    binary = {"resourceType": "Binary", "contentType": "application/xml-patch+xml", "data": data}
+    entry = {"request": {"method": "PATCH", "url": "Patient/a"}, "resource": binary}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    done = await there.post(BASE, json=bundle)
+    assert done.status_code == 200, done.text
+    assert bare(await there.get("Patient/a", headers=XML)) == patient(gender="unknown")
+
+
+async def test_a_narrative_that_a_patch_takes_away_goes_with_its_comments(there: Client) -> None:
+    """It told of what is changed; no comment of it comes to stand elsewhere."""
+    text = f'<!--text--><text><!--status--><status value="generated"/>{DIV}</text><!--name-->'
+    await put(there, patient().replace("<!--name-->", text))
+    value = diff('<replace sel="f:Patient/f:gender/@value">other</replace>')
+
+    assert bare(await patched(there, value, XML_PATCH)) == patient(gender="other")
 
 
 @pytest.mark.parametrize("kind", ["transaction", "batch"])
@@ -184,6 +284,13 @@ async def test_a_facility_sees_none_beside_what_is_hidden(
         path = "/".join(made.headers["Location"].split("/")[-4:-2])
         whole = (await client.get(path, headers=XML)).text
         seen = await hospital.get(path, headers=XML)
+        selected = diff('<remove sel="f:Patient/comment()[1]"/>').encode()
+        refused = await hospital.patch(path, content=selected, headers=XML_PATCH)
+        added = diff('<add sel="f:Patient/f:gender" pos="before"><!--new--></add>').encode()
+        same = await hospital.patch(path, content=added, headers=XML_PATCH)
+        kept = (await client.get(path, headers=XML)).text
+        merged = await hospital.patch(path, content=b'{"gender":"other"}', headers=MERGE)
+        unkept = (await client.get(path, headers=XML)).text
         changed = whole.replace(elsewhere, "").replace("male", "female")
         again = await put(hospital, changed, path)
 
@@ -191,7 +298,10 @@ async def test_a_facility_sees_none_beside_what_is_hidden(
     assert "Lê" in seen.text
     assert "79999" not in made.text + seen.text
     assert said(made) == said(seen) == []
-    assert again.headers["ETag"] == 'W/"2"'
+    assert refused.status_code == 422
+    assert (same.status_code, same.headers["ETag"], kept) == (200, 'W/"1"', whole)
+    assert (merged.headers["ETag"], said(unkept)) == ('W/"2"', [])
+    assert again.headers["ETag"] == 'W/"3"'
     assert said(again) == said(await client.get(path, headers=XML)) == []
 
 

@@ -5,12 +5,15 @@ https://hl7.org/fhir/R4/http.html#patch
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from fhir_server.model import codec
 from fhir_server.model.outcome import Invalid, Issue, Malformed, UnsupportedMediaType
 from fhir_server.model.patch import fhirpath_patch, json_patch, merge_patch, xml_patch
 from fhir_server.model.patch.refusal import Allowance, malformed
+
+if TYPE_CHECKING:
+    from fhir_server.model.comments import Comments
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -104,11 +107,29 @@ def of_parameters(resource: dict[str, Any]) -> Patch:
 def applied(
     patch: Patch, resource: dict[str, Any], allowance: Allowance | None = None
 ) -> dict[str, Any]:
+    """Return what a patch makes of a resource of which no comments are known.
+
+    Raises:
+        Invalid: As `applied_commented`.
+    """
+    return applied_commented(patch, resource, None, allowance)[0]
+
+
+def applied_commented(
+    patch: Patch,
+    resource: dict[str, Any],
+    comments: Comments | None,
+    allowance: Allowance | None = None,
+) -> tuple[dict[str, Any], Comments | None]:
     """Return what a patch makes of a resource, read again as the body of an update would be.
+
+    With it come the comments that an XML Patch makes of those that there are; None where they are
+    not known, and of every other patch: it says nothing of them.
 
     Args:
         patch: The patch.
         resource: What it is applied to; it may be changed.
+        comments: Those of the resource; None where they are not known.
         allowance: What the patches of one request may still cost together.
 
     Raises:
@@ -116,8 +137,13 @@ def applied(
             and id.
     """
     kind, identity = resource.get("resourceType"), resource.get("id")
+    said: Comments | None = None
     try:
-        made = codec.as_resource(codec.loads(codec.dumps(patch.apply(resource, allowance))))
+        if comments is not None and isinstance(patch, xml_patch.XmlPatch):
+            raw, said = patch.apply_commented(resource, comments, allowance)
+        else:
+            raw = patch.apply(resource, allowance)
+        made = codec.as_resource(codec.loads(codec.dumps(raw)))
     except RecursionError:
         raise _deep() from None
     except Malformed as refusal:
@@ -132,7 +158,7 @@ def applied(
                 text_vi="Bản vá không được đổi loại và id của tài nguyên.",
             )
         ])
-    return made
+    return made, said
 
 
 def _media(content_type: str) -> str:

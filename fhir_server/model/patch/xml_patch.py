@@ -1,14 +1,15 @@
 """XML Patch: RFC 5261 over the XML form of a resource, in the document of RFC 7351.
 
-What XML says besides content (comments, processing instructions, declarations of namespaces) is no
-part of a resource: patched, it is gone again.
+Comments are nodes of the document as all others: they stay where they stand, go with what they are
+in, and may be selected, added and removed. What XML says besides (processing instructions,
+declarations of namespaces) is no part of a resource: patched, it is gone again.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 from lxml import etree
 
@@ -25,6 +26,9 @@ from fhir_server.model.patch.refusal import (
 )
 from fhir_server.model.patch.values import equal
 from fhir_server.model.patch.xml_selector import Attribute, Found, Prefixes, Selector, Text
+
+if TYPE_CHECKING:
+    from fhir_server.model.comments import Comments
 
 MOST_VISITED: Final = 1_000_000
 """Nodes that the selectors of one patch may look at, and that its changes may move: measured, half
@@ -83,7 +87,17 @@ class XmlPatch:
     def apply(self, resource: dict[str, Any], allowance: Allowance | None = None) -> dict[str, Any]:
         """Return the resource with the changes made in its XML form.
 
-        Elements that the changes leave empty are taken away.
+        Raises:
+            Invalid, Malformed: As `apply_commented`.
+        """
+        return self.apply_commented(resource, {}, allowance)[0]
+
+    def apply_commented(
+        self, resource: dict[str, Any], comments: Comments, allowance: Allowance | None = None
+    ) -> tuple[dict[str, Any], Comments]:
+        """Return the resource and its comments with the changes made in the XML form of both.
+
+        Elements that the changes leave empty, or with comments alone, are taken away.
 
         Raises:
             Invalid: A change cannot be made, or what comes out is no XML of FHIR's.
@@ -98,10 +112,14 @@ class XmlPatch:
                     text_vi="Tài nguyên có nội dung mà XML không thể hiện được: hãy vá bằng JSON.",
                 )
             ])
+        if comments:
+            before = xml.to_xml(resource, comments=comments)
         root, emptied = self._run(_read(before), allowance or Allowance())
         _clear(emptied)
-        made = xml.from_xml(etree.tostring(root, encoding="UTF-8"))
-        return _with_narratives_of(resource, made)
+        # Of the tree, not of the root: a comment may stand before it and behind it.
+        after = etree.tostring(root.getroottree(), encoding="UTF-8")
+        made, left = xml.from_commented_xml(after)
+        return _with_narratives_of(resource, made), left
 
     def _run(
         self, root: etree._Element, allowance: Allowance
@@ -276,11 +294,22 @@ def _replace(change: Change, node: Found, root: etree._Element, budget: Budget) 
                 "phải chứa đúng một nút, cùng loại với nút mà sel chọn.",
             )
         if node is root:
-            return new[0]
+            return _in_place_of(root, new[0])
     owner, at = _place(node, root)
     pieces = _pieces(owner, budget)
     _fill(owner, [*pieces[:at], *new, *pieces[at + 1 :]])
     return root
+
+
+def _in_place_of(root: etree._Element, new: etree._Element) -> etree._Element:
+    """Return a copy of a new root that has before and behind it what the old one has."""
+    made = deepcopy(new)
+    made.tail = None
+    for one in reversed(list(root.itersiblings(preceding=True))):
+        made.addprevious(one)
+    for one in reversed(list(root.itersiblings())):
+        made.addnext(one)
+    return made
 
 
 def _remove(
@@ -402,9 +431,17 @@ def _clear(emptied: list[etree._Element]) -> None:
 
 
 def _is_nothing(element: etree._Element) -> bool:
-    if len(element) or element.attrib or etree.QName(element).namespace != xml.FHIR:
+    if element.attrib or etree.QName(element).namespace != xml.FHIR:
         return False
-    return not element.text or element.text.isspace()
+    texts = [element.text, *(child.tail for child in element)]
+    return (
+        not any(_is_content(child) for child in element)
+        and not "".join(text or "" for text in texts).strip()
+    )
+
+
+def _is_content(node: etree._Element) -> bool:
+    return not isinstance(node, etree._Comment)  # noqa: SLF001 - its class has no public name
 
 
 def _with_narratives_of(before: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:

@@ -352,6 +352,8 @@ def said(found: Found, budget: Budget) -> str:
             text = str(owner.get(name))
         case Text(owner, behind):
             text = str((owner[behind - 1].tail if behind else owner.text) or "")
+        case etree._Comment() | etree._ProcessingInstruction():  # noqa: SLF001 - as above
+            text = str(found.text or "")
         case _:
             for _ in found.iter():
                 budget.spend(1)

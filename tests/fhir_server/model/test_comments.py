@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from fhir_server.model import codec
@@ -94,3 +97,38 @@ def test_those_of_an_entry_are_those_of_its_resource() -> None:
     }
     assert inside(comments, "Bundle[0]", "entry[7]", "resource[0]") == {}
     assert inside(None, "Bundle[0]") is None
+
+
+LISTS = (
+    f"<!--head-->{START}<!--1--><name><!--1a--><given value='A'/><given value='B'/></name>"
+    "<!--2--><name><!--2a--><given value='A'/><!--2b--><given value='C'/><!--2e--></name>"
+    "<!--g--><gender value='male'/><!--end--></Patient>"
+).replace("'", '"')
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({}, "head 1 1a 2 2a 2b 2e g end"),
+        ({"gender": "other"}, "1 1a 2 2a 2b 2e"),
+        ({"name": [{"given": ["A", "B"]}, {"given": ["A", "D"]}]}, "1 1a 2a g"),
+        ({"name": [{"given": ["A", "B"]}]}, "1 1a g"),
+        ({"name": [{"given": ["A", "C"]}]}, "g"),
+        ({"name": [{"given": ["A", "C"]}, {"given": ["A", "B"]}]}, "g"),
+        ({"name": [{"given": ["X"]}, {"given": ["A", "B"]}, {"given": ["A", "C"]}]}, "g"),
+        ({"birthDate": "1990"}, "1 1a 2 2a 2b 2e g"),
+        ({"colour": "red"}, ""),
+    ],
+)
+def test_those_left_are_of_what_is_left(change: dict[str, Any], left: str) -> None:
+    """Of a list that is shifted, or in which more has changed, none within what has changed."""
+    resource, comments = codec.from_commented_xml(LISTS.encode())
+    made = resource | change
+
+    kept = codec.comments_left(comments, resource, made)
+
+    if "colour" in made:
+        assert kept == {}
+        return
+    text = codec.to_xml(made, comments=kept).decode()
+    assert re.findall("<!--(.*?)-->", text) == left.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from decimal import Decimal
 from typing import Any
@@ -283,3 +284,36 @@ def test_a_patch_may_be_applied_again() -> None:
     made = [patch.apply({"resourceType": "Patient"}) for _ in range(2)]
 
     assert made[0] == made[1] == {"resourceType": "Patient", "name": [{"text": "N"}]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "left"),
+    [
+        ('<remove sel="f:Patient/f:maritalStatus/f:text"/>', "1--2--5"),
+        (
+            '<replace sel="f:Patient"><Patient><!--x--><id value="a"/></Patient></replace>',
+            "1--x--5",
+        ),
+        ('<add sel="f:Patient/f:maritalStatus" pos="prepend"><!--x--></add>', "1--2--x--3--4--5"),
+        ('<remove sel="f:Patient/f:maritalStatus/comment()[2]"/>', "1--2--3--5"),
+    ],
+)
+def test_comments_are_nodes_of_the_document(operation: str, left: str) -> None:
+    """What is empty but for comments is taken away; those round the root stay with another root."""
+    text = (
+        '<!--1--><Patient xmlns="http://hl7.org/fhir"><id value="a"/><!--2--><maritalStatus>'
+        '<!--3--><text value="t"/><!--4--></maritalStatus></Patient><!--5-->'
+    )
+    resource, comments = codec.from_commented_xml(text.encode())
+
+    made, kept = patch_of(operation).apply_commented(resource, comments)
+
+    found = re.findall("<!--(.*?)-->", codec.to_xml(made, comments=kept).decode())
+    assert "--".join(found) == left
+
+
+def test_a_comment_is_selected_by_what_it_says() -> None:
+    """A narrative's too: a condition on one was an error of the server."""
+    made = patched("<remove sel=\"f:Patient/f:text/h:div/comment()[.=' note ']\"/>")
+
+    assert "note" not in made["text"]["div"]
