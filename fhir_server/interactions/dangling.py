@@ -7,11 +7,11 @@ the caller is shown; to it the others are not there, nor is what held nothing el
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from fhir_server.interactions.narrow import fetch_shown
+from fhir_server.interactions.narrow import fetch_shown, matches_criteria
 from fhir_server.interactions.refusals import too_costly
 from fhir_server.model.definitions import RESOURCE_TYPES, Property, properties
 from fhir_server.search.place import located
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fhir_server.interactions.context import Context, Resource
-    from fhir_server.store.port import Name
+    from fhir_server.store.port import Name, Version
 
+_FEW: Final = 50
+"""Resources that are asked about one by one: a Claim names ten."""
 _CHUNK: Final = 500
 """Resources that are asked about at once."""
 
@@ -115,15 +117,34 @@ def _is_granted(ctx: Context, resource_type: str) -> bool:
 
 
 async def _shown(ctx: Context, names: set[Name]) -> set[Name]:
-    waiting = iter(sorted(one for one in names if _is_granted(ctx, one[0])))
-    found: set[Name] = set()
-    while chunk := list(islice(waiting, _CHUNK)):
-        try:
-            versions = await fetch_shown(ctx, chunk)
-        except WorkBudgetExceeded as failure:
-            raise too_costly() from failure
-        found.update((one.resource_type, one.resource_id) for one in versions)
+    waiting = sorted(one for one in names if _is_granted(ctx, one[0]))
+    try:
+        if len(waiting) <= _FEW:
+            return await _shown_of_few(ctx, waiting)
+        found: set[Name] = set()
+        for at in range(0, len(waiting), _CHUNK):
+            versions = await fetch_shown(ctx, waiting[at : at + _CHUNK])
+            found.update((one.resource_type, one.resource_id) for one in versions)
+    except WorkBudgetExceeded as failure:
+        raise too_costly() from failure
     return found
+
+
+async def _shown_of_few(ctx: Context, names: list[Name]) -> set[Name]:
+    """Ask of each by itself: that needs no plan of a search, and at once it is one question."""
+    versions = [one for one in await ctx.store.read_many(names) if one and not one.deleted]
+    are = await asyncio.gather(*(_is_shown(ctx, one) for one in versions))
+    return {
+        (one.resource_type, one.resource_id)
+        for one, is_so in zip(versions, are, strict=True)
+        if is_so
+    }
+
+
+async def _is_shown(ctx: Context, version: Version) -> bool:
+    kind = version.resource_type
+    criteria = ctx.policy.narrow("read", kind) or ctx.policy.narrow("search-type", kind)
+    return criteria is not None and await matches_criteria(ctx, criteria, version)
 
 
 @dataclass(frozen=True, slots=True)
