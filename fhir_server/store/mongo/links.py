@@ -15,6 +15,8 @@ from fhir_server.store.port import WorkBudgetExceeded
 
 LINKED: Final = 1_000
 """So many resources at the other end of a link are found before the search itself."""
+RARE: Final = 100
+"""Of fewer at the other end of a link it is found first what refers to them."""
 ASKED: Final = 200
 """So many candidates are judged with what their own links lead to, without looking there first."""
 _SECONDS: Final = 0.2
@@ -43,6 +45,20 @@ async def plan(
     for _, link in unknown:
         await _follow(reads, kind, link)
     return await driven(reads, kind, where, levels=levels, lone=lone)
+
+
+async def is_rare(reads: Reads, kind: str, where: Expression) -> bool:
+    """Return whether an index tells that few stand at the other end of a link.
+
+    Raises:
+        WorkBudgetExceeded: It takes too long.
+    """
+    for _, link in links_of(kind, where):
+        other = link.target_type if isinstance(link, Chain) else link.source_type
+        found = await driven(reads, other, link.where, levels=(RARE,))
+        if found.may is None or found.rows is not None:
+            return True
+    return False
 
 
 async def _follow(reads: Reads, kind: str, link: Link) -> None:

@@ -288,7 +288,7 @@ class Searcher:
             way = Way(after.number, snapshot if after.backwards else None)
         elif search.cursor is not None:
             way = Way(snapshot + 1)
-        if links_of(kind, where):
+        if links_of(kind, where) and not await links.is_rare(reads, kind, where):
             planned = await driven(reads, kind, where, levels=LEVELS[:2], lone=True)
             found = await looked(reads, planned, limit=limit, way=way)
             if found is not None:
