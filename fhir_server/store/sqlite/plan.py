@@ -66,6 +66,8 @@ MANY: Final = LEVELS[-1]
 """A source with so many rows may have any number of them."""
 CROSSED: Final = 150_000
 """So many rows of each of two sources are gathered to be held against one another."""
+TOGETHER: Final = 20
+"""So many bounds of one time are one range of its index."""
 LINKED: Final = 1_000
 """So many resources at the other end of a chain make it a source."""
 
@@ -199,6 +201,8 @@ class Sources:
                 by_param.setdefault(part.param, []).append((at, part))
             elif isinstance(part, LastUpdated) and part.prefix is not Prefix.NE:
                 written.append((at, part))
+        # A statement is only so deep; of very many bounds the others are asked as ever.
+        written = written[:TOGETHER]
         found: list[tuple[int, Expression, Source]] = []
         told: set[int] = set()
         nr = self._sql.names.type(resource_type)
@@ -209,7 +213,8 @@ class Sources:
                 replace(_written(nr, [leaf for _, leaf in written]), exact=False),
             ))
             told.update(at for at, _ in written)
-        for code, several in by_param.items():
+        for code, every in by_param.items():
+            several = every[:TOGETHER]
             nr = self._sql.names.param(resource_type, code)
             # Of several dates of a resource each may be what another conjunct asks.
             if len(several) == 1 or nr is None or not self._sql.names.is_single(nr):

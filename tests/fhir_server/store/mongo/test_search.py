@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -526,6 +527,14 @@ async def _many_without_code(store: Store, count: int) -> None:
     await store.commit(Batch(writes=writes))
 
 
+async def _found(store: MongoStore, search: Search) -> Page:
+    """Search, again where the members were busy with other tests for so long, as a client does."""
+    for _ in range(3):
+        with suppress(Unavailable):
+            return await store.search(search)
+    return await store.search(search)
+
+
 async def test_long_lists_of_alternatives_are_told_as_one_by_one(store: MongoStore) -> None:
     """Tokens, URIs, references by id and by URL, of several parameters, in one long list."""
     measure = MemoryStore()
@@ -557,7 +566,7 @@ async def test_long_lists_of_alternatives_are_told_as_one_by_one(store: MongoSto
     for some in (*lists, lists[0] + lists[2] + lists[6], [one for each in lists for one in each]):
         where = And((Or(tuple(some)), Not(Tagged("x"))))
         search_ = Search((("Observation", where),), total="accurate")
-        found, expected = await store.search(search_), await measure.search(search_)
+        found, expected = await _found(store, search_), await measure.search(search_)
         assert (ids(found), found.total) == (ids(expected), expected.total), some
         assert ids(expected)
 
