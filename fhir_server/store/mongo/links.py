@@ -48,7 +48,7 @@ async def plan(
 
 
 async def is_rare(reads: Reads, kind: str, where: Expression) -> bool:
-    """Return whether an index tells that few stand at the other end of a link.
+    """Return whether an index tells that few stand at the other end of a link, or of its links.
 
     Raises:
         WorkBudgetExceeded: It takes too long.
@@ -57,6 +57,8 @@ async def is_rare(reads: Reads, kind: str, where: Expression) -> bool:
         other = link.target_type if isinstance(link, Chain) else link.source_type
         found = await driven(reads, other, link.where, levels=(RARE,))
         if found.may is None or found.rows is not None:
+            return True
+        if await is_rare(reads, other, link.where):
             return True
     return False
 
