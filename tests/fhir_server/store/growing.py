@@ -18,7 +18,6 @@ from pymongo import AsyncMongoClient
 
 from adapters.submissions.intake import submit_envelope
 from fhir_server.interactions.context import FhirRequest
-from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
 from fhir_server.model.outcome import Unavailable
 from fhir_server.operations.everything import everything
@@ -170,14 +169,6 @@ async def _read(grown: Grown, number: int) -> None:
     assert found is not None
 
 
-async def _asked_read(grown: Grown, number: int) -> None:
-    request = FhirRequest(
-        "read", resource_type="Observation", resource_id=f"o{grown.person(number)}-{number % 19}"
-    )
-    result = await perform(grown.world.context(), request)
-    assert result.version is not None
-
-
 async def _search(grown: Grown, search: Search, least: int) -> None:
     assert len((await grown.store.search(search)).versions) >= least
 
@@ -256,27 +247,18 @@ class Work:
         ask: One call.
         times: How often in a round.
         flat_from: Resources from which on it is flat, and judged.
-        is_judged: Whether it has to be flat at all.
-        why: Why it is not below that, or not judged.
+        why: Why it is not below that.
     """
 
     name: str
     ask: Ask
     times: int
     flat_from: int = 0
-    is_judged: bool = True
     why: str = ""
 
 
 ROWS: Final = (
-    Work("read by id: policy, store, AuditEvent", _asked_read, 100),
-    Work(
-        "read by id: the store's part of it",
-        _read,
-        200,
-        is_judged=False,
-        why="a tenth of a read; what is read is in no cache of the processor in a great store",
-    ),
+    Work("read by id", _read, 200),
     Work("Patient by identifier", _identifier, 50),
     Work("Observation by patient and code, newest first", _newest, 25),
     Work("Observation by date", _date, 25),
@@ -343,7 +325,7 @@ class Row:
     @property
     def is_flat(self) -> bool:
         """Whether it costs as much at each size from which on it is to be flat."""
-        return self.worst <= FLAT or not self.work.is_judged
+        return self.worst <= FLAT
 
 
 def _medians(rows: Iterable[Sequence[float]]) -> list[float]:
@@ -434,8 +416,6 @@ def _filled(grown: Sequence[Grown]) -> list[str]:
 
 def _judged(row: Row, grown: Sequence[Grown]) -> str:
     """Return what came of a row, and what of it was not judged."""
-    if not row.work.is_judged:
-        return f"not judged: {row.work.why}"
     since = row.work.flat_from
     judged = [one.resources for one in grown if one.resources >= since]
     said = "yes" if row.is_flat else "NO"
