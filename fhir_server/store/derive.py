@@ -53,9 +53,12 @@ def words_fact(lacking: Sequence[str]) -> Fact:
 
 
 def units_fact(lacking: Sequence[str]) -> Fact:
-    """Return what the doctor says of the types of which quantities are not indexed by unit."""
+    """Return what the doctor says of types whose quantities or composites are not indexed so."""
     return _indexed(
-        "units", lacking, "quantities are indexed by their units", "stored before units had indexes"
+        "units",
+        lacking,
+        "quantities and composites are indexed by their units and parts",
+        "stored before units and parts of composites had indexes",
     )
 
 

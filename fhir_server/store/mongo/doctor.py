@@ -279,7 +279,7 @@ async def _behind(collections: Collections, counts: Mapping[str, int]) -> list[F
         if not count:
             continue
         where: Document = {"t": kind, **ALIVE}
-        shown = {**SHOWN, "e": 1, "o": 1}
+        shown = {**SHOWN, "e": 1, "o": 1, "x": 1}
         cursor = collections.resource.find(where, shown, limit=LOOKED_AT)
         documents = await cursor.sort([("t", -1), ("r", 1)]).hint("types").to_list()
         versions = await versions_of(collections, documents)
@@ -290,11 +290,20 @@ async def _behind(collections: Collections, counts: Mapping[str, int]) -> list[F
         ):
             no_words.append(kind)
         if any(
-            fields_of(kind, entry.index(), ()).get("o", {}).keys() != document.get("o", {}).keys()
+            _is_behind(fields_of(kind, entry.index(), ()), document)
             for entry, document in zip(entries, documents, strict=True)
         ):
             no_units.append(kind)
     return [words_fact(no_words), units_fact(no_units)]
+
+
+def _is_behind(made: Document, stored: Document) -> bool:
+    """Return whether the values of a resource would stand in indexes in which they do not.
+
+    Compartments and access tags are no values: keys of these are stored alone.
+    """
+    ordered = made.get("o", {}).keys() != stored.get("o", {}).keys()
+    return ordered or not set(made["x"]) <= set(stored["x"])
 
 
 async def _whole(collections: Collections) -> list[Fact]:

@@ -124,6 +124,29 @@ async def test_types_whose_units_are_not_indexed_are_named(opened: Opened) -> No
     await store.close()
 
 
+async def test_types_whose_composites_are_not_told_are_named(opened: Opened) -> None:
+    """Of two components a key says that single parameters do not tell: it was not there before."""
+    store = await MongoStore.open(opened.address.url)
+    parts = [
+        {
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            "valueQuantity": {"value": Decimal(value), "unit": "mm[Hg]"},
+        }
+        for code, value in (("8480-6", "120"), ("8462-4", "80"))
+    ]
+    write = made(observation("o1", "Patient/p1", component=parts))
+    await store.commit(Batch(writes=[write]))
+    assert (await _facts(opened.address.url))["units"].well
+    key = keys.parted("Observation", "component-code-value-quantity")
+    async with client_of(opened.address) as client:
+        resource = Collections(client[opened.address.database]).resource
+        done = await resource.update_one({"x": key}, {"$pull": {"x": key}})
+
+    assert done.modified_count == 1
+    assert not (await _facts(opened.address.url))["units"].well
+    await store.close()
+
+
 async def _run(url: str, folder: Path, command: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "fhir_server", command, cwd=ROOT,
