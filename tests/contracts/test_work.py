@@ -192,7 +192,7 @@ async def test_a_neighbour_is_answered_meanwhile(
         await asyncio.sleep(0)
 
     assert (await doing).refusals == 0
-    assert answered > 20
+    assert answered > 5  # without a breath 1 of memory, 2 of SQLite; MongoDB is waited for anyway
 
 
 # A client that leaves
