@@ -35,7 +35,7 @@ class Source:
         ordered: Whether each arm is in the order of rid by its index.
         exact: Whether a rid that it gives needs no further check of the leaf.
         lone: Whether no rid is given twice by one arm.
-        costly: Whether a resource is asked by its entry, which costs more than to gather it.
+        costly: Whether to ask one resource costs more than to gather it.
     """
 
     arms: tuple[Sql, ...]
@@ -123,7 +123,9 @@ def places(leaf: Near, params: tuple[int, ...]) -> Source:
 def dates(leaf: DateIs, params: tuple[int, ...]) -> Source | None:
     """Return where a date stands."""
     arms = [arm for param in params for arm in _date_arms(leaf, param)]
-    return Source(tuple(arms), ordered=False, lone=False) if arms or not params else None
+    if not arms and params:
+        return None
+    return Source(tuple(arms), ordered=False, lone=False, costly=True)
 
 
 def _date_arms(leaf: DateIs, param: int) -> Iterable[Sql]:
@@ -202,6 +204,7 @@ def date_ranges(leaves: Sequence[DateIs], param: int) -> Source | None:
         ),
         ordered=False,
         exact=False,
+        costly=True,
     )
 
 

@@ -24,12 +24,14 @@ class Budget:
     Attributes:
         done: Steps in all, whichever limit they were counted against.
         work: That of the request which asks now: what nobody waits for any more is stopped too.
+        is_first: Whether what goes past the limit is asked again, elsewhere and with a larger one.
     """
 
     def __init__(self, db: apsw.Connection) -> None:
         self.spent = 0
         self.done = 0
         self.work: Work | None = None
+        self.is_first = False
         self._limit = FULL
         self._over = False
         self._counting = False

@@ -69,7 +69,9 @@ CROSSED: Final = 150_000
 TOGETHER: Final = 20
 """So many bounds of one time are one range of its index."""
 LINKED: Final = 1_000
-"""So many resources at the other end of a chain make it a source."""
+"""So many resources at the other end of a chain make it a source of a page."""
+LINKED_ALL: Final = 20_000
+"""And so many where all that match are counted: of each of its type it would be asked."""
 
 NONE: Final = Source((), ordered=True)
 
@@ -81,12 +83,18 @@ Inner = Callable[[str, Expression, int], list[int] | None]
 
 
 class Sources:
-    """Makes sources, for one connection."""
+    """Makes sources, for one connection.
+
+    Attributes:
+        linked: So many resources at the other end of a chain make it a source.
+    """
 
     def __init__(self, predicates: Predicates, inner: Inner) -> None:
         self._sql = predicates
         self._inner = inner
-        self._links: dict[tuple[str, Chain | Has], Source | None] = {}
+        self.linked = LINKED
+        self._links: dict[tuple[str, Chain | Has, int], Source | None] = {}
+        predicates.whole = self._whole
 
     def begin(self) -> None:
         """Forget what was found at the other ends of links, in the search before."""
@@ -239,9 +247,10 @@ class Sources:
             case Or(operands):
                 return self._any(operands, resource_type)
             case Chain() | Has():
-                if (resource_type, where) not in self._links:
-                    self._links[resource_type, where] = self._link(where, resource_type)
-                return self._links[resource_type, where]
+                key = (resource_type, where, self.linked)
+                if key not in self._links:
+                    self._links[key] = self._link(where, resource_type)
+                return self._links[key]
             case Ids() | LastUpdated() | InPatient() | Tagged():
                 return self._of_resource(where, resource_type)
             case _:
@@ -337,6 +346,21 @@ class Sources:
             return Source(tuple(text_arm(param, leaf.url) for param in params), ordered=True)
         return references(self._sql.resource_numbers((leaf,)), params)
 
+    def _whole(self, leaf: Expression, resource_type: str) -> tuple[Sql, Sql | None] | None:
+        if not isinstance(leaf, StringIs | NumberIs | QuantityIs):
+            return None
+        source = self._of_values(leaf, resource_type)
+        if source is None or not (source.arms and source.exact and source.is_few):
+            return None
+        index = Sql(
+            " UNION ALL ".join(f"SELECT d.rid {arm.text}" for arm in source.arms),
+            tuple(bind for arm in source.arms for bind in arm.binds),
+        )
+        if not (isinstance(leaf, StringIs) and leaf.mode in {"contains", "ends"}):
+            return index, None
+        params = numbers(self._sql.params(resource_type, leaf.param))
+        return index, Sql(f"SELECT 1 FROM string WHERE param IN {params}")
+
     def _said(self, word: str, params: tuple[int, ...]) -> Source:
         nr = self._sql.names.find(Kind.WORD, word)
         arm = "FROM said AS d WHERE d.param = ? AND d.word = ?"
@@ -359,14 +383,14 @@ class Sources:
     def _link(self, where: Chain | Has, resource_type: str) -> Source | None:
         if isinstance(where, Chain):
             params = self._sql.params(resource_type, where.param)
-            found = self._inner(where.target_type, where.where, LINKED)
+            found = self._inner(where.target_type, where.where, self.linked)
             if found is None:
                 return None
             rows = numbers(found)
             targets = self._sql.db.execute(f"SELECT nr FROM version WHERE rid IN {rows}")
             return references([nr for (nr,) in targets], params)
         params = self._sql.params(where.source_type, where.param)
-        found = self._inner(where.source_type, where.where, LINKED)
+        found = self._inner(where.source_type, where.where, self.linked)
         if found is None:
             return None
         return Source(
@@ -392,7 +416,8 @@ def _written(type_nr: int, leaves: list[LastUpdated]) -> Source:
     arm = (
         f"FROM resource AS d INDEXED BY resource_updated WHERE d.type = ? AND d.live = 1 AND {text}"
     )
-    return Source((Sql(arm, (type_nr, *binds)),), ordered=False)
+    # One resource is asked by its version, whose row is among bodies.
+    return Source((Sql(arm, (type_nr, *binds)),), ordered=False, costly=True)
 
 
 def flat(where: Expression) -> list[Expression]:

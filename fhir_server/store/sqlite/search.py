@@ -43,7 +43,7 @@ from fhir_server.store.sqlite.connect import cursor_key
 from fhir_server.store.sqlite.former import Former
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.packing import Packing
-from fhir_server.store.sqlite.plan import LEVELS, LINKED, MANY, Best, Sources, flat
+from fhir_server.store.sqlite.plan import LEVELS, LINKED, LINKED_ALL, MANY, Best, Sources, flat
 from fhir_server.store.sqlite.search_sql import Predicates, Sql, as_json
 from fhir_server.store.sqlite.sorting import Sorting
 
@@ -119,6 +119,10 @@ _ONE_BY_ONE: Final = 4
 """Of more types it is asked first which the store has at all."""
 
 
+class _NotCounted(WorkBudgetExceeded):
+    """Matches are not counted, whatever budget there is."""
+
+
 class Searcher:
     """Searches on one connection; the caller holds a transaction open."""
 
@@ -175,7 +179,7 @@ class Searcher:
         elif search.cursor is not None:
             span = Span(snapshot + 1 if place is None else place.number)
         found: list[tuple[int, int]] = []
-        for resource_type, where in self._by_type(search):
+        for resource_type, where in self.by_type(search):
             with self._timed(search, resource_type):
                 rids = self.newest(resource_type, where, span, search.count + 1)
             found += [(rid, rid) for rid in rids]
@@ -209,7 +213,7 @@ class Searcher:
     def explained(self, search: Search) -> tuple[Explained, ...]:
         """Return how the page that was found last was found, in the same view."""
         found, budget = [], self.budget.limit
-        for resource_type, where in self._by_type(search):
+        for resource_type, where in self.by_type(search):
             took = self._took.get(resource_type, _Took(("only counted",), 0, 0.0))
             try:
                 with self.budget.apart(COUNT_STEPS):
@@ -257,7 +261,7 @@ class Searcher:
             milliseconds=took.milliseconds,
         )
 
-    def _by_type(self, search: Search) -> Sequence[tuple[str, Expression]]:
+    def by_type(self, search: Search) -> Sequence[tuple[str, Expression]]:
         """Return what is asked of each type, of many types of those alone that the store has."""
         if len(search.by_type) <= _ONE_BY_ONE:
             return search.by_type
@@ -301,26 +305,39 @@ class Searcher:
     def total(self, search: Search) -> int:
         """Return the number of all matches."""
         self._begin()
-        return sum(
-            self.count(resource_type, where) for resource_type, where in self._by_type(search)
-        )
+        self._sources.linked = LINKED_ALL
+        try:
+            return sum(
+                self.count(resource_type, where) for resource_type, where in self.by_type(search)
+            )
+        finally:
+            self._sources.linked = LINKED
 
     def estimate(self, search: Search) -> int | None:
         """Return the number of all matches, or None where they are many or hard to count.
 
         It is asked after a page of the same search, in the same view.
+
+        Raises:
+            WorkBudgetExceeded: It is to be asked again (`Budget.is_first`).
         """
         whole, counted = 0, 0
+        # The event loop is held no longer for a count than for its page.
+        is_first = self.budget.is_first
         try:
-            with self.budget.apart(COUNT_STEPS):
-                for resource_type, where in self._by_type(search):
+            with self.budget.apart(self.budget.limit if is_first else COUNT_STEPS):
+                for resource_type, where in self.by_type(search):
                     if where == And(()):
                         whole += self.count(resource_type, where)
                         continue
                     counted += self._up_to(resource_type, where, MOST_COUNTED + 1 - counted)
                     if counted > MOST_COUNTED:
                         return None
+        except _NotCounted:
+            return None
         except WorkBudgetExceeded:
+            if is_first:
+                raise
             return None
         return whole + counted
 
@@ -328,7 +345,7 @@ class Searcher:
         """Return how many current resources of a type match, up to `most`.
 
         Raises:
-            WorkBudgetExceeded: They lie among too many.
+            _NotCounted: They lie among too many.
         """
         if where == Or(()):
             return 0
@@ -340,7 +357,7 @@ class Searcher:
         source, rows, rest = best or (self._sources.walk(resource_type), COUNTED_OF, where)
         is_narrow = rows < COUNTED_OF or rest == And(())
         if not is_narrow and self.count(resource_type, And(())) > COUNTED_AMONG:
-            raise WorkBudgetExceeded("the matches lie among too many to be counted")
+            raise _NotCounted("the matches lie among too many to be counted")
         if rest != And(()) and rows >= _GATHERED:
             # Where it was needed for the page, it is there.
             is_known = self._both is not None and self._both[:2] == (resource_type, where)
@@ -582,7 +599,7 @@ class Searcher:
             sorting = self._against if place.backwards else self._sorting
             after = sorting.key(search.sort, place.values, place.number)
         found: list[tuple[list[Any], int]] = []
-        for resource_type, where in self._by_type(search):
+        for resource_type, where in self.by_type(search):
             with self._timed(search, resource_type):
                 found += self._of_type(search, sorting, resource_type, where, begin.snapshot, after)
             if search.cursor is not None:

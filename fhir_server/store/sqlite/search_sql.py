@@ -76,10 +76,14 @@ _SMALL: Final = 1_000
 _TEST_STEPS: Final = 10
 """What a test of an entry costs more for each of its lookups."""
 _ASKED: Final = ((50, 20_000), (2_000, 60_000), (6_000, 300_000))
-"""Of so many resources whether they have a value is told by their entries; of more by an index, if
-it gives no more than this: to gather it takes as long."""
+"""So many resources are asked by their entries; more by an index, if it gives no more than this: to
+gather it takes as long."""
 _APART_STEPS: Final = 300
 """What a statement of its own costs for one criterion of one resource."""
+
+Whole = Callable[[Expression, str], tuple[Sql, Sql | None] | None]
+"""The index that gives all resources of a type that match a leaf, and what is looked through for
+it where that is more; None: there is none, or not in one statement."""
 
 TRUE: Final = Sql("1")
 FALSE: Final = Sql("?", (0,))
@@ -141,17 +145,23 @@ def range_sql(leaf: DateIs | LastUpdated) -> Sql:
 
 @dataclass(slots=True)
 class _Valued:
-    """Whether resources have a value: by an index where many are asked, and by their entries.
+    """Whether resources match: by an index where many are asked, else by their entries.
 
     Attributes:
-        index: Gives those that do, but for some that only the entry tells.
+        index: Gives those that do.
         test: Tells it of an entry.
+        whole: Whether the index gives all; else there are some that only the entry tells.
+        scanned: What is looked through for it, where that is more than it gives.
+        text: What the bytes of an entry hold that passes the test.
     """
 
     index: Sql
     test: EntryTest
+    whole: bool = False
+    scanned: Sql | None = None
+    text: bytes = b""
     asked: int = 0
-    rids: frozenset[int] = frozenset()
+    rids: frozenset[int] | None = None
 
 
 @dataclass(slots=True)
@@ -180,6 +190,7 @@ class Predicates:
         self._packing = packing
         self._use = _Use()
         self._kept: tuple[bytes, Entry] | None = None
+        self.whole: Whole = lambda *_: None
         db.create_scalar_function("leaf", self._leaf, 3, deterministic=True)
         db.create_scalar_function("apart", self._apart, 2, deterministic=True)
         db.create_scalar_function("valued", self._valued, 2, deterministic=True)
@@ -192,6 +203,9 @@ class Predicates:
         number, packing, packed = values
         test, steps, text = self._use.tests[number]
         self._charge(steps + max(0, len(packed) - _SMALL) // 2)
+        return self._passes(test, text, packing, packed)
+
+    def _passes(self, test: EntryTest, text: bytes, packing: int, packed: bytes) -> bool:
         if text and (self._kept is None or self._kept[0] != packed):
             data = self._packing.unpack(packing, packed)
             if text not in data:
@@ -213,27 +227,30 @@ class Predicates:
         use = self._use.valued[number]
         use.asked += 1
         for asked, most in _ASKED:
-            if use.asked == asked and not use.rids:
-                use.rids = self._gathered(use.index, most)
-        if rid in use.rids:
-            return True
+            if use.asked == asked and use.rids is None:
+                use.rids = self._gathered(use, most)
+        if use.rids is not None and (use.whole or rid in use.rids):
+            return rid in use.rids
         self._charge(_ENTRY_STEPS)
         text = "SELECT packing, packed FROM entry WHERE rid = ?"
         packing, packed = next(self.db.execute(text, (rid,)))
-        return bool(use.test(self.entry(packing, packed)))
+        return self._passes(use.test, use.text, packing, packed)
 
-    def _gathered(self, index: Sql, most: int) -> frozenset[int]:
-        """Return what an index gives, or nothing where that is more."""
-        text, binds = f"{index.text} LIMIT {most + 1}", index.binds
-        number: int = self.db.execute(f"SELECT count(*) FROM ({text})", binds).get
-        if number > most:
-            return frozenset()
-        rows: list[Any] = self.db.execute(text, binds).fetchall()
+    def _gathered(self, use: _Valued, most: int) -> frozenset[int] | None:
+        """Return what an index gives, or None where that, or what is looked through, is more."""
+        for text, binds in (use.scanned or use.index, use.index):
+            counted = f"SELECT count(*) FROM ({text} LIMIT {most + 1})"
+            if self.db.execute(counted, binds).get > most:
+                return None
+        rows: list[Any] = self.db.execute(*use.index).fetchall()
         return frozenset(chain.from_iterable(rows))
 
     def valued(self, index: Sql, test: EntryTest, rid: str) -> Sql:
         """Return the condition that a resource has a value: `index` gives such, `test` tells it."""
-        self._use.valued.append(_Valued(index, test))
+        return self._indexed(_Valued(index, test), rid)
+
+    def _indexed(self, one: _Valued, rid: str) -> Sql:
+        self._use.valued.append(one)
         return Sql(f"valued(?, {rid})", (len(self._use.valued) - 1,))
 
     def entry(self, packing: int, packed: bytes) -> Entry:
@@ -484,18 +501,22 @@ class Predicates:
             | Differs,
         )
         # An entry holds texts as they are: most are told by their bytes, which are not read.
-        text = ""
+        text = b""
         match leaf:
-            case TokenText(_, text) | StringIs(_, text):
-                pass
-        return self.tested(entry_test(leaf, resource_type, self), rid, text=text)
+            case TokenText(_, value) | StringIs(_, value):
+                # Nothing stored holds a lone surrogate, which a client may ask for.
+                text = value.encode(errors="surrogatepass")
+        test = entry_test(leaf, resource_type, self)
+        if (whole := self.whole(leaf, resource_type)) is not None:
+            index, scanned = whole
+            return self._indexed(_Valued(index, test, whole=True, scanned=scanned, text=text), rid)
+        return self.tested(test, rid, text=text)
 
     def tested(
-        self, test: EntryTest, rid: str, steps: int = _ENTRY_STEPS, *, text: str = ""
+        self, test: EntryTest, rid: str, steps: int = _ENTRY_STEPS, *, text: bytes = b""
     ) -> Sql:
         """Return the condition that a resource's entry passes a test, and holds a text."""
-        # Nothing stored holds a lone surrogate, which a client may ask for.
-        self._use.tests.append((test, steps, text.encode(errors="surrogatepass")))
+        self._use.tests.append((test, steps, text))
         return Sql(
             f"EXISTS (SELECT 1 FROM entry WHERE rid = {rid} AND leaf(?, packing, packed))",
             (len(self._use.tests) - 1,),

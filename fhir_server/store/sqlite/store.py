@@ -80,11 +80,11 @@ class _Question(Generic[_T]):
     def of(self, reader: Reader, steps: int) -> _T:
         """Ask a reader."""
         budget = reader.searcher.budget
-        before, budget.work = budget.done, self.work
+        before, budget.work, budget.is_first = budget.done, self.work, steps < self.most
         try:
             return self.ask(reader, steps)
         finally:
-            budget.work = None
+            budget.work, budget.is_first = None, False
             self.steps += budget.done - before
 
 
@@ -219,7 +219,7 @@ class SqliteStore:
         # To write down what many values ask takes long too, before any step of it is done.
         return await self._long(
             lambda reader, steps: reader.search(search, steps),
-            at_once=search.explain or _is_large(search),
+            at_once=search.explain or _is_large(self._reader.searcher.by_type(search)),
         )
 
     async def count(self, resource_type: str, where: Expression = EVERYTHING) -> int:
@@ -384,6 +384,13 @@ class SqliteStore:
 
         return await self.writer.run(work)
 
+    async def begin_reindex(self) -> str:
+        """Return by what form of indexes resources are indexed: that of the file's schema."""
+        return ""
+
+    async def end_reindex(self, resource_type: str) -> None:
+        """Do nothing: no search waits for it."""
+
     # --- life ----------------------------------------------------------------------------
 
     async def edition(self) -> object:
@@ -427,9 +434,9 @@ def _prepare(path: Path) -> None:
         db.close()
 
 
-def _is_large(search: Search) -> bool:
+def _is_large(by_type: Sequence[tuple[str, Expression]]) -> bool:
     left = LARGE
-    waiting = [where for _, where in search.by_type]
+    waiting = [where for _, where in by_type]
     while waiting and left > 0:
         where = waiting.pop()
         left -= 1

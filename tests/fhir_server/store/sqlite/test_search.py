@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ import pytest
 from fhir_server.search.expression import (
     EVERYTHING,
     And,
+    Chain,
     DateIs,
     Expression,
     InPatient,
     LastUpdated,
     Missing,
     Not,
+    Or,
     Prefix,
     Search,
     Sort,
@@ -35,6 +38,7 @@ from fhir_server.store.keys import DAY
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
 from fhir_server.store.sqlite import along, arms, plan, search, search_sql, wide
+from fhir_server.store.sqlite import store as sqlite_store
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
 from tests.contracts.making import START, asked, ids, made, patient, put, walk, walk_back
@@ -233,6 +237,55 @@ async def test_a_long_search_runs_in_a_thread_and_is_whole(store: SqliteStore) -
     found = await store.count("Observation", Not(TokenIs("status", "s", "preliminary")))
 
     assert found == 6_000
+
+
+async def test_a_long_count_behind_a_quick_page_runs_in_a_thread(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop is held no longer for a count than for its page."""
+    monkeypatch.setattr(sqlite_store, "ON_LOOP", 3_000)
+    await _many(store, 6_000)
+    asked_ = Search((("Observation", TokenIs("code", "c", "rare")),), count=2, total="estimate")
+    common = And((TokenIs("code", "c", "common1"), Not(TokenIs("status", "s", "final"))))
+    either = Or((TokenIs("code", "c", "rare"), common))
+
+    assert (await store.search(asked_)).total == 6
+    assert not store._readers
+    page = await store.search(replace(asked_, by_type=(("Observation", either),)))
+
+    assert page.total == 6
+    assert len(page.versions) == 2
+    assert store._readers
+
+
+async def test_types_that_a_store_has_not_make_no_search_large(store: SqliteStore) -> None:
+    """A Patient's whole record asks of each type that R4 knows; what is there is soon written."""
+    await _many(store, 100)
+    own = And((InPatient(frozenset({"p3"})), Not(Tagged("masked")), Not(Tagged("withheld"))))
+    every = tuple((f"Type{number}", own) for number in range(100))
+
+    page = await store.search(Search((*every, ("Observation", own)), count=10))
+
+    assert _ids(page) == ["o53", "o3"]
+    assert not store._readers
+
+
+async def test_a_total_over_a_chain_is_counted_from_its_other_end(store: SqliteStore) -> None:
+    """More than a page's source may be at the other end, and each is counted once."""
+    writes = []
+    for number in range(4_500):
+        values = (TokenValue("gender", "s", "male" if number % 3 else "female"),)
+        writes.append(Write("Patient", f"p{number}", 1, number, b"{}", "PUT", IndexValues(values)))
+    for number in range(9_000):
+        both = (f"p{number % 4_500}", f"p{(number + 1) % 4_500}")
+        own = IndexValues(tuple(ReferenceValue("subject", "Patient", one) for one in both))
+        writes.append(Write("Observation", f"o{number}", 1, number, b"{}", "PUT", own))
+    await store.commit(Batch(writes=writes))
+    chain = Chain("subject", "Patient", TokenIs("gender", "s", "male"))
+
+    assert await store.count("Observation", chain) == 9_000
+    female = Chain("subject", "Patient", TokenIs("gender", "s", "female"))
+    assert await store.count("Observation", female) == 6_000
 
 
 async def test_a_sorted_walk_ends_with_what_has_no_value(store: SqliteStore) -> None:
