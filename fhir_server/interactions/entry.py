@@ -161,7 +161,8 @@ def _request(
         raise InvalidValue("The request's method must be one of HTTP's that FHIR uses.")
     if not isinstance(url, str):
         raise MissingRequired("The request must have a url.")
-    path, _, query = url.removeprefix(base_url).removeprefix("/").partition("?")
+    path, _, query = url.removeprefix(base_url).partition("?")
+    path = path.strip("/")  # as over HTTP: http.html#delete itself writes [type]/?[criteria]
     place = locate(path)
     if place is None:
         if method == "PUT":

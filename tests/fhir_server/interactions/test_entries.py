@@ -14,7 +14,7 @@ from fhir_server.interactions.perform import perform
 from fhir_server.model import codec
 from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
 from fhir_server.operations.table import OPERATIONS
-from tests.conftest import FACILITY, World
+from tests.conftest import BASE, FACILITY, World
 from tests.fhir_server.interactions.test_transaction import bundle, entry
 from tests.fhir_server.interactions.test_writes import patient
 
@@ -55,6 +55,26 @@ async def test_metadata_is_read_in_a_bundle(world: World, kind: str) -> None:
     assert answer["resource"]["resourceType"] == "CapabilityStatement"
     named = next(one for one in answer["resource"]["rest"][0]["resource"] if one["type"] == "Claim")
     assert {one["name"] for one in named["operation"]} == {"check", "validate"}
+
+
+@KINDS
+async def test_a_slash_around_the_path_is_no_part_of_it(world: World, kind: str) -> None:
+    """As over HTTP; R4 itself writes `DELETE [base]/[type]/?[search parameters]`."""
+    await world.put(patient("gone") | {"id": "a"})
+    value = patient("gone")["identifier"][0]["value"]
+
+    deleted, made = await done(
+        world,
+        bundle(
+            entry("DELETE", f"/Patient/?identifier={value}"),
+            entry("POST", f"{BASE}/Patient/", patient("new")),
+            kind=kind,
+        ),
+    )
+
+    assert deleted["response"]["status"][:3] == "204"
+    assert made["response"]["status"][:3] == "201"
+    assert await world.store.count("Patient") == 1
 
 
 @KINDS
