@@ -20,6 +20,7 @@ from fhir_server.interactions.context import AuditTrail, Context, FhirRequest, F
 from fhir_server.interactions.perform import perform_with
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
+from fhir_server.model.comments import Comments, inside
 from fhir_server.model.outcome import FhirError, Malformed
 from fhir_server.store.port import Batch, CommitRefused, Put, RecordChanged
 
@@ -37,6 +38,7 @@ class Item:
 
     Attributes:
         share: Its part of the bytes of its file, for the progress.
+        comments: Those of the Bundle; None where it did not come as XML.
     """
 
     kind: Literal["transaction", "resource", "dossiers"]
@@ -44,6 +46,7 @@ class Item:
     content: bytes
     bundle: dict[str, Any] | None = None
     share: int = 0
+    comments: Comments | None = None
 
     def key(self, client_id: str) -> str:
         """Under which it is known as loaded by a client: by its content's hash."""
@@ -113,15 +116,19 @@ def _whole(file: Path, *, zipped: bool) -> Iterator[Item]:
     if is_xml and b"GIAMDINHHS" in data[:2000]:
         yield Item("dossiers", str(file), data)
     else:
-        parsed = codec.from_xml(data) if is_xml else codec.parse_resource(data)
-        yield from _json(parsed, data, str(file))
+        parsed, comments = (
+            codec.from_commented_xml(data) if is_xml else (codec.parse_resource(data), None)
+        )
+        yield from _fhir(parsed, comments, data, str(file))
 
 
-def _json(resource: dict[str, Any], data: bytes, place: str) -> Iterator[Item]:
+def _fhir(
+    resource: dict[str, Any], comments: Comments | None, data: bytes, place: str
+) -> Iterator[Item]:
     if resource["resourceType"] != "Bundle" or resource.get("type") in {"document", "message"}:
-        yield Item("resource", place, data, _bundle_of(resource))
+        yield Item("resource", place, data, _bundle_of(resource), comments=_in_bundle(comments))
     elif resource.get("type") == "transaction":
-        yield Item("transaction", place, data, resource)
+        yield Item("transaction", place, data, resource, comments=comments)
     else:
         for number, entry in enumerate(resource.get("entry", ())):
             content = codec.dumps([place, number, entry])
@@ -131,7 +138,17 @@ def _json(resource: dict[str, Any], data: bytes, place: str) -> Iterator[Item]:
                 bundle = _bundle_of(entry["resource"])
             else:
                 continue
-            yield Item("resource", f"{place}#entry[{number}]", content, bundle)
+            own = inside(comments, "Bundle[0]", f"entry[{number}]", "resource[0]")
+            yield Item(
+                "resource", f"{place}#entry[{number}]", content, bundle, comments=_in_bundle(own)
+            )
+
+
+def _in_bundle(comments: Comments | None) -> Comments | None:
+    """Return those of a resource as those of a Bundle that holds it alone."""
+    if comments is None:
+        return None
+    return {"Bundle[0]": {"entry[0]": {"resource[0]": comments}}}
 
 
 def _bundle_of(resource: dict[str, Any]) -> dict[str, Any]:
@@ -222,7 +239,9 @@ class Loader:
 
         async def run(ctx: Context, _request: FhirRequest) -> FhirResult:
             nonlocal written
-            results = await run_transaction(ctx, bundle, puts=(mark,), audit=True)
+            results = await run_transaction(
+                ctx, bundle, comments=item.comments, puts=(mark,), audit=True
+            )
             written = len(results)
             patients = {p for r in results if r.version for p in r.version.patients}
             return FhirResult(patients=frozenset(patients))

@@ -20,7 +20,7 @@ import msgspec
 
 from fhir_server.interactions.stamp import ASSIGNED
 from fhir_server.model import codec
-from fhir_server.model.outcome import TooCostly
+from fhir_server.model.outcome import Invalid, Issue, TooCostly
 from fhir_server.store.port import Put
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 BUCKET: Final = "comment"
 """The ledger's bucket; a key is `Type/id/version`."""
+
+MOST_KEPT: Final = 10_000_000
+"""Bytes of comments that one version may have, about: each XML Patch may add some, and each version
+holds them all again."""
 
 MOST_SHOWN: Final = 100_000_000
 """Bytes of comments that one answer may hold, about."""
@@ -57,8 +61,22 @@ _with_some: WeakSet[Store] = WeakSet()
 
 
 def kept(write: Write, comments: Comments) -> Put:
-    """Return the record of the comments that a version came with."""
+    """Return the record of the comments that a version came with.
+
+    Raises:
+        Invalid: They are more than a version may have.
+    """
     value = _ENCODE(_Kept(_digest(write.body), comments))
+    if len(value) > MOST_KEPT:
+        most = MOST_KEPT // 1_000_000
+        raise Invalid([
+            Issue(
+                "too-long",
+                f"A resource may have at most {most} MB of XML comments.",
+                text_vi=f"Một tài nguyên có tối đa {most} MB chú thích XML.",
+                expression=(write.resource_type,),
+            )
+        ])
     return Put(BUCKET, _key(write.resource_type, write.resource_id, write.version_id), value)
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fhir_server.interactions.plan import Plan, Step
+    from fhir_server.model.comments import Comments
     from fhir_server.store.port import Condition, Name, Put, Tag, Version
 
 
@@ -252,6 +253,7 @@ async def run_transaction(
     ctx: Context,
     asked: Resource,
     *,
+    comments: Comments | None = None,
     puts: Sequence[Put] = (),
     tag_all: frozenset[str] = frozenset(),
     tags: Sequence[Tag] = (),
@@ -263,6 +265,7 @@ async def run_transaction(
     Args:
         ctx: Whose policy and tags count.
         asked: A Bundle of creates, updates and deletes.
+        comments: Those that it came with; None where it did not come as XML.
         puts: Ledger records.
         tag_all: Access tags for every resource that is written or found.
         tags: Access tags for resources that the Bundle only names.
@@ -276,7 +279,7 @@ async def run_transaction(
         FhirError: An entry is refused; nothing is done.
         CommitRefused: A condition or ledger record does not hold; nothing is done.
     """
-    ordered = _ordered(ctx, entries_of(asked))
+    ordered = [entry.commented(comments) for entry in _ordered(ctx, entries_of(asked))]
     asks = [ask for entry in ordered if (ask := ask_in(entry, ctx.new_id)) is not None]
     if len(asks) < len(ordered):
         raise InvalidValue("A transaction of our own has creates, updates and deletes alone.")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import pytest
 
 from fhir_server.interactions import comments
 from fhir_server.interactions.comments import BUCKET
+from fhir_server.interactions.context import Context
+from fhir_server.loader import Loader
 from fhir_server.model import codec
 from fhir_server.model.identifiers import CCCD, MA_CSKCB, PAYER
 from fhir_server.store.port import Store
@@ -331,6 +336,79 @@ async def test_an_answer_holds_so_many(there: Client, monkeypatch: pytest.Monkey
     assert done.status_code == 200
     assert said(done) == []
     assert (await there.get("Patient")).status_code == 200
+
+
+async def test_a_version_has_so_many(
+    there: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What brings more is 422, whole; patches may grow them so far, and no further."""
+    monkeypatch.setattr(comments, "MOST_KEPT", 400)
+    long = patient("a", *SAID[:-1], "x" * 400)
+    add = diff('<add sel="f:Patient"><!--' + "y" * 50 + "--></add>")
+
+    refused = await there.put("Patient/a", content=long, headers=XML)
+    bundle = (
+        f'<Bundle {XMLNS}><type value="transaction"/><entry><resource>{long}</resource><request>'
+        '<method value="PUT"/><url value="Patient/a"/></request></entry></Bundle>'
+    )
+    whole = await there.post(BASE, content=bundle, headers=XML)
+    grown = [
+        (await there.patch("Patient/a", content=add, headers=XML_PATCH)).status_code
+        for _ in range(10)
+    ]
+
+    for answer, where in ((refused, "Patient"), (whole, "Bundle.entry[0].resource")):
+        assert answer.status_code == 422
+        assert '<code value="too-long"/>' in answer.text
+        assert f'<expression value="{where}"/>' in answer.text
+    most = grown.index(422)
+    assert grown == [200] * most + [422] * (10 - most)
+    assert 1 < most < 8
+    kept = await there.get("Patient/a", headers=XML)
+    assert said(kept) == [*SAID[:-1], *["y" * 50] * most, SAID[-1]]
+    assert kept.headers["ETag"] == f'W/"{most + 1}"'
+    assert all(len(value) <= 400 for _, value in await store.scan(BUCKET))
+    # Fewer are a way out, and JSON never had any.
+    fewer = diff('<remove sel="f:Patient/comment()[4]"/>')
+    assert (await there.patch("Patient/a", content=fewer, headers=XML_PATCH)).status_code == 200
+    assert (await there.patch("Patient/a", content=add, headers=XML_PATCH)).status_code == 200
+    json_patch = '[{"op":"replace","path":"/gender","value":"other"}]'
+    answer = await there.patch("Patient/a", content=json_patch, headers=JSON_PATCH)
+    assert answer.status_code == 200
+
+
+async def test_what_is_loaded_from_xml_has_them(
+    client: Client, world: World, tmp_path: Path
+) -> None:
+    """A resource, a collection's entries, a transaction's; loaded once."""
+    held = [patient(one).replace(f"<Patient {XMLNS}>", "<Patient>") for one in "bc"]
+    collection = "".join(f"<entry><resource>{one}</resource></entry>" for one in held)
+    url = '<request><method value="PUT"/><url value="Patient/d"/></request>'
+    last = patient("d").replace(f"<Patient {XMLNS}>", "<Patient>")
+    files = {
+        "1.xml": patient("a"),
+        "2.xml": f'<Bundle {XMLNS}><type value="collection"/><!--x-->{collection}</Bundle>',
+        "3.xml.gz": f'<Bundle {XMLNS}><type value="transaction"/><!--x--><entry><resource>{last}'
+        f"</resource>{url}</entry></Bundle>",
+    }
+    for name, text in files.items():
+        data = text.encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+
+    async def submit(_ctx: Context, _body: bytes) -> dict[str, Any]:  # noqa: RUF029 - a Submit
+        raise AssertionError("no dossier is here")
+
+    counts = []
+    for _ in range(2):
+        loader = Loader(world.context(), submit, lambda _size, _counts: None)
+        counts.append(await loader.load(tmp_path))
+
+    assert [one.refused for one in counts] == [[], []]
+    assert [one.of["resources"] for one in counts] == [4, 0]
+    for one in "abcd":
+        answer = await client.get(f"Patient/{one}", headers=XML)
+        assert bare(answer) == patient(one)
+        assert answer.headers["ETag"] == 'W/"1"'
 
 
 async def test_what_is_refused_keeps_none(there: Client, store: Store) -> None:
