@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
 import apsw
 import pytest
 
+from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.reader import Reader
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.making import asked, observation, patient, put
@@ -72,3 +75,22 @@ async def test_a_read_names_the_patients_of_what_it_gives(tmp_path: Path) -> Non
     assert {name[1]: one and one.patients for name, one in found.items()} == {
         "an": ("an",), "one": ("an",), "two": ("an", "binh"), "none": (),
     }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread's page faults are Linux's to count")
+def test_a_read_after_a_commit_faults_no_pages_in(path: Path) -> None:
+    """A mapped file is let go of at every commit, and each page of it faulted in once more."""
+    reader, writer = Reader(path), connect(path, writer=True)
+
+    def read_after_commits(times: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        for _ in range(times):
+            writer.execute("UPDATE meta SET value = value + 1 WHERE key = 'edition'")
+            assert reader.read("Observation", "o1") is not None
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+    read_after_commits(50)  # what any first call takes of memory
+
+    assert read_after_commits(200) < 100
+    writer.close()
+    reader.close()
