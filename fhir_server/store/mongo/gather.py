@@ -1,7 +1,7 @@
 """Commits that wait, gathered, and handed over a group at a time: one transaction for all.
 
 One caller alone is not delayed; many ask again as soon as they are answered, and a group waits
-for as many as came last time, though not for long.
+for them where that pays (`pace.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.store.mongo.pace import Pace
 from fhir_server.store.mongo.prepared import Prepared, Work
 
 GROUP: Final = 64
@@ -21,12 +22,6 @@ GROUP_WRITES: Final = 4_000
 """Resources in one transaction, at most, so that nobody waits long for the others."""
 GROUP_BYTES: Final = 16 * 1024 * 1024
 """Bytes in one transaction, at most, but that one batch alone may have more."""
-WAIT: Final = 0.5
-"""How long a group waits for as many as there were, of the time that the last one took: else those
-who were just answered and those who waited meanwhile take turns, in groups of half the size. Of 16
-clients a read by id took 700 us instead of 1,057, a create 1,960 instead of 2,330; the database
-half and three quarters of its work (quiet, in one process with the server)."""
-_LONGEST_WAIT: Final = 0.006
 
 
 @dataclass(slots=True)
@@ -55,8 +50,7 @@ class Gatherer:
         self._waiting: deque[Job] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
-        self._expected = 1
-        self._took = 0.0
+        self._pace = Pace(GROUP)
         self.closed = False
 
     async def ask(self, asked: Prepared | Work) -> int:
@@ -65,6 +59,7 @@ class Gatherer:
             raise Unavailable("The store is closed.")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append(Job(asked, future))
+        self._pace.came(_now())
         self._look()
         # Once it waits here, a cancelled caller changes nothing: the commit is made.
         return await future
@@ -81,13 +76,13 @@ class Gatherer:
                 await asyncio.sleep(0)
 
     def _look(self) -> None:
-        """Hand over what waits if it is as many as are expected; else see to it that it will be."""
+        """Hand over what waits, or see to it that it will be."""
         if self._running is not None or not self._waiting:
             return
-        if len(self._waiting) >= self._expected or self.closed:
+        wait = 0.0 if self.closed else self._pace.wait(_now(), len(self._waiting))
+        if wait <= 0:
             self._begin()
         elif self._timer is None:
-            wait = min(WAIT * self._took, _LONGEST_WAIT)
             self._timer = asyncio.get_running_loop().call_later(wait, self._time_is_up)
 
     def _time_is_up(self) -> None:
@@ -113,8 +108,7 @@ class Gatherer:
         return group
 
     async def _run(self, group: list[Job]) -> None:
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = _now()
         try:
             await self._make(group)
         except BaseException:
@@ -122,13 +116,16 @@ class Gatherer:
                 job.error = job.error or Unavailable("The store was stopped: look and try again.")
             raise
         finally:
-            # Those who are told now ask again, with those who came meanwhile.
-            self._expected = min(len(group) + len(self._waiting), GROUP)
-            self._took = clock() - began
+            now = _now()
+            self._pace.told(now, now - began, len(group), len(self._waiting))
             self._running = None
             for job in group:
                 _tell(job)
             self._look()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _tell(job: Job) -> None:
