@@ -34,7 +34,7 @@ from fhir_server.store.port import (
 from fhir_server.store.sqlite.entry import Rows, entry_of, pack, rows_of, unpack
 from fhir_server.store.sqlite.ledger import Chain, put_record
 from fhir_server.store.sqlite.migrate import LATEST
-from fhir_server.store.sqlite.names import Kind
+from fhir_server.store.sqlite.names import WHOLE, Kind
 from fhir_server.store.sqlite.numbering import Numbering, as_column, as_numbers
 from fhir_server.store.sqlite.packing import Packing
 from fhir_server.store.sqlite.search import Searcher
@@ -363,6 +363,24 @@ class Applier:
         self.db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", entry)
         self._has_changed = True
         return True
+
+    def settle_shapes(self, resource_type: str) -> bool:
+        """Note that all current resources of a type have their shapes indexed, where they have."""
+        self.flush()
+        param = self.names.param(resource_type, "")
+        if param is None or self.names.shapes(resource_type) is not None:
+            return False
+        shaped, live = next(
+            self.db.execute(
+                "SELECT (SELECT count(*) FROM token WHERE param = ?), "
+                "(SELECT count(*) FROM resource INDEXED BY resource_live "
+                "WHERE type = ? AND live = 1)",
+                (param, self.names.type(resource_type)),
+            )
+        )
+        if shaped == live:
+            self.names.see(param, WHOLE)
+        return bool(shaped == live)
 
     def _claim(self, states: dict[Name, _State]) -> None:
         """Take the unique keys; those of the versions before are free already."""

@@ -42,7 +42,7 @@ def examine(path: Path, *, thorough: bool = True) -> list[Fact]:
                 _contents(db),
             ]
             if version == LATEST:
-                facts.append(words_fact(_without_words(db)))
+                facts += [words_fact(_without_words(db)), _shapes(db)]
             if thorough:
                 found = db.pragma("quick_check")
                 text = "every page is sound" if found == "ok" else "damaged: restore a backup"
@@ -95,6 +95,22 @@ def _without_words(db: apsw.Connection) -> list[str]:
                 found.append(name)
                 break
     return found
+
+
+def _shapes(db: apsw.Connection) -> Fact:
+    """Return whether all resources are in the indexes that came with schema version 7."""
+    names = Names(db)
+    live = dict(db.execute("SELECT type, live FROM counter"))
+    lacking = sorted(
+        name for nr, name in names.types() if live.get(nr) and names.shapes(name) is None
+    )
+    if not lacking:
+        return Fact(
+            "shapes", well=True, text="what resources lack, and texts of codes, are indexed"
+        )
+    types = ", ".join(lacking[:LOOKED_AT]) + (" …" if len(lacking) > LOOKED_AT else "")
+    text = f":missing, :text and composites are asked one by one of what was stored before: {types}"
+    return Fact("shapes", well=False, text=f"{text}; fhir-server reindex makes them quick")
 
 
 def _contents(db: apsw.Connection) -> Fact:

@@ -9,7 +9,7 @@ Where a value stands under two parameters of which one always includes the other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -51,6 +51,15 @@ class Numbers(Protocol):
 
     def several_dates(self, param: int) -> None:
         """Remember that a resource has more than one date of a parameter."""
+
+    def text(self, text: str) -> int:
+        """Return the number of a token's text, or OTHER."""
+
+    def pair(self, code: str, system: int, token: str, unit: int) -> int:
+        """Return the number of a composite with one token, which has a unit from now on."""
+
+    def shape(self, params: Iterable[int], rid: int) -> tuple[int, int]:
+        """Return under which number shapes are indexed, and that of a resource's own."""
 
     def resource(self, resource_type: str, resource_id: str) -> int:
         """Return the number of a resource, whether it exists or not."""
@@ -98,7 +107,8 @@ class Entry(msgspec.Struct, array_like=True):
     """What is packed: unique keys, and values by parameter number.
 
     A value is an array that begins with its kind: `t` token, `s` string, `d` date, `q` quantity
-    or number, `r` local reference, `u` URI or other reference, `w` words, `p` place, `c` composite.
+    or number, `r` local reference, `u` URI or other reference, `w` words, `p` place, `c` composite,
+    `h` the resource's shape, under the number of no parameter.
     """
 
     unique: list[str]
@@ -142,10 +152,20 @@ def entry_of(index: IndexValues, rid: int, numbers: Numbers, rows: Rows) -> Entr
         for packed in found:
             if packed not in double:
                 _ADD[packed[0]](packed, param, rid, rows)
+    param, shape = numbers.shape(values, rid)
+    values[param] = [["h", shape]]
+    _add_shape(values[param][0], param, rid, rows)
     return Entry(list(index.unique), values)
 
 
 def _pack_token(value: TokenValue, numbers: Numbers) -> tuple[int, list[Any]]:
+    param, packed = _pack_part(value, numbers)
+    if value.text:
+        packed.append(numbers.text(value.text))
+    return param, packed
+
+
+def _pack_part(value: TokenValue, numbers: Numbers) -> tuple[int, list[Any]]:
     param, system = numbers.token(value.param, value.system)
     if value.text:
         return param, ["t", system, value.code, value.text]
@@ -193,12 +213,23 @@ def _pack_position(value: PositionValue, numbers: Numbers) -> tuple[int, list[An
 
 
 def _pack_composite(value: CompositeValue, numbers: Numbers) -> tuple[int, list[Any]]:
-    parts = [[_PACK[type(one)](one, numbers) for one in part] for part in value.parts]
+    parts = [[_PACK_PART[type(one)](one, numbers)[1] for one in part] for part in value.parts]
+    packed: list[Any] = ["c", parts]
     # The row of the first component's token stands under the composite's own number.
     for one in value.parts[0]:
         if isinstance(one, TokenValue):
             numbers.token(value.param, one.system)
-    return numbers.param(value.param), ["c", [[packed for _, packed in part] for part in parts]]
+    if len(parts) == 2:  # noqa: PLR2004
+        # Those of the second's quantities stand under a number of both.
+        pairs = [
+            [numbers.pair(value.param, token[1], token[2], quantity[1]), *quantity[1:]]
+            for token in parts[0]
+            for quantity in parts[1]
+            if token[0] == "t" and token[2] and quantity[0] == "q"
+        ]
+        if pairs:
+            packed.append(pairs)
+    return numbers.param(value.param), packed
 
 
 _PACK: Final[dict[type, Callable[[Any, Numbers], tuple[int, list[Any]]]]] = {
@@ -213,6 +244,7 @@ _PACK: Final[dict[type, Callable[[Any, Numbers], tuple[int, list[Any]]]]] = {
     PositionValue: _pack_position,
     CompositeValue: _pack_composite,
 }
+_PACK_PART: Final = _PACK | {TokenValue: _pack_part}
 
 
 def _ends(low: Decimal, high: Decimal) -> list[bytes]:
@@ -224,6 +256,18 @@ def _ends(low: Decimal, high: Decimal) -> list[bytes]:
 def _add_token(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
     if packed[1] or packed[2]:
         rows.token.append((param, packed[1], code_key(packed[2]), rid))
+    if len(packed) > 4:  # noqa: PLR2004
+        # Its text stands among the systems, which are numbered from 0.
+        rows.token.append((param, text_system(packed[4]), "", rid))
+
+
+def text_system(nr: int) -> int:
+    """Return what stands in the place of a token's system in the row of its text."""
+    return -1 - nr
+
+
+def _add_shape(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
+    rows.token.append((param, packed[1], "", rid))
 
 
 def _add_string(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
@@ -260,6 +304,9 @@ def _add_composite(packed: list[Any], param: int, rid: int, rows: Rows) -> None:
     for part in packed[1][0]:
         if part[0] == "t":
             _add_token(part, param, rid, rows)
+    if len(packed) > 2:  # noqa: PLR2004
+        for pair, *quantity in packed[2]:
+            _add_quantity(["q", *quantity], pair, rid, rows)
 
 
 _ADD: Final[dict[str, Callable[[list[Any], int, int, Rows], None]]] = {
@@ -272,6 +319,7 @@ _ADD: Final[dict[str, Callable[[list[Any], int, int, Rows], None]]] = {
     "w": _add_words,
     "p": _add_position,
     "c": _add_composite,
+    "h": _add_shape,
 }
 
 

@@ -62,7 +62,14 @@ def _several(db: apsw.Connection) -> None:
     )
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at, _referred, _several)
+def _shapes(_: apsw.Connection) -> None:
+    # What parameters a resource has values of, the texts of its tokens and its composites'
+    # quantities are indexed from here on, in the tables that there are, which an older program
+    # would leave when it takes a resource out. `reindex` fills them, and then they are used.
+    pass
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at, _referred, _several, _shapes)
 """STEPS[n] takes a file from version n to n + 1."""
 
 LATEST: Final = len(STEPS)

@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 
 from fhir_server.search.values import QuantityValue
+from fhir_server.store.keys import code_key, prefix_end
 
 SEPARATOR: Final = "\x1f"
 """Between the parts of a name; no FHIR string can hold it."""
@@ -25,8 +26,17 @@ SEVERAL: Final = -(2**31)
 """Stands in `seen` for a parameter of dates of which some resource has had more than one."""
 
 
+WHOLE: Final = -(2**31) + 1
+"""Stands in `seen` under the number of a type's shapes, where all its resources have one."""
+OTHER: Final = 0
+"""The number of what is not numbered by itself: a long text, one of very many shapes."""
+
+
 class Kind(IntEnum):
-    """What is numbered."""
+    """What is numbered.
+
+    A TEXT is that of a token, folded; a SHAPE is which parameters a resource has values of.
+    """
 
     TYPE = 1
     PARAM = 2
@@ -34,6 +44,8 @@ class Kind(IntEnum):
     UNIT = 4
     TAG = 5
     WORD = 6
+    TEXT = 7
+    SHAPE = 8
 
 
 class Names:
@@ -94,6 +106,36 @@ class Names:
         text = "SELECT 1 FROM seen WHERE param = ? AND nr = ?"
         return not self._db.execute(text, (param, SEVERAL)).get
 
+    def shapes(self, resource_type: str) -> int | None:
+        """Return the number under which the shapes of a type's resources are indexed.
+
+        None: some are not, nor the texts of their tokens and their composites' quantities.
+        """
+        param = self.param(resource_type, "")
+        if param is None:
+            return None
+        text = "SELECT 1 FROM seen WHERE param = ? AND nr = ?"
+        return param if self._db.execute(text, (param, WHOLE)).get else None
+
+    def shape(self, nr: int) -> frozenset[int]:
+        """Return the numbers of the parameters of a shape."""
+        return frozenset(map(int, self.text(Kind.SHAPE, nr).split()))
+
+    def texts(self, folded: str) -> list[int]:
+        """Return the numbers of the texts that begin with this, or hold it at a word's start."""
+        if any("\ud800" <= one <= "\udfff" for one in folded):
+            return []  # nothing stored holds a lone surrogate
+        rows = self._db.execute(
+            "SELECT nr FROM name WHERE kind = ?1 AND "
+            "((text >= ?2 AND text < ?3) OR instr(text, ?4))",
+            (Kind.TEXT, folded, prefix_end(folded), f" {folded}"),
+        )
+        return [nr for (nr,) in rows]
+
+    def pair(self, resource_type: str, code: str, system: int, token: str) -> int | None:
+        """Return the number under which a composite's quantities of one token are indexed."""
+        return self.param(resource_type, paired(code, system, token))
+
     def types(self) -> list[tuple[int, str]]:
         """Return all numbered resource types."""
         return list(self._db.execute("SELECT nr, text FROM name WHERE kind = ?", (Kind.TYPE,)))
@@ -152,6 +194,14 @@ class NewNames(Names):
             ),
         )
 
+    def is_alone(self, resource_type: str, rid: int) -> bool:
+        """Return whether no other resource of a type is current."""
+        text = (
+            "SELECT 1 FROM resource INDEXED BY resource_live "
+            "WHERE type = ? AND live = 1 AND rid <> ? LIMIT 1"
+        )
+        return not self._db.execute(text, (self.type(resource_type), rid)).get
+
     def see(self, param: int, nr: int) -> None:
         """Remember that a system or unit occurs in a parameter."""
         if (param, nr) not in self._seen:
@@ -184,6 +234,11 @@ class NewNames(Names):
         self._texts = {(Kind.SYSTEM, 0): ""}
         self._seen.clear()
         self.settle()
+
+
+def paired(code: str, system: int, token: str) -> str:
+    """Return the name of a composite with one token."""
+    return SEPARATOR.join((code, str(system), code_key(token)))
 
 
 def unit_parts(text: str) -> tuple[str, str, str]:

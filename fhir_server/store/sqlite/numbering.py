@@ -9,11 +9,23 @@ import apsw
 
 from fhir_server.search.values import QuantityValue
 from fhir_server.store.port import Name
-from fhir_server.store.sqlite.names import REFERENCE, SEVERAL, Kind, NewNames
+from fhir_server.store.sqlite.names import (
+    OTHER,
+    REFERENCE,
+    SEVERAL,
+    WHOLE,
+    Kind,
+    NewNames,
+    paired,
+)
 
 _RESOURCES: Final = 200_000
 _NAMES: Final = 10_000
 """So many numbers of resources, and of a type's systems and units, are kept in memory."""
+_TEXT: Final = 200
+"""A longer text of a token has no number: each is its own."""
+_SHAPES: Final = 1_000
+"""So many shapes of a type are numbered."""
 
 
 def as_numbers(value: Any) -> tuple[int, ...]:
@@ -121,6 +133,8 @@ class TypeNumbers:
         self._references: dict[tuple[str, str], int] = {}
         self._tokens: dict[tuple[str, str], tuple[int, int]] = {}
         self._quantities: dict[tuple[str, str, str, str], tuple[int, int]] = {}
+        self._pairs: dict[tuple[str, int, str, int], int] = {}
+        self._shapes: dict[tuple[int, ...], int] = {}
         self.resource = numbering.resource
 
     def forget(self) -> None:
@@ -129,6 +143,8 @@ class TypeNumbers:
         self._references.clear()
         self._tokens.clear()
         self._quantities.clear()
+        self._pairs.clear()
+        self._shapes.clear()
 
     def param(self, code: str) -> int:
         """Return the number of a parameter."""
@@ -172,3 +188,36 @@ class TypeNumbers:
                 self._quantities.clear()
             self._quantities[key] = found
         return found
+
+    def text(self, text: str) -> int:
+        """Return the number of a token's text, or OTHER of one that is long."""
+        return OTHER if len(text) > _TEXT else self._names.give(Kind.TEXT, text)
+
+    def pair(self, code: str, system: int, token: str, unit: int) -> int:
+        """Return the number of a composite with one token, which has a unit from now on."""
+        key = (code, system, token, unit)
+        found = self._pairs.get(key)
+        if found is None:
+            found = self._names.give_param(self._type, paired(code, system, token))
+            self._names.see(found, unit)
+            if len(self._pairs) > _NAMES:
+                self._pairs.clear()
+            self._pairs[key] = found
+        return found
+
+    def shape(self, params: Iterable[int], rid: int) -> tuple[int, int]:
+        """Return under which number shapes are indexed, and that of a resource's own."""
+        key = tuple(params)
+        param, found = self.param(""), self._shapes.get(key)
+        if found is None:
+            seen = self._names.seen(param)
+            text = " ".join(map(str, sorted(key)))
+            known = self._names.find(Kind.SHAPE, text)
+            found = known or (OTHER if len(seen) >= _SHAPES else self._names.give(Kind.SHAPE, text))
+            if not seen and self._names.is_alone(self._type, rid):
+                self._names.see(param, WHOLE)
+            self._names.see(param, found)
+            if len(self._shapes) > _NAMES:
+                self._shapes.clear()
+            self._shapes[key] = found
+        return param, found

@@ -9,7 +9,7 @@ quantities). Chains and `_has` are sources where what is at their other end is f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -24,6 +24,7 @@ from fhir_server.search.expression import (
     Ids,
     InPatient,
     LastUpdated,
+    Missing,
     Near,
     NumberIs,
     Or,
@@ -34,10 +35,12 @@ from fhir_server.search.expression import (
     StringIs,
     Tagged,
     TokenIs,
+    TokenText,
     UriIs,
 )
 from fhir_server.store.keys import code_key
 from fhir_server.store.sqlite.arms import (
+    ARMS,
     Source,
     date_ranges,
     dates,
@@ -48,12 +51,14 @@ from fhir_server.store.sqlite.arms import (
     text_arm,
     uris,
 )
+from fhir_server.store.sqlite.entry import text_system
 from fhir_server.store.sqlite.leaf import units_of
-from fhir_server.store.sqlite.names import Kind
+from fhir_server.store.sqlite.names import OTHER, Kind
 from fhir_server.store.sqlite.search_sql import (
     LISTED,
     Predicates,
     Sql,
+    as_json,
     listed,
     numbers,
     range_sql,
@@ -94,11 +99,13 @@ class Sources:
         self._inner = inner
         self.linked = LINKED
         self._links: dict[tuple[str, Chain | Has, int], Source | None] = {}
+        self._found: dict[str, list[int]] = {}
         predicates.whole = self._whole
 
     def begin(self) -> None:
         """Forget what was found at the other ends of links, in the search before."""
         self._links.clear()
+        self._found.clear()
 
     def walk(self, resource_type: str) -> Source:
         """Return all current resources of a type, newest first."""
@@ -189,6 +196,8 @@ class Sources:
             if (source := self.of(part, resource_type)) is not None:
                 found.append((at, part, source))
             if isinstance(part, CompositeIs):
+                if (pairs := self._pairs(part, resource_type)) is not None:
+                    found.append((at, part, pairs))
                 for one in implied(part, resource_type):
                     # The first part's token has given a source; that all are of the same
                     # repetition, the entry tells.
@@ -322,6 +331,10 @@ class Sources:
                 return self._said(words, params)
             case NumberIs() | QuantityIs():
                 return self._quantities(where, params)
+            case Missing():
+                return self._missing(where, resource_type)
+            case TokenText():
+                return self._texts(where, resource_type, params)
             case CompositeIs(_, parts) if parts and isinstance(parts[0], TokenIs):
                 source = self._tokens(params, parts[0].system, parts[0].code)
                 return Source(source.arms, source.ordered, exact=False, lone=source.lone)
@@ -340,6 +353,63 @@ class Sources:
             return Source(tuple(Sql(arm, (*pair, key)) for pair in pairs), ordered=True)
         arm = "FROM token AS d WHERE d.param = ? AND d.sys = ?"
         return Source(tuple(Sql(arm, pair) for pair in pairs), ordered=False, lone=False)
+
+    def _missing(self, leaf: Missing, resource_type: str) -> Source | None:
+        """Return the resources whose shape has, or has not, a parameter."""
+        names = self._sql.names
+        shapes, own = names.shapes(resource_type), names.param(resource_type, leaf.param)
+        if shapes is None or own is None:
+            return None
+        every = names.seen(shapes)
+        some = [nr for nr in every if nr == OTHER or (own in names.shape(nr)) is not leaf.missing]
+        return _under(shapes, some, exact=OTHER not in every)
+
+    def _texts(self, leaf: TokenText, resource_type: str, params: tuple[int, ...]) -> Source | None:
+        """Return the resources that have a token with such a text."""
+        names = self._sql.names
+        if names.shapes(resource_type) is None:
+            return None
+        if leaf.folded not in self._found:
+            self._found[leaf.folded] = names.texts(leaf.folded)
+        nrs = [text_system(nr) for nr in self._found[leaf.folded]]
+        long = "SELECT 1 FROM token WHERE param = ? AND sys = ? LIMIT 1"
+        found = []
+        for param in params:
+            has_long = bool(self._sql.db.execute(long, (param, text_system(OTHER))).get)
+            some = [*nrs, text_system(OTHER)] if has_long else nrs
+            found.append(_under(param, some, exact=not has_long))
+        return Source(
+            tuple(arm for one in found for arm in one.arms),
+            ordered=all(one.ordered for one in found),
+            exact=all(one.exact for one in found),
+            lone=all(one.lone for one in found),
+        )
+
+    def _pairs(self, leaf: CompositeIs, resource_type: str) -> Source | None:
+        """Return where the quantities of a composite stand that have one token beside them."""
+        names = self._sql.names
+        match leaf.parts:
+            case (TokenIs(_, system, code), QuantityIs() as asked) if (
+                code and asked.prefix is not Prefix.NE and names.shapes(resource_type) is not None
+            ):
+                pass
+            case _:
+                return None
+        if system is None:
+            params = self._sql.params(resource_type, leaf.param)
+            systems = [nr for param in params for nr in names.seen(param)]
+        else:
+            one = names.find(Kind.SYSTEM, system)
+            systems = [] if one is None else [one]
+        pairs = [names.pair(resource_type, leaf.param, nr, code) for nr in systems]
+        arms = [
+            arm
+            for pair in pairs
+            if pair is not None
+            for unit, converted in units_of(asked, names, [nr for nr in names.seen(pair) if nr])
+            for arm in quantity_arms(converted, pair, unit)
+        ]
+        return Source(tuple(arms), ordered=False, lone=False, costly=True)
 
     def _references(self, leaf: RefersTo, params: tuple[int, ...]) -> Source:
         if leaf.url:
@@ -386,8 +456,12 @@ class Sources:
             found = self._inner(where.target_type, where.where, self.linked)
             if found is None:
                 return None
-            rows = numbers(found)
-            targets = self._sql.db.execute(f"SELECT nr FROM version WHERE rid IN {rows}")
+            # By an index that holds both: rows of versions stand among bodies.
+            targets = self._sql.db.execute(
+                "SELECT nr FROM resource INDEXED BY resource_live "
+                f"WHERE type = ? AND live = 1 AND rid IN {LISTED}",
+                (self._sql.names.type(where.target_type), as_json(found)),
+            )
             return references([nr for (nr,) in targets], params)
         params = self._sql.params(where.source_type, where.param)
         found = self._inner(where.source_type, where.where, self.linked)
@@ -405,6 +479,16 @@ class Sources:
             ),
             ordered=False,
         )
+
+
+def _under(param: int, systems: Sequence[int], *, exact: bool) -> Source:
+    """Return the rows of a parameter that have no code, and these in the place of systems."""
+    if len(systems) <= ARMS:
+        text = "FROM token AS d WHERE d.param = ? AND d.sys = ? AND d.code = ''"
+        arms = tuple(Sql(text, (param, nr)) for nr in systems)
+        return Source(arms, ordered=True, exact=exact)
+    text = f"FROM token AS d WHERE d.param = ? AND d.sys IN {LISTED} AND d.code = ''"
+    return Source((Sql(text, (param, as_json(systems))),), ordered=False, exact=exact, lone=False)
 
 
 def _written(type_nr: int, leaves: list[LastUpdated]) -> Source:

@@ -78,6 +78,8 @@ _TEST_STEPS: Final = 10
 _ASKED: Final = ((50, 20_000), (2_000, 60_000), (6_000, 300_000))
 """So many resources are asked by their entries; more by an index, if it gives no more than this: to
 gather it takes as long."""
+_ASKED_WHOLE: Final = ((500, 20_000), *_ASKED[1:])
+"""The same where the index is in another order: a page newest first is mostly full by then."""
 _APART_STEPS: Final = 300
 """What a statement of its own costs for one criterion of one resource."""
 
@@ -226,7 +228,7 @@ class Predicates:
         number, rid = values
         use = self._use.valued[number]
         use.asked += 1
-        for asked, most in _ASKED:
+        for asked, most in _ASKED_WHOLE if use.whole else _ASKED:
             if use.asked == asked and use.rids is None:
                 use.rids = self._gathered(use, most)
         if use.rids is not None and (use.whole or rid in use.rids):
@@ -509,6 +511,10 @@ class Predicates:
         test = entry_test(leaf, resource_type, self)
         if (whole := self.whole(leaf, resource_type)) is not None:
             index, scanned = whole
+            # What was asked, and found, in one attempt counts in the next.
+            for number, one in enumerate(self._use.valued):
+                if one.whole and one.index == index:
+                    return Sql(f"valued(?, {rid})", (number,))
             return self._indexed(_Valued(index, test, whole=True, scanned=scanned, text=text), rid)
         return self.tested(test, rid, text=text)
 

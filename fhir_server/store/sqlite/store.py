@@ -45,7 +45,7 @@ from fhir_server.store.sqlite.budget import FULL
 from fhir_server.store.sqlite.connect import check_library, connect, make_private, refusals
 from fhir_server.store.sqlite.doctor import examine
 from fhir_server.store.sqlite.housekeeping import Housekeeper
-from fhir_server.store.sqlite.migrate import migrate
+from fhir_server.store.sqlite.migrate import LATEST, migrate
 from fhir_server.store.sqlite.reader import Reader
 from fhir_server.store.sqlite.writer import Writer
 from fhir_server.store.work import GivenUp, Work, current
@@ -386,10 +386,15 @@ class SqliteStore:
 
     async def begin_reindex(self) -> str:
         """Return by what form of indexes resources are indexed: that of the file's schema."""
-        return ""
+        return str(LATEST)
 
     async def end_reindex(self, resource_type: str) -> None:
-        """Do nothing: no search waits for it."""
+        """Use the indexes that every resource of a type is in by now.
+
+        Raises:
+            Unavailable: The store cannot be written.
+        """
+        await self.writer.run(lambda applier: applier.settle_shapes(resource_type))
 
     # --- life ----------------------------------------------------------------------------
 

@@ -197,7 +197,7 @@ async def test_the_doctor_finds_a_sound_store_well(store: SqliteStore) -> None:
     facts = await store.doctor()
 
     assert {fact.name for fact in facts} == {
-        "sqlite", "schema", "log", "disk", "contents", "words", "integrity",
+        "sqlite", "schema", "log", "disk", "contents", "words", "shapes", "integrity",
     }  # fmt: skip
     assert [fact for fact in facts if not fact.well and fact.name != "disk"] == []
     assert any(fact.text.startswith("1 resources, 1 versions") for fact in facts)

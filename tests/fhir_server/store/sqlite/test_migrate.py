@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.search.expression import And, DateIs, Prefix, Search
-from fhir_server.search.values import DateValue, IndexValues
+from fhir_server.search.expression import (
+    And,
+    CompositeIs,
+    DateIs,
+    Missing,
+    Prefix,
+    QuantityIs,
+    Search,
+    TokenIs,
+    TokenText,
+)
+from fhir_server.search.values import (
+    CompositeValue,
+    DateValue,
+    IndexValues,
+    QuantityValue,
+    TokenValue,
+)
 from fhir_server.store.port import Batch, Write
 from fhir_server.store.sqlite.connect import connect
+from fhir_server.store.sqlite.entry import Entry, pack, unpack
 from fhir_server.store.sqlite.migrate import LATEST, STEPS, migrate, version_of
+from fhir_server.store.sqlite.names import SEPARATOR, Names
+from fhir_server.store.sqlite.packing import Packing
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.making import asked, ids, observation, patient, put
 
@@ -107,6 +129,100 @@ async def test_a_file_of_version_5_knows_where_a_resource_has_two_dates(path: Pa
 
     bounds = (DateIs("date", Prefix.GE, 4, 4), DateIs("date", Prefix.LT, 5, 5))
     assert ids(await store.search(Search((("Observation", And(bounds)),)))) == ["o1"]
+    await store.close()
+
+
+def _as_version_6(path: Path) -> None:
+    """Take out of a file what the last step is about, as an older program would have left it."""
+    db = connect(path, writer=True)
+    packing, names = Packing(db), Names(db)
+    shapes = [names.param(kind, "") for _, kind in names.types()]
+    listed = ", ".join(str(one) for one in shapes if one is not None)
+    for rid, kind, packed in db.execute("SELECT rid, packing, packed FROM entry").fetchall():
+        entry = unpack(packing.unpack(kind, packed))
+        values = {
+            param: [one[: {"t": 4, "c": 2}.get(one[0], len(one))] for one in some]
+            for param, some in entry.values.items()
+            if some[0][0] != "h"
+        }
+        old = pack(Entry(entry.unique, values))
+        db.execute("UPDATE entry SET packing = 0, packed = ? WHERE rid = ?", (old, rid))
+    db.execute(f"DELETE FROM token WHERE sys < 0 OR param IN ({listed})")  # noqa: S608 - numbers
+    db.execute(f"DELETE FROM seen WHERE param IN ({listed})")  # noqa: S608 - the same
+    pairs = "SELECT nr FROM name WHERE kind = 2 AND text LIKE ?"
+    like = f"%{SEPARATOR}%{SEPARATOR}%"
+    db.execute(f"DELETE FROM quantity WHERE param IN ({pairs})", (like,))  # noqa: S608 - the same
+    db.execute("UPDATE meta SET value = 6 WHERE key = 'version'")
+    db.close()
+
+
+BODY: Final = b'{"resourceType":"Observation"}'
+UCUM: Final = "http://unitsofmeasure.org"
+
+
+def _measured(number: int, *, value: str = "7") -> Write:
+    weight = QuantityValue("value", Decimal(value), Decimal(value), UCUM, "kg", "kg")
+    code = TokenValue("code", "c", f"c{number}", "body weight")
+    values = (code, weight, CompositeValue("both", ((code,), (weight,))))
+    index = IndexValues(values if number else values[:1])
+    return Write("Observation", f"o{number}", 1, number, BODY, "PUT", index)
+
+
+_ASKED: Final = {
+    Missing("value", missing=True): ["o0"],
+    Missing("value", missing=False): ["o2", "o1"],
+    TokenText("code", "weight"): ["o2", "o1", "o0"],
+    TokenText("code", "height"): [],
+    CompositeIs(
+        "both",
+        (
+            TokenIs("code", "c", "c2"),
+            QuantityIs("value", Prefix.GT, *map(Decimal, "555"), UCUM, "kg"),
+        ),
+    ): ["o2"],
+}
+
+
+async def _has_shapes(store: SqliteStore) -> bool:
+    return [one.well for one in await store.doctor(thorough=False) if one.name == "shapes"] == [
+        True
+    ]
+
+
+async def test_a_file_of_version_6_uses_what_is_indexed_since_where_all_is(path: Path) -> None:
+    """Until a type is indexed anew its resources are asked one by one; every answer is the same."""
+    store = await SqliteStore.open(path)
+    await store.commit(Batch(writes=[_measured(number) for number in range(3)]))
+    await store.close()
+    _as_version_6(path)
+
+    async def answers() -> list[list[str]]:
+        return [ids(await store.search(Search((("Observation", one),)))) for one in _ASKED]
+
+    store = await SqliteStore.open(path)
+    names = Names(connect(path))
+    assert await answers() == list(_ASKED.values())
+    assert await _has_shapes(store) is False
+    await store.commit(Batch(writes=[replace(_measured(1), version_id=2)]))
+    await store.end_reindex("Observation")
+    assert names.shapes("Observation") is None  # o0 and o2 are as they were
+    await store.commit(Batch(writes=[replace(_measured(1), version_id=3)]))
+    newest = ["o1", "o2"]
+    assert (await answers())[1] == newest
+
+    for number in (0, 2):
+        one = _measured(number)
+        name = ("Observation", f"o{number}")
+        assert await store.reindex([(name, 1, one.index)]) == 1
+    await store.end_reindex("Observation")
+
+    assert names.shapes("Observation") is not None
+    assert await _has_shapes(store) is True
+    assert (await answers())[0] == ["o0"]
+    assert (await answers())[1] == newest
+    assert (await answers())[2] == ["o1", "o2", "o0"]
+    assert (await answers())[3:] == [[], ["o2"]]
+    assert int(await store.begin_reindex()) == LATEST
     await store.close()
 
 

@@ -37,7 +37,7 @@ from fhir_server.search.values import (
 from fhir_server.store.keys import DAY
 from fhir_server.store.memory import MemoryStore
 from fhir_server.store.port import Batch, Matches, WorkBudgetExceeded, Write
-from fhir_server.store.sqlite import along, arms, plan, search, search_sql, wide
+from fhir_server.store.sqlite import along, arms, numbering, plan, search, search_sql, wide
 from fhir_server.store.sqlite import store as sqlite_store
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.drawing import SECOND, Draw
@@ -64,6 +64,7 @@ def _falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "COUNTED_STEPS", 0)
     monkeypatch.setattr(search, "FIRST_STEPS", 0)
     monkeypatch.setattr(search_sql, "_ASKED", ((1, 20_000),))
+    monkeypatch.setattr(search_sql, "_ASKED_WHOLE", ((1, 20_000),))
     monkeypatch.setattr(along, "_STEPS_EACH", 0)
 
 
@@ -76,7 +77,13 @@ def _gathers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_CHUNK", 1)
 
 
-@pytest.mark.parametrize("way", [_walks, _falls_back, _gathers])
+def _numbers_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most texts and shapes have no number of their own: entries tell them."""
+    monkeypatch.setattr(numbering, "_TEXT", 4)
+    monkeypatch.setattr(numbering, "_SHAPES", 2)
+
+
+@pytest.mark.parametrize("way", [_walks, _falls_back, _gathers, _numbers_few])
 @pytest.mark.parametrize("seed", seeds(4, 100))
 async def test_every_way_finds_the_same(
     seed: int, way: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -171,7 +178,7 @@ async def test_a_condition_past_the_budget_takes_nothing_from_its_group(
     store = await SqliteStore.open(path)
     await _many(store, 3_000)
     monkeypatch.setattr(search, "FULL", 20_000)
-    costly = Matches("Observation", Missing("status", missing=True))
+    costly = Matches("Observation", Not(TokenIs("status", "s", "final")))
 
     results = await asyncio.gather(
         store.commit(Batch(writes=[made(patient("a"))])),
@@ -219,7 +226,7 @@ async def test_a_search_past_its_budget_is_refused_and_the_store_goes_on(path: P
     """A question that no index answers ends in WorkBudgetExceeded, not in a hung server."""
     store = await SqliteStore.open(path, work_budget=30_000)
     await _many(store, 6_000)
-    nothing = Missing("status", missing=True)
+    nothing = Not(TokenIs("status", "s", "final"))
 
     for _ in range(3):
         with pytest.raises(WorkBudgetExceeded):
