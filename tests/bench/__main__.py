@@ -30,11 +30,11 @@ from tests.bench.load import (
     Row,
     get,
     measure,
+    memory,
     observation,
     patient,
     post,
     transaction,
-    usage,
 )
 from tests.people import MOTHER
 from tests.server import Server
@@ -49,7 +49,7 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        print("| Work | requests/s | p50 ms | p99 ms | CPU ms a request | memory MB |")
+        print("| Work | requests/s | p50 ms | p99 ms | CPU ms a request | own memory MB |")
         print("| --- | --- | --- | --- | --- | --- |")
 
     def add(self, row: Row) -> None:
@@ -317,9 +317,12 @@ async def bench(scale: float, workers: int) -> None:
         patients = await plain(server.url, token, pid, table, scale)
         await ours(server, pid, table, scale)
         print(f"\nHot reads by wrk: {hot_reads(server, f'/fhir/{patients[0]}', token)} requests/s")
-        _, memory = usage(pid)
+        own, mapped = memory(pid)
         size = await on_disk(server)
-        print(f"Server at the end: {memory:.0f} MB resident, {size / 1e6:.0f} MB on disk.")
+        print(
+            f"Server at the end: {own:.0f} MB of its own and {mapped:.0f} MB of mapped files "
+            f"resident, {size / 1e6:.0f} MB on disk."
+        )
         if server.engine == "mongodb":
             async with session(server.url, token) as http:
                 served = as_served(http, patients, pid)
