@@ -36,6 +36,7 @@ class Source:
         exact: Whether a rid that it gives needs no further check of the leaf.
         lone: Whether no rid is given twice by one arm.
         costly: Whether to ask one resource costs more than to gather it.
+        apart: Whether no rid is given by two arms.
     """
 
     arms: tuple[Sql, ...]
@@ -43,6 +44,7 @@ class Source:
     exact: bool = True
     lone: bool = True
     costly: bool = False
+    apart: bool = False
 
     @property
     def mergeable(self) -> bool:

@@ -122,13 +122,15 @@ class Sources:
         count: Callable[[Sql, int], int],
         *,
         newest: bool = False,
+        all_of_it: bool = False,
         enough: Callable[[int], bool] = lambda _: False,
     ) -> Best | None:
         """Return the source with the fewest rows, how many (MANY: or more), and what is left.
 
         `count(arm, most)` counts an arm's rows up to `most`. With `newest` a lone source that
-        comes newest first is not counted. Where `enough` says so of rows that every source has,
-        no more are counted. None: nothing can drive.
+        comes newest first is not counted, with `all_of_it` no lone one is: all of it will be read.
+        Where `enough` says so of rows that every source has, no more are counted. None: nothing can
+        drive.
         """
         parts = flat(where)
         found = [(source, at) for at, _, source in self.all(parts, resource_type)]
@@ -139,6 +141,8 @@ class Sources:
         levels: tuple[int, ...] = LEVELS
         if newest and len(found) == 1:
             levels = () if source.mergeable else LEVELS if source.costly else LEVELS[:1]
+        elif all_of_it and len(found) == 1:
+            levels = ()
         for most in levels:
             rows, n = _fewest([source for source, _ in found], count, most)
             source, at = found[n]
@@ -324,7 +328,11 @@ class Sources:
             case UriIs():
                 return uris(where, params)
             case DateIs():
-                return dates(where, params)
+                source = dates(where, params)
+                if source is None or len(params) != 1 or not self._sql.names.is_single(params[0]):
+                    return source
+                # Its arms are of short and of long ranges, and of each resource there is one.
+                return replace(source, lone=True, apart=True)
             case Near():
                 return places(where, params)
             case Says(_, words) if " " not in words:
@@ -467,18 +475,17 @@ class Sources:
         found = self._inner(where.source_type, where.where, self.linked)
         if found is None:
             return None
-        return Source(
-            (
-                Sql(
-                    "FROM (SELECT DISTINCT target FROM ref INDEXED BY ref_of "
-                    f"WHERE rid IN {numbers(found)} AND param IN {numbers(params)}) AS s "
-                    "CROSS JOIN resource AS d NOT INDEXED "
-                    "WHERE d.nr = s.target AND d.live = 1 AND d.type = ?",
-                    (self._sql.names.type(resource_type),),
-                ),
-            ),
-            ordered=False,
+        # Looked up once: what a source has is counted, and then read.
+        targets = self._sql.db.execute(
+            "SELECT DISTINCT target FROM ref INDEXED BY ref_of "
+            f"WHERE rid IN {LISTED} AND param IN {numbers(params)}",
+            (as_json(found),),
         )
+        text = (
+            f"FROM resource AS d NOT INDEXED WHERE d.nr IN {LISTED} AND d.live = 1 AND d.type = ?"
+        )
+        bound = as_json(nr for (nr,) in targets)
+        return Source((Sql(text, (bound, self._sql.names.type(resource_type))),), ordered=False)
 
 
 def _under(param: int, systems: Sequence[int], *, exact: bool) -> Source:

@@ -476,14 +476,17 @@ class Searcher:
         if not source.arms:
             return 0
         part = self._sql.predicate(rest, resource_type, "d.rid")
-        if len(source.arms) == 1 and source.lone:
-            arm = source.arms[0]
-            text = f"SELECT count(*) {arm.text} AND {part.text}"
-            return int(self.db.execute(text, arm.binds + part.binds).get)
+        if source.lone and (source.apart or len(source.arms) == 1):
+            return sum(
+                self.db.execute(
+                    f"SELECT count(*) {arm.text} AND {part.text}", arm.binds + part.binds
+                ).get
+                for arm in source.arms
+            )
         return len(self._rids(source, part, ALL))
 
     def _driven(self, resource_type: str, where: Expression) -> tuple[Source, Expression]:
-        best = self._sources.best(where, resource_type, self._some)
+        best = self._sources.best(where, resource_type, self._some, all_of_it=True)
         if best is None:
             return self._sources.walk(resource_type), where
         return best[0], best[2]
