@@ -5,20 +5,18 @@ https://hl7.org/fhir/R4/auditevent.html#search
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as NotBase64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from fhir_server.interactions.answer import dumps, links
 from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT, seq_of
 from fhir_server.interactions.audit_event import Sight, audit_event, facility_of, sight_of
+from fhir_server.interactions.audit_place import Event, Place, around, merged
 from fhir_server.interactions.context import Context, FhirResult
 from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import both, narrowed, where_shown
-from fhir_server.interactions.refusals import wrong_cursor
 from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle, codec
 from fhir_server.model.outcome import TooCostly, UnsupportedParameter
@@ -40,32 +38,6 @@ MOST_LOOKED_AT: Final = 20_000
 _STEP: Final = 200
 _MOST_BUILT: Final = 400
 """So many events are made only to be counted, where no accurate total is asked for."""
-
-
-_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""What a store can count to, and a time."""
-
-
-class _Cursor(msgspec.Struct, array_like=True, frozen=True):
-    """Where a page begins: entries of the chain below `before`, reported ones up to `until`.
-
-    It is not sealed: whatever it says, only what is shown anyway is found from there.
-    """
-
-    before: _Number | None = None
-    until: _Number | None = None
-    passed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """One AuditEvent found: when, which, and its JSON."""
-
-    at: int
-    seq: int | None
-    resource_id: str
-    body: bytes
-    patients: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +62,17 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
             "AuditEvents are sorted by time, newest first, alone.",
             text_vi="AuditEvent chỉ được sắp xếp theo thời gian, mới nhất trước.",
         )
-    cursor = _cursor_of(query.cursor)
+    begin = Place() if query.cursor is None else Place.of(query.cursor)
     wanted = query.count + 1
     if query.count == 0:
         return await _counted(ctx, query)
-    chained = [e async for e in _chained(ctx, query.where, cursor.before, wanted)]
-    reported = await _reported(ctx, query.where, cursor, wanted)
-    merged = sorted([*chained, *reported], key=_newest_first)
-    page = merged[: query.count]
-    following = _after(cursor, page) if len(merged) > query.count else None
+    chained = [e async for e in _chained(ctx, query.where, begin, wanted)]
+    reported = await _reported(ctx, query.where, begin, wanted)
+    if query.cursor is None:
+        begin = begin.defined(chained, reported)
+    found = merged(chained, reported, backwards=begin.backwards, count=query.count)
+    pages = around(begin, found, more=len(chained) + len(reported) > len(found))
+    page = sorted(found, key=lambda event: event.newest_first)
     part = Part(query.summary, query.elements)
     entries = [
         bundle.search_entry(
@@ -106,21 +80,17 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
         )
         for e in page
     ]
-    if query.cursor is None and following is None and query.total != "none":
+    if query.cursor is None and pages.next is None and query.total != "none":
         total: int | None = len(page)
     else:
         total = await _total(ctx, query)
     answer = bundle.searchset(
         entries,
-        links=links(ctx.base_url, AUDIT_EVENT, query.used, Around(following), query.cursor),
+        links=links(ctx.base_url, AUDIT_EVENT, query.used, pages, query.cursor),
         total=total,
     )
     patients = frozenset(patient for event in page for patient in event.patients)
     return FhirResult(body=dumps(answer), patients=patients)
-
-
-def _newest_first(event: _Event) -> tuple[int, int, str]:
-    return (-event.at, -(event.seq or 0), event.resource_id)
 
 
 async def _counted(ctx: Context, query: Query) -> FhirResult:
@@ -153,7 +123,7 @@ async def _total(ctx: Context, query: Query) -> int | None:
             most = MOST_LOOKED_AT if is_asked else MOST_COUNTED
             chained = await _of_patient(ctx, patient, sight, most)
         else:
-            found = _chained(ctx, query.where, None, most + 1, most)
+            found = _chained(ctx, query.where, Place(), most + 1, most)
             chained = len([None async for _ in found])
     except TooCostly:
         if is_asked:
@@ -176,28 +146,25 @@ def _where(ctx: Context, where: Expression) -> Expression:
     return ex.NOTHING if shown is None else both(narrowed(ctx, where, AUDIT_EVENT), shown)
 
 
-async def _reported(ctx: Context, where: Expression, cursor: _Cursor, wanted: int) -> list[_Event]:
-    asked = _where(ctx, where)
-    if cursor.until is not None:
-        asked = both(asked, ex.LastUpdated(Prefix.LE, cursor.until, cursor.until))
-        asked = both(asked, ex.Not(ex.Ids(frozenset(cursor.passed))))
-    page = await ctx.store.search(Search(((AUDIT_EVENT, asked),), count=wanted))
+async def _reported(ctx: Context, where: Expression, begin: Place, wanted: int) -> list[Event]:
+    asked = both(_where(ctx, where), begin.left())
+    page = await ctx.store.search(Search(((AUDIT_EVENT, asked),), sort=begin.sort, count=wanted))
     return [
-        _Event(v.last_updated, None, v.resource_id, v.body, frozenset(v.patients))
+        Event(v.last_updated, None, v.resource_id, v.body, frozenset(v.patients))
         for v in page.versions
     ]
 
 
 async def _chained(
-    ctx: Context, where: Expression, before: int | None, wanted: int, most: int = MOST_LOOKED_AT
-) -> AsyncIterator[_Event]:
-    """Give matching entries of the chain, newest first, at most `wanted`, looking at `most`."""
+    ctx: Context, where: Expression, begin: Place, wanted: int, most: int = MOST_LOOKED_AT
+) -> AsyncIterator[Event]:
+    """Give matching entries of the chain, as the page is read, looking at `most` of them."""
     sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
     bounds = _bounds(where)
     facilities = Facilities(ctx.store)
     found = 0
     work = current()
-    async for entry in _looked_at(ctx, bounds, sight, before, most):
+    async for entry in _looked_at(ctx, bounds, sight, begin, most):
         if work is not None:
             await work.breathe()
             work.charge(1 / MOST_LOOKED_AT)
@@ -206,17 +173,17 @@ async def _chained(
         name = (AUDIT_EVENT, event["id"])
         if matches(where, name, entry.recorded, index, frozenset(), _no_target):
             named = frozenset(index.patients)
-            yield _Event(entry.recorded, entry.seq, event["id"], codec.dumps(event), named)
+            yield Event(entry.recorded, entry.seq, event["id"], codec.dumps(event), named)
             found += 1
             if found >= wanted:
                 return
 
 
 async def _looked_at(
-    ctx: Context, bounds: _Bounds, sight: Sight, before: int | None, most: int
+    ctx: Context, bounds: _Bounds, sight: Sight, begin: Place, most: int
 ) -> AsyncIterator[AuditEntry]:
     if bounds.ids is not None:
-        for entry in await _by_ids(ctx, bounds.ids, before):
+        for entry in await _by_ids(ctx, bounds.ids, begin):
             if sight.shows(entry):
                 yield entry
         return
@@ -224,19 +191,33 @@ async def _looked_at(
     if patient is None and sight.patients is not None and len(sight.patients) == 1:
         (patient,) = sight.patients
     work = current()
+    before, after = _range(begin)
     for _ in range(most // _STEP):
         if work is not None:
             work.check()
         entries = await ctx.store.audit(
-            patient=patient, since=bounds.since, until=bounds.until, before=before, limit=_STEP
-        )
+            patient=patient, since=bounds.since, until=bounds.until,
+            before=before, after=after, limit=_STEP,
+        )  # fmt: skip
         for entry in entries:
             if sight.shows(entry):
                 yield entry
         if len(entries) < _STEP:
             return
-        before = entries[-1].seq
+        if begin.backwards:
+            after = entries[-1].seq
+        else:
+            before = entries[-1].seq
     raise _too_costly()
+
+
+def _range(begin: Place) -> tuple[int | None, int | None]:
+    """Return before and, read backwards, after which entry of the chain what is left stands."""
+    if not begin.backwards:
+        return begin.before, None
+    before = begin.first.before
+    # At the beginning nothing is left before it.
+    return before, (before or 0) if begin.before is None else begin.before - 1
 
 
 def _too_costly() -> TooCostly:
@@ -246,10 +227,16 @@ def _too_costly() -> TooCostly:
     )
 
 
-async def _by_ids(ctx: Context, ids: frozenset[str], before: int | None) -> list[AuditEntry]:
+async def _by_ids(ctx: Context, ids: frozenset[str], begin: Place) -> list[AuditEntry]:
     seqs = [seq for one in ids if (seq := seq_of(one)) is not None]
-    found = [await ctx.store.audit_entry(s) for s in sorted(seqs, reverse=True)]
-    return [e for e in found if e is not None and (before is None or e.seq < before)]
+    before, after = _range(begin)
+    left = [
+        seq
+        for seq in sorted(seqs, reverse=not begin.backwards)
+        if (before is None or seq < before) and (after is None or seq > after)
+    ]
+    found = [await ctx.store.audit_entry(seq) for seq in left]
+    return [entry for entry in found if entry is not None]
 
 
 def _no_target(*_: object) -> None:
@@ -283,26 +270,3 @@ def _latest(one: int | None, other: int | None) -> int | None:
 
 def _earliest(one: int | None, other: int | None) -> int | None:
     return min((x for x in (one, other) if x is not None), default=None)
-
-
-def _after(cursor: _Cursor, page: list[_Event]) -> str:
-    before, until, passed = cursor.before, cursor.until, list(cursor.passed)
-    for event in page:
-        if event.seq is not None:
-            before = event.seq
-            continue
-        if event.at != until:
-            until, passed = event.at, []
-        passed.append(event.resource_id)
-    raw = msgspec.json.encode(_Cursor(before, until, tuple(passed)))
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _cursor_of(text: str | None) -> _Cursor:
-    if text is None:
-        return _Cursor()
-    try:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(raw, type=_Cursor)
-    except (msgspec.MsgspecError, NotBase64, ValueError):
-        raise wrong_cursor() from None

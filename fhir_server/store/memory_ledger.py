@@ -82,16 +82,21 @@ class MemoryLedger:
         since: int | None = None,
         until: int | None = None,
         before: int | None = None,
+        after: int | None = None,
         limit: int = 100,
     ) -> list[AuditEntry]:
-        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`.
+
+        Behind a `seq` (`after`) they are given oldest first.
+        """
         found = (
             entry
-            for entry in reversed(self._audit)
+            for entry in (reversed(self._audit) if after is None else self._audit)
             if (patient is None or patient in entry.patients)
             and (since is None or entry.recorded >= since)
             and (until is None or entry.recorded <= until)
             and (before is None or entry.seq < before)
+            and (after is None or entry.seq > after)
         )
         return [entry for entry, _ in zip(found, range(limit), strict=False)]
 

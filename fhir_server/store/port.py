@@ -413,9 +413,13 @@ class Store(Protocol):
         since: int | None = None,
         until: int | None = None,
         before: int | None = None,
+        after: int | None = None,
         limit: int = 100,
     ) -> list[AuditEntry]:
-        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`.
+
+        Behind a `seq` (`after`) they are given oldest first: those that stand nearest to it.
+        """
 
     async def audit_entry(self, seq: int) -> AuditEntry | None:
         """Return one audit entry."""

@@ -56,21 +56,27 @@ class AuditReader:
         since: int | None,
         until: int | None,
         before: int | None,
+        after: int | None,
         limit: int,
     ) -> list[AuditEntry]:
-        """Return entries newest first: of a Patient, of a time, before a `seq`."""
+        """Return entries newest first: of a Patient, of a time, before a `seq`.
+
+        Behind a `seq` they are given oldest first.
+        """
         if limit < 1:
             return []
         asked: dict[str, Any] = {}
         if patient is not None:
             asked["p"] = patient
         if before is not None:
-            asked["_id"] = {"$lt": before}
+            asked.setdefault("_id", {})["$lt"] = before
+        if after is not None:
+            asked.setdefault("_id", {})["$gt"] = after
         if since is not None:
             asked.setdefault("a", {})["$gte"] = since
         if until is not None:
             asked.setdefault("a", {})["$lte"] = until
-        found = self._audit.find(asked).sort([("_id", -1)]).limit(limit)
+        found = self._audit.find(asked).sort([("_id", -1 if after is None else 1)]).limit(limit)
         return [entry_of(document) for document in await found.to_list()]
 
     async def entry(self, seq: int) -> AuditEntry | None:

@@ -287,11 +287,15 @@ class MongoStore:
         since: int | None = None,
         until: int | None = None,
         before: int | None = None,
+        after: int | None = None,
         limit: int = 100,
     ) -> list[AuditEntry]:
-        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`.
+
+        Behind a `seq` (`after`) they are given oldest first.
+        """
         return await self._calls.read(
-            lambda: self._audit.audit(patient, since, until, before, limit)
+            lambda: self._audit.audit(patient, since, until, before, after, limit)
         )
 
     async def audit_entry(self, seq: int) -> AuditEntry | None:

@@ -29,14 +29,15 @@ _MANY: Final = 4
 """From so many on, one statement costs less than one for each."""
 _PATIENTS: Final = 50_000
 _COLUMNS: Final = (
-    "v.rid, v.version_id, v.last_updated, v.method, v.patients, v.packing, v.body, r.type, r.id"
+    "v.rid, v.version_id, v.last_updated, v.method, v.patients, v.packing, v.body, r.type, r.id, "
+    "v.patient_at"
 )
 _PATIENT: Final = (
-    "CASE v.patients WHEN r.nr THEN r.id "
+    "CASE WHEN v.patient_at IS NOT NULL THEN NULL WHEN v.patients = r.nr THEN r.id "
     "ELSE (SELECT p.id FROM resource AS p WHERE p.nr = v.patients) END"
 )
-"""The id of the Patient where there is one: one statement costs less than two, and the Patients of
-a large store are too many to be kept."""
+"""The id of the Patient where there is one, and the body does not tell it: one statement costs less
+than two, and the Patients of a large store are too many to be kept."""
 
 
 class Reader:
@@ -149,11 +150,13 @@ class Reader:
         return known
 
     def _version(self, row: tuple[Any, ...], patient: str | None = None) -> Version:
-        _, version_id, last_updated, method, patients, packing, packed, type_nr, key = row
+        _, version_id, last_updated, method, patients, packing, packed, type_nr, key, at = row
         body = self.packing.unpack(packing, packed)
         known = self._types.get(type_nr) or self._type(type_nr)
-        if type(patients) is int:
-            shown: tuple[str, ...] = (patient or self._patient(patients),)
+        if at is not None:
+            shown: tuple[str, ...] = (body[at : body.index(b'"', at)].decode() if at else key,)
+        elif type(patients) is int:
+            shown = (patient or self._patient(patients),)
         else:
             shown = tuple(map(self._patient, as_numbers(patients)))
         made_by = METHODS[method] if type(method) is int else method
@@ -360,17 +363,22 @@ class Reader:
         since: int | None,
         until: int | None,
         before: int | None,
+        after: int | None,
         limit: int,
     ) -> list[AuditEntry]:
-        """Return audit entries newest first."""
-        conditions = ["a.seq < ?"]
+        """Return audit entries newest first; behind one, oldest first."""
+        seq = "a.seq" if patient is None else "p.seq"
+        conditions = [f"{seq} < ?"]
         binds: list[Any] = [LATEST_RID if before is None else before]
+        if after is not None:
+            conditions.append(f"{seq} > ?")
+            binds.append(after)
         source = "audit AS a NOT INDEXED"
         if patient is not None:
             source = "audit_patient AS p CROSS JOIN audit AS a"
-            conditions = ["p.patient = ?", "p.seq < ?", "a.seq = p.seq"]
+            conditions = ["p.patient = ?", *conditions, "a.seq = p.seq"]
             binds = [patient, *binds]
-        elif since is not None:
+        elif since is not None and after is None:
             # Entries come nearly in the order of their time: the index bounds the walk.
             source = "audit AS a INDEXED BY audit_recorded"
         if since is not None:
@@ -379,10 +387,10 @@ class Reader:
         if until is not None:
             conditions.append("a.recorded <= ?")
             binds.append(until)
-        order = "p.seq" if patient is not None else "a.seq"
+        way = "DESC" if after is None else "ASC"
         rows = self.db.execute(
             f"SELECT a.seq, a.recorded, a.body, a.digest, a.patients FROM {source} "
-            f"WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT ?",
+            f"WHERE {' AND '.join(conditions)} ORDER BY {seq} {way} LIMIT ?",
             (*binds, limit),
         )
         return [_entry(row) for row in rows]

@@ -233,13 +233,17 @@ class SqliteStore:
         since: int | None = None,
         until: int | None = None,
         before: int | None = None,
+        after: int | None = None,
         limit: int = 100,
     ) -> list[AuditEntry]:
-        """Return audit entries newest first: of a Patient, of a time, before a `seq`."""
+        """Return audit entries newest first: of a Patient, of a time, before a `seq`.
+
+        Behind a `seq` (`after`) they are given oldest first.
+        """
 
         def audit(reader: Reader, steps: int) -> list[AuditEntry]:
             with reader.snapshot(steps):
-                return reader.audit(patient, since, until, before, limit)
+                return reader.audit(patient, since, until, before, after, limit)
 
         return await self._long(audit)
 
