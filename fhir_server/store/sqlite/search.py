@@ -358,7 +358,11 @@ class Searcher:
         is_narrow = rows < COUNTED_OF or rest == And(())
         if not is_narrow and self.count(resource_type, And(())) > COUNTED_AMONG:
             raise _NotCounted("the matches lie among too many to be counted")
-        if rest != And(()) and rows >= _GATHERED:
+        if (
+            rest != And(())
+            and rows >= _GATHERED
+            and len(self._sources.all(flat(where), resource_type)) > 1
+        ):
             # Where it was needed for the page, it is there.
             is_known = self._both is not None and self._both[:2] == (resource_type, where)
             try:

@@ -80,6 +80,8 @@ _ASKED: Final = ((50, 20_000), (2_000, 60_000), (6_000, 300_000))
 gather it takes as long."""
 _ASKED_WHOLE: Final = ((500, 20_000), *_ASKED[1:])
 """The same where the index is in another order: a page newest first is mostly full by then."""
+_WRITTEN: Final = 8
+"""So many systems of a token stand in its statement."""
 _APART_STEPS: Final = 300
 """What a statement of its own costs for one criterion of one resource."""
 
@@ -450,6 +452,10 @@ class Predicates:
     def systems(self, params: tuple[int, ...], system: str | None) -> str:
         """Return what stands behind `sys IN`: one system, or all that the parameters have."""
         if system is None:
+            seen = {nr for param in params for nr in self.names.seen(param)}
+            # A few are written down: a list that is looked up is opened for each resource.
+            if len(seen) <= _WRITTEN:
+                return numbers(sorted(seen))
             return f"(SELECT nr FROM seen WHERE param IN {numbers(params)})"
         nr = self.names.find(Kind.SYSTEM, system)
         return "()" if nr is None else f"({nr})"
