@@ -5,10 +5,9 @@ https://hl7.org/fhir/R4/patient-operation-everything.html
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fhir_server.interactions.answer import dumps, links, match_entry
 from fhir_server.interactions.context import FhirRequest, FhirResult
@@ -18,6 +17,7 @@ from fhir_server.model.definitions import RESOURCE_TYPES, compartment_parameters
 from fhir_server.model.outcome import InvalidValue
 from fhir_server.operations.arguments import MOST_ON_A_PAGE, arguments, page_size, time_of
 from fhir_server.operations.compartment import every_page, names_in, shown_by_name
+from fhir_server.operations.everything_place import Beside, InRecord, place_of
 from fhir_server.search.expression import (
     And,
     DateIs,
@@ -55,20 +55,24 @@ CARE_DATE: Final = {
 _USED: Final = frozenset({"_count", "_type", "_since", "start", "end"})
 _NARROWING: Final = _USED - {"_count"}
 
-_BEGIN: Final = "record"
-"""Cursor of the page after a first one that the Patient alone fills."""
-_AFTER: Final = re.compile(r"beside(?:\.([A-Z][A-Za-z]+)\.([A-Za-z0-9.-]{1,64}))?")
-"""Cursor of what goes along with the record: after which of it, in the order of names."""
-
 
 @dataclass(slots=True)
 class _Page:
-    """One page in the making: the record's own resources, and what goes along with them."""
+    """One page in the making: the record's own resources, and what goes along with them.
+
+    Attributes:
+        here: The cursor of the page itself.
+        first: The cursor of the first page as it was defined.
+    """
 
     count: int
-    matches: list[Version]
-    beside: list[Version]
+    types: frozenset[str]
+    matches: list[Version] = field(default_factory=list)
+    beside: list[Version] = field(default_factory=list)
+    here: str = ""
+    first: str = ""
     next: str | None = None
+    previous: str | None = None
     total: int | None = None
 
     @property
@@ -92,13 +96,14 @@ async def everything(ctx: Context, request: FhirRequest) -> FhirResult:
     given = arguments(request)
     cursor = next((value for name, value in given if name == "_cursor"), None)
     page = await _page(ctx, patient, given, cursor)
+    around = Around(page.next, page.previous, page.first if cursor else None)
     entries = [match_entry(ctx.base_url, one, "match") for one in page.matches]
     entries += [match_entry(ctx.base_url, one, "include") for one in page.beside]
     used = [(name, value) for name, value in given if name in _USED]
     path = f"Patient/{patient_id}/$everything"
     answer = bundle.searchset(
         entries,
-        links=links(ctx.base_url, path, used, Around(page.next), cursor),
+        links=links(ctx.base_url, path, used, around, cursor),
         total=page.total,
     )
     return FhirResult(body=dumps(answer), patients=frozenset({patient_id}))
@@ -108,43 +113,57 @@ async def _page(
     ctx: Context, patient: Version, given: list[tuple[str, str]], cursor: str | None
 ) -> _Page:
     types = _types(given)
-    page = _Page(page_size(given, MOST_ON_A_PAGE), [], [])
+    begin = place_of(cursor, patient="Patient" in types)
+    page = _Page(page_size(given, MOST_ON_A_PAGE), types)
     if page.count == 0:
         found = await _search(ctx, patient, types, given, count=0)
         page.total = (found.total or 0) + ("Patient" in types)
         return page
-    after = _AFTER.fullmatch(cursor or "")
-    if after is None and not await _record(ctx, patient, types, given, page, cursor):
-        return page
     wanted = BESIDE & types
-    if wanted:
+    if isinstance(begin, Beside):
+        await _turn(ctx, await _whole(ctx, patient, given), wanted, page, begin)
+        return page
+    if await _record(ctx, patient, given, page, begin) and wanted:
         whole = cursor is None and wanted == BESIDE and types >= compartment_types()
         record = page.matches if whole else await _whole(ctx, patient, given)
-        await _beside(ctx, record, wanted, page, after.groups() if after else (None, None))
+        await _begin_beside(ctx, record, wanted, page)
     return page
 
 
 async def _record(
     ctx: Context,
     patient: Version,
-    types: frozenset[str],
     given: list[tuple[str, str]],
     page: _Page,
-    cursor: str | None,
+    begin: InRecord,
 ) -> bool:
     """Fill the page with the record's own; return whether that was the last of it."""
-    page.matches = [patient] if cursor is None and "Patient" in types else []
-    begin = None if cursor == _BEGIN else cursor
-    found = await _search(ctx, patient, types, given, count=page.room or 1, cursor=begin)
+    page.matches = [patient] if begin.patient else []
+    found = await _search(
+        ctx, patient, page.types, given, count=page.room or 1, cursor=begin.cursor
+    )
+    start = found.first or found.defined or ""
+    has_patient = "Patient" in page.types
+    page.first = InRecord(start, patient=has_patient).text
+    page.here = begin.text if begin.cursor else page.first
+    if begin.alone:
+        page.next = start
+        return False
     if page.room == 0:
         # Only looked whether there is more.
-        page.next = _BEGIN if found.versions else None
-        page.total = None if found.versions else 1
+        page.next = start if found.versions else None
+        page.total = None if found.versions or begin.cursor else 1
         return not found.versions
     page.matches += found.versions
-    page.next = found.next
-    if cursor is None and found.next is None:
+    page.next, page.previous = found.next, found.previous
+    if begin.cursor is None and found.next is None:
         page.total = len(page.matches)
+    if has_patient and not begin.patient and found.previous is None:
+        # The Patient stands before the record: on this page, if that is read from its end.
+        if found.backwards and page.room:
+            page.matches = [patient, *page.matches]
+        else:
+            page.previous = InRecord(start, patient=True, alone=True).text
     return found.next is None
 
 
@@ -164,6 +183,7 @@ async def _search(
             count=count,
             total="none" if count else "accurate",
             cursor=cursor,
+            defines=True,
             asked="&".join(sorted(narrowing)).encode(),
         )
     )
@@ -175,25 +195,50 @@ async def _whole(ctx: Context, patient: Version, given: list[tuple[str, str]]) -
     return [patient, *await every_page(ctx, by_type)]
 
 
-async def _beside(
-    ctx: Context,
-    record: list[Version],
-    wanted: frozenset[str],
-    page: _Page,
-    after: tuple[str | Any, ...],
+async def _begin_beside(
+    ctx: Context, record: list[Version], wanted: frozenset[str], page: _Page
 ) -> None:
-    """Fill the room that is left with what the record refers to, in the order of names."""
-    names = {name for name in names_in(record, ctx.base_url) if name[0] in wanted}
-    if after[0] is not None:
-        names = {name for name in names if name > after}
-    shown = sorted(
-        await shown_by_name(ctx, sorted(names)),
-        key=lambda one: (one.resource_type, one.resource_id),
-    )
+    """Fill the room that is left with the first of what the record refers to."""
+    shown = await _beside(ctx, record, wanted)
     page.beside = shown[: page.room]
     if len(shown) > len(page.beside):
-        last = page.beside[-1] if page.beside else None
-        page.next = f"beside.{last.resource_type}.{last.resource_id}" if last else "beside"
+        last = _name(page.beside[-1]) if page.beside else None
+        page.next = Beside(page.first, page.here, last, last).text
+
+
+async def _turn(
+    ctx: Context, record: list[Version], wanted: frozenset[str], page: _Page, begin: Beside
+) -> None:
+    """Fill a page with what the record refers to alone, from a place on or up to it."""
+    page.first = begin.first
+    shown = await _beside(ctx, record, wanted)
+    if begin.backwards:
+        left = [
+            one
+            for one in shown
+            if (begin.begun is None or _name(one) > begin.begun)
+            and (begin.after is not None and _name(one) <= begin.after)
+        ]
+        page.beside = left[-page.count :]
+        before = left[: -page.count]
+        page.previous = begin.at(_name(before[-1])).previous if before else begin.record
+        page.next = begin.next
+        return
+    left = [one for one in shown if begin.after is None or _name(one) > begin.after]
+    page.beside = left[: page.count]
+    page.previous = begin.previous
+    if len(left) > len(page.beside):
+        page.next = begin.at(_name(page.beside[-1])).next
+
+
+async def _beside(ctx: Context, record: list[Version], wanted: frozenset[str]) -> list[Version]:
+    """Return what the record refers to and is shown, in the order of names."""
+    names = {name for name in names_in(record, ctx.base_url) if name[0] in wanted}
+    return sorted(await shown_by_name(ctx, sorted(names)), key=_name)
+
+
+def _name(one: Version) -> tuple[str, str]:
+    return (one.resource_type, one.resource_id)
 
 
 @cache

@@ -388,6 +388,7 @@ class Search:
         base_url: The FHIR base, for the order by references: those below it are our own.
         explain: How it was done goes along (Page.explained).
         known: The search parameters that there are, for the order of what was current once.
+        defines: The cursor of the first page as it is now goes along with it (Page.defined).
     """
 
     by_type: tuple[tuple[str, Expression], ...]
@@ -399,3 +400,4 @@ class Search:
     base_url: str = ""
     explain: bool = False
     known: Known = R4
+    defines: bool = False

@@ -93,12 +93,14 @@ class Around:
 
     Attributes:
         backwards: The page itself is read against the order.
+        defined: On the first page itself, where that is asked for: the cursor of it as it is now.
     """
 
     next: str | None = None
     previous: str | None = None
     first: str | None = None
     backwards: bool = False
+    defined: str | None = None
 
 
 def around(begin: Begin, last: Place | None, seal: Callable[[list[Any]], str]) -> Around:
@@ -110,9 +112,10 @@ def around(begin: Begin, last: Place | None, seal: Callable[[list[Any]], str]) -
         seal: Makes a cursor of what it carries.
     """
     further = None if last is None else seal(Begin(begin.snapshot, last).items)
+    first = seal([begin.snapshot])
     if begin.place is None:
-        return Around(further)
-    back, first = seal(Begin(begin.snapshot, begin.place.turned).items), seal([begin.snapshot])
+        return Around(further, defined=first)
+    back = seal(Begin(begin.snapshot, begin.place.turned).items)
     if begin.place.backwards:
         return Around(back, further, first, backwards=True)
     return Around(further, back, first)

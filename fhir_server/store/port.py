@@ -231,6 +231,8 @@ class Page:
         first: The cursor of the first page as it was defined; None on the first page itself.
         backwards: It was read against the order, from the end: by `previous`.
         explained: How it was found, one a type, where that was asked for (Search.explain).
+        defined: On the first page, where that was asked for (Search.defines): the cursor by which
+            it is found again as it is now.
     """
 
     versions: tuple[Version, ...]
@@ -240,6 +242,7 @@ class Page:
     first: str | None = None
     backwards: bool = False
     explained: tuple[Explained, ...] = ()
+    defined: str | None = None
 
     @classmethod
     def of(
@@ -252,8 +255,9 @@ class Page:
         """Return the page of these versions, given as they were read."""
         order = tuple(reversed(versions)) if around.backwards else tuple(versions)
         return cls(
-            order, around.next, total, around.previous, around.first, around.backwards, explained
-        )
+            order, around.next, total, around.previous, around.first, around.backwards, explained,
+            around.defined,
+        )  # fmt: skip
 
     @property
     def around(self) -> Around:

@@ -190,7 +190,7 @@ class Searcher:
 
     def _around(self, search: Search, begin: Begin, last: Placed | None) -> Around:
         """Return the cursors of the pages around one; `last` is of one that goes on behind it."""
-        if search.count <= 0 or (last is None and begin.place is None):
+        if search.count <= 0 or (last is None and begin.place is None and not search.defines):
             return Around()
         place = None
         if last is not None:

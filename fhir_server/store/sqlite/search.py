@@ -165,7 +165,7 @@ class Searcher:
             # The place of what was changed meanwhile is not that of its newest version.
             last = Place(*page[-1][0], backwards)
         rids = [rid for _, rid in page]
-        if last is None and begin.place is None:
+        if last is None and begin.place is None and not search.defines:
             return rids, Around()
         about = paging.shape(search)
         around = paging.around(begin, last, lambda items: self._cursors().seal(about, items))

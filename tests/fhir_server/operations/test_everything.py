@@ -180,7 +180,8 @@ async def test_everything_can_be_narrowed(
 @pytest.mark.parametrize(
     "query", [("_count", "-1"), ("_count", "x"), ("_since", "soon"), ("_type", "Nothing"),
               ("start", "2023-13-01"), ("_cursor", "made-up"),
-              ("_cursor", "beside.x.y")],
+              ("_cursor", "beside.x.y"), ("_cursor", "patient."), ("_cursor", "alone.x"),
+              ("_cursor", "beside."), ("_cursor", "beside.W10")],
 )  # fmt: skip
 async def test_what_cannot_be_parsed_is_refused(filled: World, query: tuple[str, str]) -> None:
     """A wrong value is never a wider answer."""
