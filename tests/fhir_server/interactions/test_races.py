@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from itertools import count
-from pathlib import Path
-from typing import Any, cast
-
-import pytest
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fhir_server.interactions.context import FhirResult
 from fhir_server.model import codec
 from fhir_server.model.outcome import Duplicate, FhirError, PreconditionFailed
-from fhir_server.store.memory import MemoryStore
-from fhir_server.store.port import Store
 from tests.conftest import World
-from tests.contracts.conftest import STORES
-from tests.fakes.yielding import YieldingStore
 from tests.fhir_server.interactions.test_transaction import bundle, entry
 from tests.fhir_server.interactions.test_writes import observation, patient
 
@@ -32,22 +23,6 @@ MRN = "http://example.org/mrn"
 CONDITION = f"identifier={MRN}|1"
 Result = FhirResult | FhirError
 Two = tuple[World, World]
-
-
-@pytest.fixture(params=STORES)
-async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Two]:
-    """Two servers over one store."""
-    async with AsyncExitStack() as stack:
-        slow = cast("Store", YieldingStore(MemoryStore()))
-        stores = [slow, slow]
-        if request.param != "memory":
-            stores = [await STORES[request.param](tmp_path) for _ in range(2)]
-        for store in dict.fromkeys(stores):
-            stack.push_async_callback(store.close)
-        yield (
-            World(store=stores[0], ids=count(1)),
-            World(store=stores[1], ids=count(1_000_000)),
-        )
 
 
 async def race(two: Two, ask: Callable[[World, int], Awaitable[Any]]) -> list[Any]:
