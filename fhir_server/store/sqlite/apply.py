@@ -356,7 +356,8 @@ class Applier:
         self._claim({name: state})
         patients = as_column(self._numbering.resource("Patient", one) for one in index.patients)
         self.db.execute(
-            "UPDATE version SET patients = ? WHERE rid = ? AND patients IS NOT ?",
+            "UPDATE version SET patients = ?, patient_at = NULL WHERE rid = ? "
+            "AND patients IS NOT ?",
             (patients, state.rid, patients),
         )
         entry = self._index(state, state.rid, state.write)
@@ -418,7 +419,7 @@ class Applier:
             live[state.type] += state.live - (state.was_rid is not None)
             if state.live and state.write is not None and state.rid is not None:
                 entries.append(self._index(state, state.rid, state.write))
-        self.db.executemany("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", versions)
+        self.db.executemany("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", versions)
         self.db.executemany("INSERT INTO resource VALUES (?, ?, ?, ?, ?, ?, ?, ?)", born)
         self.db.executemany(
             "UPDATE resource SET rid = ?, version_id = ?, live = ?, last_updated = ?, tags = ? "
@@ -442,7 +443,7 @@ class Applier:
         packing, body = self.packing.pack("body", write.body)
         return (
             rid, state.nr, state.type, write.version_id, write.last_updated, method, patients,
-            packing, body,
+            packing, body, _patient_at(write),
         )  # fmt: skip
 
     def _index(self, state: _State, rid: int, write: Write) -> tuple[Any, ...]:
@@ -458,3 +459,18 @@ class Applier:
         self._rows.tag += [(nr, state.type, rid) for nr in state.tags]
         packing, packed = self.packing.pack("entry", pack(entry))
         return rid, state.nr, packing, packed
+
+
+def _patient_at(write: Write) -> int | None:
+    """Return where the body names the one Patient that a version is about.
+
+    0 where it is that Patient itself; None where it is about none or several, or does not name it.
+    """
+    if len(write.index.patients) != 1:
+        return None
+    (patient,) = write.index.patients
+    if (write.resource_type, write.resource_id) == ("Patient", patient):
+        return 0
+    before = b"Patient/"
+    found = write.body.find(b'%s%s"' % (before, patient.encode()))
+    return None if found < 0 else found + len(before)

@@ -79,7 +79,7 @@ class Importer(Applier):
         for state in states.values():
             live[state.type] += state.live
         self.db.executemany(
-            "INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", versions
+            "INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", versions
         )
         self.db.executemany(
             _RESOURCE,

@@ -69,7 +69,15 @@ def _shapes(_: apsw.Connection) -> None:
     pass
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _edition, _words, _at, _referred, _several, _shapes)
+def _patient_at(db: apsw.Connection) -> None:
+    # Where a body names the one Patient it is about (0: it is the Patient): a read takes the id
+    # from there, and looks through two trees instead of three. What is there is read as before.
+    db.execute("ALTER TABLE version ADD COLUMN patient_at INTEGER")
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    _first, _edition, _words, _at, _referred, _several, _shapes, _patient_at,
+)  # fmt: skip
 """STEPS[n] takes a file from version n to n + 1."""
 
 LATEST: Final = len(STEPS)

@@ -96,6 +96,12 @@ async def test_a_file_of_version_1_counts_its_editions_from_now_on(path: Path) -
     await store.close()
 
 
+def _set_back(db: apsw.Connection, version: int) -> None:
+    """Make a file one of an older program, but for what its rows hold."""
+    db.execute("ALTER TABLE version DROP COLUMN patient_at")
+    db.execute("UPDATE meta SET value = ? WHERE key = 'version'", (version,))
+
+
 async def test_a_file_of_version_4_is_sorted_by_references_from_now_on(path: Path) -> None:
     """The step notes to which types a parameter refers: along their names goes the order."""
     store = await SqliteStore.open(path)
@@ -104,7 +110,7 @@ async def test_a_file_of_version_4_is_sorted_by_references_from_now_on(path: Pat
     await store.close()
     db = connect(path, writer=True)
     db.execute("DELETE FROM seen WHERE nr < -1")
-    db.execute("UPDATE meta SET value = 4 WHERE key = 'version'")
+    _set_back(db, 4)
     db.close()
 
     store = await SqliteStore.open(path)
@@ -122,7 +128,7 @@ async def test_a_file_of_version_5_knows_where_a_resource_has_two_dates(path: Pa
     await store.close()
     db = connect(path, writer=True)
     db.execute("DELETE FROM seen")
-    db.execute("UPDATE meta SET value = 5 WHERE key = 'version'")
+    _set_back(db, 5)
     db.close()
 
     store = await SqliteStore.open(path)
@@ -152,7 +158,7 @@ def _as_version_6(path: Path) -> None:
     pairs = "SELECT nr FROM name WHERE kind = 2 AND text LIKE ?"
     like = f"%{SEPARATOR}%{SEPARATOR}%"
     db.execute(f"DELETE FROM quantity WHERE param IN ({pairs})", (like,))  # noqa: S608 - the same
-    db.execute("UPDATE meta SET value = 6 WHERE key = 'version'")
+    _set_back(db, 6)
     db.close()
 
 
@@ -223,6 +229,28 @@ async def test_a_file_of_version_6_uses_what_is_indexed_since_where_all_is(path:
     assert (await answers())[2] == ["o1", "o2", "o0"]
     assert (await answers())[3:] == [[], ["o2"]]
     assert int(await store.begin_reindex()) == LATEST
+    await store.close()
+
+
+async def test_a_file_of_version_7_does_not_note_where_a_body_names_its_patient(path: Path) -> None:
+    """What was written before the step is read as before, and what is written since beside it."""
+    store = await SqliteStore.open(path)
+    await put(store, patient("p1"), observation("o1", "p1"))
+    await store.close()
+    db = connect(path, writer=True)
+    _set_back(db, 7)
+    db.close()
+
+    store = await SqliteStore.open(path)
+    await put(store, observation("o2", "p1"))
+
+    names = [("Patient", "p1"), ("Observation", "o1"), ("Observation", "o2")]
+    found = [await store.read(*name) for name in names]
+    assert [one and one.patients for one in found] == [("p1",)] * 3
+    db = connect(path)
+    noted = db.execute("SELECT patient_at IS NOT NULL FROM version ORDER BY rid").fetchall()
+    assert noted == [(0,), (0,), (1,)]
+    db.close()
     await store.close()
 
 

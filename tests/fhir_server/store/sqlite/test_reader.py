@@ -8,11 +8,13 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
+from fhir_server.store.port import Batch
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.reader import Reader
 from fhir_server.store.sqlite.store import SqliteStore
-from tests.contracts.making import asked, observation, patient, put
+from tests.contracts.making import asked, gone, made, observation, patient, put
 
 
 @pytest.fixture
@@ -75,6 +77,38 @@ async def test_a_read_names_the_patients_of_what_it_gives(tmp_path: Path) -> Non
     assert {name[1]: one and one.patients for name, one in found.items()} == {
         "an": ("an",), "one": ("an",), "two": ("an", "binh"), "none": (),
     }  # fmt: skip
+
+
+async def test_the_patient_is_taken_from_the_body_where_that_names_it(tmp_path: Path) -> None:
+    """A tree less to look through; what the body does not name, or does not any more, is asked."""
+    file = tmp_path / "fhir.db"
+    store = await SqliteStore.open(file)
+    await put(store, patient("an"), observation("said", "an"), observation("moved", "an"))
+    other = {**observation("versioned", "an"), "subject": {"reference": "Patient/an/_history/1"}}
+    unsaid = replace(made(observation("unsaid", "an")), body=b'{"resourceType":"Observation"}')
+    await store.commit(Batch(writes=[made(other), unsaid]))
+    moved = made(observation("moved", "binh")).index
+    await store.reindex([(("Observation", "moved"), 1, moved)])
+    await store.commit(Batch(writes=[gone("Observation", "said", 2)]))
+    await store.close()
+
+    db = connect(file, writer=True)
+    named = "SELECT r.id FROM version AS v JOIN resource AS r USING (nr) WHERE v.patient_at {}"
+    assert db.execute(named.format("> 0")).fetchall() == [("said",)]
+    assert db.execute(named.format("= 0")).fetchall() == [("an",)]
+    reader = Reader(file)
+
+    def shown(name: str, version: int = 1) -> list[tuple[str, ...]]:
+        found = reader.read("Observation", name), reader.vread("Observation", name, version)
+        return [one.patients for one in found if one is not None]
+
+    assert shown("versioned") == shown("unsaid") == [("an",), ("an",)]
+    assert shown("moved") == [("binh",), ("binh",)]
+    assert shown("said")[1] == ("an",)
+    db.execute("DELETE FROM resource WHERE id = 'an'")
+    assert shown("said")[1] == ("an",)
+    db.close()
+    reader.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread's page faults are Linux's to count")
