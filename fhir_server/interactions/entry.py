@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from fhir_server.interactions.asked import Ask, Method, ask_of, at
 from fhir_server.interactions.context import FhirRequest, Resource
 from fhir_server.interactions.table import locate, require_id_form
+from fhir_server.model import reference
 from fhir_server.model.comments import Comments, inside
 from fhir_server.model.outcome import (
     InvalidValue,
@@ -129,7 +130,29 @@ def read_entry(
         full_url = entry.get("fullUrl", "")
         if not isinstance(full_url, str):
             raise Malformed("The fullUrl must be a text.")
-        return Entry(number, _request(entry, base_url, handling), full_url)
+        request = _request(entry, base_url, handling)
+        if request.interaction == "update":
+            _require_agreeing(full_url, request.resource or {})
+        return Entry(number, request, full_url)
+
+
+def _require_agreeing(full_url: str, resource: Resource) -> None:
+    """Refuse a fullUrl that is another resource's, or a version's, than the one to be kept.
+
+    R4, bundle-definitions.html#Bundle.entry.fullUrl: “The fullUrl SHALL NOT disagree with the id
+    in the resource - i.e. if the fullUrl is not a urn:uuid, the URL shall be version-independent
+    URL consistent with the Resource.id.” Of one that does not look like a RESTful server's its
+    comment asks nothing, and the id of what is to be created is ignored (http.html#create).
+    """
+    named = reference.parse(full_url)
+    if named.resource_id is None or named.kind == "contained" or "id" not in resource:
+        return
+    own = (resource.get("resourceType"), resource["id"])
+    if (named.resource_type, named.resource_id) != own or named.version is not None:
+        raise InvalidValue(
+            "The fullUrl does not agree with the type and id of the resource.",
+            text_vi="fullUrl không khớp với loại và id của tài nguyên.",
+        )
 
 
 def ask_in(

@@ -239,6 +239,12 @@ BAD = {
         InvalidValue,
     ),
     "the same fullUrl twice": (entry("POST", "Patient", patient(), full_url=URN), InvalidValue),
+    "the fullUrl of another": (
+        entry(
+            "PUT", "Patient/x", patient("3") | {"id": "x"}, full_url="http://a.example/Patient/y"
+        ),
+        InvalidValue,
+    ),
     "the same condition for two writes": (
         entry("PUT", "Patient?identifier=http://example.org/mrn|4", patient("4")),
         InvalidValue,
@@ -271,6 +277,62 @@ async def test_one_wrong_entry_refuses_all(
 
     assert refused.value.issues[0].expression[0].startswith("Bundle.entry[4]")
     assert (await world.store.history(None, None)).versions == before.versions
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+@pytest.mark.parametrize(
+    ("full_url", "agrees"),
+    [
+        ("http://a.example/fhir/Patient/x", True),
+        ("http://testserver/fhir/Patient/x", True),
+        ("Patient/x", True),
+        (URN, True),
+        ("urn:oid:1.2.3", True),
+        ("http://a.example/people?id=y", True),
+        ("http://a.example/fhir/Patient/y", False),
+        ("http://testserver/fhir/Patient/X", False),
+        ("http://a.example/fhir/Person/x", False),
+        ("Patient/y", False),
+        ("http://a.example/fhir/Patient/x/_history/1", False),
+    ],
+)
+@pytest.mark.parametrize("url", ["Patient/x", "Patient?identifier=http://example.org/mrn|1"])
+async def test_a_full_url_agrees_with_what_is_put(
+    world: World,
+    kind: str,
+    full_url: str,
+    agrees: bool,  # noqa: FBT001 - a case
+    url: str,
+) -> None:
+    """One that is a server's names the type and id of the resource; URNs and others are free."""
+    asked = bundle(entry("PUT", url, patient() | {"id": "x"}, full_url=full_url), kind=kind)
+
+    if agrees or kind == "batch":
+        answer = await world.transaction(asked)
+        assert answer["entry"][0]["response"]["status"][:3] == ("201" if agrees else "400")
+    else:
+        with pytest.raises(InvalidValue) as refused:
+            await world.transaction(asked)
+        assert refused.value.issues[0].expression == ("Bundle.entry[0]",)
+    assert await world.store.count("Patient") == agrees
+
+
+async def test_the_id_of_what_is_created_is_ignored(world: World) -> None:
+    """So it may be another than that of the fullUrl, by which others of the Bundle refer to it."""
+    url = "http://a.example/fhir/Patient/old"
+
+    answer = await world.transaction(
+        bundle(
+            entry("POST", "Patient", patient() | {"id": "other"}, full_url=url),
+            entry("POST", "Observation", observation(url)),
+        )
+    )
+
+    (made, referring) = (one["response"]["location"] for one in answer["entry"])
+    (named, _, _) = made.removeprefix("http://testserver/fhir/").partition("/_history")
+    kept = await world.store.read("Observation", referring.split("/")[-3])
+    assert kept is not None
+    assert codec.loads(kept.body)["subject"]["reference"] == named
 
 
 async def test_equal_conditional_creates_make_one(world: World) -> None:
