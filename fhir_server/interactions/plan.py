@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fhir_server.interactions.context import Context, Resource
     from fhir_server.interactions.linking import Links
     from fhir_server.model.comments import Comments
+    from fhir_server.search.expression import Expression
 
 _BREATH: Final = 25
 """Entries of a Bundle after which other requests have their turn."""
@@ -90,6 +91,8 @@ class Plan:
         known: The search parameters by which what is made is indexed.
         puts: Records of the ledger that follow from what is written.
         comments: Those of the comments that it came with.
+        asked: The first step that has each condition.
+        deleted: The names of what is deleted by id.
     """
 
     ctx: Context
@@ -102,6 +105,8 @@ class Plan:
     tags: list[Tag] = field(default_factory=list)
     puts: list[Put] = field(default_factory=list)
     comments: list[Put] = field(default_factory=list)
+    asked: dict[tuple[str, Expression], Step] = field(default_factory=dict)
+    deleted: set[Name] = field(default_factory=set)
 
     async def make(self) -> Plan:
         """Settle names, references and content of everything asked for.
@@ -111,10 +116,10 @@ class Plan:
         """
         asks = self.links.asks
         self.steps = [Step(ask) for ask in asks]
-        for number, step in enumerate(self.steps):
+        for step in self.steps:
             with at(step.ask.place):
                 require_type(self.ctx, step.ask.interaction, step.ask.resource_type)
-                await self._identify(number, step)
+                await self._identify(step)
         await self._load()
         self._refuse_overlap()
         await self._patch()
@@ -136,33 +141,32 @@ class Plan:
 
     # Who is meant
 
-    async def _identify(self, number: int, step: Step) -> None:
+    async def _identify(self, step: Step) -> None:
         ask = step.ask
         if ask.condition is None:
             step.name = (ask.resource_type, ask.resource_id or ask.new_id)
-        elif ask.method == "DELETE":
+            if ask.method == "DELETE":
+                self.deleted.add(step.name)
+            return
+        first = self._first_with(step, ask.condition)
+        if ask.method == "DELETE":
             found = await find(
                 self.ctx, ask.resource_type, ask.condition, anywhere=False, every=True
             )
             await self._remove_found(ask, found)
-        elif not self._is_repeated(number, step):
+        elif first is step:
             await self._identify_by_condition(step, ask.condition)
+        elif {first.ask.method, ask.method} != {"POST"}:
+            raise InvalidValue("Two entries of the Bundle have the same condition.")
+        else:
+            # Two equal conditional creates of one Bundle make one resource.
+            step.name, step.repeats = first.name, first
 
-    def _is_repeated(self, number: int, step: Step) -> bool:
-        """Let two equal conditional creates of one Bundle make one resource."""
-        ask = step.ask
-        for earlier in self.steps[:number]:
-            other = earlier.ask
-            if (
-                other.condition
-                and other.resource_type == ask.resource_type
-                and _same(other, ask, self.known)
-            ):
-                if {other.method, ask.method} != {"POST"}:
-                    raise InvalidValue("Two entries of the Bundle have the same condition.")
-                step.name, step.repeats = earlier.name, earlier
-                return True
-        return False
+    def _first_with(self, step: Step, condition: str) -> Step:
+        """Return the first step that has this condition: it itself where none has before it."""
+        kind = step.ask.resource_type
+        where = criteria_of(kind, condition, known=self.known)
+        return self.asked.setdefault((kind, where), step)
 
     async def _identify_by_condition(self, step: Step, condition: str) -> None:
         ask = step.ask
@@ -172,7 +176,7 @@ class Plan:
             found = await find(self.ctx, ask.resource_type, condition, anywhere=False)
         match = found.only()
         self.conditions.append(found.held())
-        if match is None or (match.resource_type, match.resource_id) in self._doomed():
+        if match is None or self._is_doomed(match):
             own = (ask.resource or {}).get("id") if ask.method == "PUT" else None
             step.name = (ask.resource_type, own or ask.new_id)
             if own:
@@ -197,10 +201,10 @@ class Plan:
         if step.current is not None and not step.current.deleted:
             raise refusals.id_in_use()
 
-    def _doomed(self) -> set[Name]:
+    def _is_doomed(self, match: Version) -> bool:
         # FHIR, http.html#trules, has deletions first, so a condition no longer matches them.
-        deleted = {s.name for s in self.steps if s.ask.method == "DELETE" and s.name is not None}
-        return deleted | set(self.removals.versions)
+        name = (match.resource_type, match.resource_id)
+        return name in self.deleted or name in self.removals.versions
 
     async def _remove_found(self, ask: Ask, found: Found) -> None:
         self.conditions.append(found.held())
@@ -380,12 +384,6 @@ class Plan:
         others = [step for step in holding if step.name != but_for]
         # Of two entries that bring the same new key the second is at fault.
         return (others[-1] if len(others) < len(holding) else others[0]) if others else None
-
-
-def _same(one: Ask, other: Ask, known: Known) -> bool:
-    kind = one.resource_type
-    first, second = one.condition or "", other.condition or ""
-    return criteria_of(kind, first, known=known) == criteria_of(kind, second, known=known)
 
 
 def valid(resource: Resource) -> tuple[Issue, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fhir_server.interactions.asked import Ask
+from fhir_server.interactions.condition import criteria_of
 from fhir_server.interactions.linking import Links
 from fhir_server.interactions.transaction import run_transaction
 from fhir_server.model import codec
@@ -333,6 +334,44 @@ async def test_the_id_of_what_is_created_is_ignored(world: World) -> None:
     kept = await world.store.read("Observation", referring.split("/")[-3])
     assert kept is not None
     assert codec.loads(kept.body)["subject"]["reference"] == named
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "identifier=http://example.org/mrn|1",
+        "family=An,Binh&birthdate=ge1990",
+        "_lastUpdated=gt2020-01-01&_id=a,b",
+        "organization.name:exact=A&general-practitioner:Practitioner.name=B",
+        "_has:Observation:patient:code=x",
+        "_filter=given eq a and (birthdate ge 1990 or not (active pr true))",
+        "_text=words or more&_content=others",
+        "deceased:missing=true&_tag:not=http://a.example|b&_profile:below=http://a.example/c",
+    ],
+)
+async def test_a_condition_is_read_once_of_each_entry(
+    world: World, condition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many entries each is not compared with all before it; equal ones make one resource."""
+    read: list[str] = []
+
+    def counted(kind: str, query: str, *args: Any, **named: Any) -> Any:
+        read.append(query)
+        return criteria_of(kind, query, *args, **named)
+
+    monkeypatch.setattr("fhir_server.interactions.plan.criteria_of", counted)
+    others = [
+        entry("POST", "Patient", patient(f"{n}"), ifNoneExist=f"identifier=http://a.example|{n}")
+        for n in range(20)
+    ]
+    twice = [entry("POST", "Patient", patient("x"), ifNoneExist=condition) for _ in range(2)]
+
+    answer = await world.transaction(bundle(*others, *twice))
+
+    assert len(read) == 22
+    statuses = [one["response"]["status"][:3] for one in answer["entry"]]
+    assert statuses == ["201"] * 21 + ["200"]
+    assert await world.store.count("Patient") == 21
 
 
 async def test_equal_conditional_creates_make_one(world: World) -> None:
