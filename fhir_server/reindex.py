@@ -60,10 +60,11 @@ async def reindex(
             "begin in half a minute."
         )
     async with lease:
+        form = await walkable(composition.store).begin_reindex()
         total = sum([await composition.store.count(one) for one in types])
         done = 0
         for one in types:
-            done += await _one(composition, one, lease, partial(_said, said, done, total))
+            done += await _one(composition, one, form, lease, partial(_said, said, done, total))
     return done
 
 
@@ -83,10 +84,15 @@ def _types(resource_type: str | None, param: str | None, known: Known) -> set[st
 
 
 async def _one(
-    composition: Composition, resource_type: str, lease: Lease, said: Callable[[int], None]
+    composition: Composition,
+    resource_type: str,
+    form: str,
+    lease: Lease,
+    said: Callable[[int], None],
 ) -> int:
     store = walkable(composition.store)
-    begun = await store.get(BUCKET, resource_type)
+    place = f"{resource_type}:{form}" if form else resource_type
+    begun = await store.get(BUCKET, place)
     after, done = int(begun or 0), 0
     while chunk := await store.walk(resource_type, after=after, limit=CHUNK):
         known = composition.registry.known
@@ -108,8 +114,9 @@ async def _one(
             await composition.registry.look()
             continue
         after, done = chunk[-1][0], done + len(items)
-        await store.commit(Batch(puts=(Put(BUCKET, resource_type, str(after).encode()),)))
+        await store.commit(Batch(puts=(Put(BUCKET, place, str(after).encode()),)))
         said(done)
         await asyncio.sleep(0)
-    await store.commit(Batch(puts=(Put(BUCKET, resource_type, None),)))
+    await store.end_reindex(resource_type)
+    await store.commit(Batch(puts=(Put(BUCKET, place, None),)))
     return done

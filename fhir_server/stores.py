@@ -228,6 +228,15 @@ class Walkable(Store, Protocol):
     ) -> int:
         """Index resources anew, in one commit, and return how many."""
 
+    async def begin_reindex(self) -> str:
+        """Note that resources are about to be indexed anew, and return by what form of indexes.
+
+        How far a run has come that was interrupted counts for nothing where it was of another.
+        """
+
+    async def end_reindex(self, resource_type: str) -> None:
+        """Note that all resources of a type have been indexed anew."""
+
 
 def walkable(store: Store) -> Walkable:
     """Return the store as one that can be walked through.

@@ -466,6 +466,13 @@ class MemoryStore(MemoryLedger):
         self._commits += 1
         return done
 
+    async def begin_reindex(self) -> str:
+        """Return by what form of indexes resources are indexed: there is one."""
+        return ""
+
+    async def end_reindex(self, resource_type: str) -> None:
+        """Do nothing: no search waits for it."""
+
     # --- life ----------------------------------------------------------------------------
 
     async def edition(self) -> object:

@@ -1,27 +1,25 @@
 """Walks along the index of a sort key: the resources of a type in the order of one field.
 
-Of a parameter's values the index has the least (`o.a…`) and, where there are several, the
-greatest (`o.d…`); texts in it are cut. What is equal in it is a group.
+Of a parameter's values the index has the least and, where there are several, the greatest
+(`ends.py`); texts in it are cut. What is equal in it is a group.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fhir_server.search.expression import DateIs, NumberIs, QuantityIs, Sort
 from fhir_server.store.keys import time_key
 from fhir_server.store.mongo import keys
-from fhir_server.store.mongo.filters import ALIVE, every
+from fhir_server.store.mongo.ends import CODED, columns
+from fhir_server.store.mongo.filters import ALIVE, either, every, keyed
 from fhir_server.store.mongo.judge import Candidate
 from fhir_server.store.mongo.plan import Plan
-from fhir_server.store.mongo.query import Arm
+from fhir_server.store.mongo.query import Arm, names_of
 from fhir_server.store.mongo.reads import JUDGED, Reads
 from fhir_server.store.mongo.schema import Document
-
-ORDERED: Final = frozenset({"date", "number", "quantity", "string"})
-"""Kinds of values whose order the index has."""
 
 _SIZE: Final = 50
 MOST: Final = 1_000
@@ -50,13 +48,15 @@ class _Stream:
     cursor of the database stays open behind a page.
     """
 
-    def __init__(self, reads: Reads, where: Document, hint: str, field: str, step: int) -> None:
+    def __init__(
+        self, reads: Reads, where: Document, hint: str, field: str, step: int, size: int
+    ) -> None:
         self._reads = reads
         self._where = where
         self._hint = hint
         self._field = field
         self._step = step
-        self._size = _SIZE
+        self._size = size
         self._waiting: list[Document] = []
         self._equal: set[str] = set()
         self._ended = False
@@ -73,7 +73,12 @@ class _Stream:
 
     def pass_by(self, value: Any) -> None:
         """Leave out what else has a value, and what comes before it."""
-        self._waiting, self._equal, self._ended, self._size = [], set(), False, _SIZE
+        waiting = (self.value(one) for one in self._waiting)
+        left = sum(one < value if self._step < 0 else one > value for one in waiting)
+        self._waiting = self._waiting[:left]  # the next is the last of it
+        if left:
+            return
+        self._equal, self._ended, self._size = set(), False, _SIZE
         behind = {self._field: {"$lt" if self._step < 0 else "$gt": value}}
         self._where = every([self._where, behind]) or {}
 
@@ -114,6 +119,7 @@ async def groups(
     most: int | None,
     *,
     backwards: bool = False,
+    size: int | None = None,
 ) -> AsyncGenerator[Group, None]:
     """Give the resources that are equal in an index, group by group.
 
@@ -125,13 +131,15 @@ async def groups(
         start: The value with which they begin, as it is indexed; None is the first.
         most: Of more that are equal not all are given; None gives all.
         backwards: The walk goes against the order.
+        size: How many are read first.
     """
     streams: list[_Stream] = []
     is_down = first.descending != backwards
     for field, where, hint in _fields(planned, first, start, is_down=is_down):
         filter_ = every([where, {"r": {"$lte": snapshot}}, planned.may])
         if filter_ is not None:
-            streams.append(_Stream(reads, filter_, hint, field, -1 if is_down else 1))
+            step = -1 if is_down else 1
+            streams.append(_Stream(reads, filter_, hint, field, step, size or _SIZE))
     while True:
         heads = [(one.value(head), one) for one in streams if (head := await one.first())]
         if not heads:
@@ -139,7 +147,8 @@ async def groups(
         pick = max if is_down else min
         value = pick(head for head, _ in heads)
         # What is cut may be equal here alone.
-        enough = None if first.kind == "string" and len(value) >= keys.LONGEST else most
+        is_cut = first.kind in _CUT and len(value) >= _CUT[first.kind]
+        enough = None if is_cut else most
         group = await _equal([stream for _, stream in heads], value, enough)
         yield group
         if not group.whole:
@@ -159,17 +168,37 @@ async def _equal(streams: list[_Stream], value: Any, most: int | None) -> Group:
 
 
 def arms_of(kind: str, sort: Sort, value: Any) -> tuple[Arm, ...]:
-    """Return the parts of an index that have what is equal in it."""
+    """Return the parts of an index that have what is equal in it, newest first where one can."""
     if sort.kind == "id":
         return (Arm({"_id": value, **ALIVE}, "_id_"),)
     if sort.kind == "last":
         return (Arm({"t": kind, "u": value, **ALIVE}, "updated", ordered=True),)
-    path = keys.path(kind, sort.param)
-    least, greatest = "o.a" + path, "o.d" + path
-    if not sort.descending:
-        return (Arm({least: value}, "ordered"),)
-    alone = {greatest: {"$exists": False}}
-    return (Arm({greatest: value}, "ordered"), Arm({least: value}, "ordered", also=alone))
+    if sort.kind in CODED and (asked := keyed(_keys(kind, sort, value))):
+        return (Arm(asked, "keys", ordered=True, also=same(kind, sort, value)),)
+    return tuple(Arm({field: value}, "ordered", also=also) for field, also in columns(kind, sort))
+
+
+def _keys(kind: str, sort: Sort, value: str) -> Iterator[int]:
+    """Give the keys of which what sorts by a code, reference or URI has one."""
+    for name in names_of(sort.param):
+        if sort.kind == "token":
+            yield keys.token_code(kind, name, value)
+        else:
+            yield keys.uri(kind, name, value)
+            yield keys.reference(kind, name, value)
+
+
+def same(kind: str, sort: Sort, value: Any) -> Document:
+    """Return a filter of what is equal in an index, which no index can serve."""
+    if sort.kind == "id":
+        return {"_id": value}
+    if sort.kind == "last":
+        return {"u": value}
+    # Another index of the same fields is walked: twice negated this is no range of it.
+    asked = [
+        every([{"$nor": [{field: {"$ne": value}}]}, also]) for field, also in columns(kind, sort)
+    ]
+    return either(asked) or {}
 
 
 def _fields(
@@ -186,19 +215,11 @@ def _fields(
     if sort.kind == "last":
         moment = {} if start is None else {"u": {sign: start}}
         return [("u", {"t": kind, **moment, **ALIVE}, "updated")]
-    path = keys.path(kind, sort.param)
-    least, greatest = "o.a" + path, "o.d" + path
     if start is None:
         start = _END[sort.kind] if is_down else _BEGINNING[sort.kind]
-    fields: list[tuple[str, Document]] = [(least, {least: {sign: start}})]
-    if sort.descending:
-        fields = [
-            (greatest, {greatest: {sign: start}}),
-            (least, {least: {sign: start}, greatest: {"$exists": False}}),
-        ]
     return [
-        (field, every([where, part]) or {}, "ordered")
-        for field, where in fields
+        (field, every([{field: {sign: start}, **also}, part]) or {}, "ordered")
+        for field, also in columns(kind, sort)
         for part in _ranges(planned, sort.param)
     ]
 
@@ -219,14 +240,17 @@ _BEGINNING: Final[dict[str, Any]] = {
     "date": -(2**63),
     "number": "",
     "quantity": "",
-    "string": "",
+    **dict.fromkeys(("string", *CODED), ""),
 }
 _END: Final[dict[str, Any]] = {
     "date": 2**63 - 1,
     "number": "\U0010ffff",
     "quantity": "\U0010ffff",
     "string": "\U0010ffff" * (keys.LONGEST + 1),
+    **dict.fromkeys(CODED, "\U0010ffff" * (keys.LONGEST_CODE + 1)),
 }
+_CUT: Final = {"string": keys.LONGEST, **dict.fromkeys(CODED, keys.LONGEST_CODE)}
+"""So much of a text the index has."""
 
 
 def as_indexed(kind: str, sort: Sort, value: Any) -> Any:
@@ -236,8 +260,8 @@ def as_indexed(kind: str, sort: Sort, value: Any) -> Any:
             return f"{kind}/{value}"
         case "date":
             return time_key(value)
-        case "string":
-            return value[: keys.LONGEST]
+        case "string" | "token" | "reference" | "uri":
+            return value[: _CUT[sort.kind]]
         case "number" | "quantity":
             return keys.number_key(value)
         case _:

@@ -154,7 +154,7 @@ class Committer:
             known = self._head
             if known is not None and self._is_alone:
                 entries, now = _appended(known, records)
-                asked = {"_id": HEAD, "turn": known["turn"], "seq": known["seq"], "schema": VERSION}
+                asked = {"_id": HEAD, **{name: known[name] for name in ("turn", "seq", "schema")}}
                 change = {"$set": now, "$inc": {"turn": 1}}
                 done = await meta.update_one(asked, change, session=session)
                 if done.matched_count:
@@ -229,7 +229,7 @@ class Committer:
             return_document=ReturnDocument.AFTER,
             session=session,
         )
-        if head is None or head["schema"] != VERSION:
+        if head is None or head["schema"] > VERSION:
             raise Unavailable("The store was changed by another version of this program.")
         return head
 

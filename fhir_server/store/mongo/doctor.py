@@ -32,6 +32,7 @@ from fhir_server.store.mongo.connect import (
     refusals,
     why_no_place,
 )
+from fhir_server.store.mongo.ends import GREATEST, LEAST
 from fhir_server.store.mongo.entry import Entry, fields_of
 from fhir_server.store.mongo.filters import ALIVE
 from fhir_server.store.mongo.schema import (
@@ -42,6 +43,7 @@ from fhir_server.store.mongo.schema import (
     Document,
     compare,
     dropping,
+    unordered,
 )
 from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.versions import SHOWN, versions_of
@@ -268,6 +270,7 @@ async def _store(seen: _Seen) -> list[Fact]:
         *await _whole(seen.collections),
         _contents(head),
         *await _behind(seen.collections, head["counts"]),
+        _order(head),
         _sharding(head, is_mongos=seen.reached.is_sharded),
     ]
 
@@ -300,10 +303,26 @@ async def _behind(collections: Collections, counts: Mapping[str, int]) -> list[F
 def _is_behind(made: Document, stored: Document) -> bool:
     """Return whether the values of a resource would stand in indexes in which they do not.
 
-    Compartments and access tags are no values: keys of these are stored alone.
+    Compartments and access tags are no values: keys of these are stored alone. Of which types codes
+    have an order the head says.
     """
-    ordered = made.get("o", {}).keys() != stored.get("o", {}).keys()
-    return ordered or not set(made["x"]) <= set(stored["x"])
+    ordered, there = (
+        {path for path in document.get("o", {}) if path[0] not in {LEAST, GREATEST}}
+        for document in (made, stored)
+    )
+    return ordered != there or not set(made["x"]) <= set(stored["x"])
+
+
+def _order(head: Mapping[str, Any]) -> Fact:
+    """Return of which types an order by token, reference or URI is not indexed yet."""
+    found = unordered(head)
+    lacking = sorted(kind for kind, count in head["counts"].items() if count and kind in found)
+    if not lacking:
+        return Fact("order", well=True, text="tokens, references and URIs are indexed in order")
+    types = ", ".join(lacking[:LOOKED_AT]) + (" …" if len(lacking) > LOOKED_AT else "")
+    text = f"_sort by tokens, references and URIs reads all matches of types stored before: {types}"
+    text += "; when no older server serves this store any more, fhir-server reindex mends it"
+    return Fact("order", well=False, text=text)
 
 
 async def _whole(collections: Collections) -> list[Fact]:

@@ -9,6 +9,7 @@
   `d<path>`; of ranges (dates: over a day) the greatest end, `h<path>`. Its index, `o.$**`, gives
   order and ranges. Quantities stand there by their number alone, by their unit, and in the base
   units of what they measure (`search.units`): each unit, and each thing measured, has a path.
+  Of codes, references and URIs the least is `b<path>`, the greatest `e<path>` (`ends.py`).
 * `l`, of a parameter's dates the greatest end, by its path; without an index.
 * `e`, every value, packed: it judges what the keys found, and what no key tells.
 
@@ -25,6 +26,7 @@ from typing import Any, Final
 import msgspec
 
 from fhir_server.search.earth import cell
+from fhir_server.search.place import is_versioned
 from fhir_server.search.units import UNIT, base_of, ends_in_base
 from fhir_server.search.values import (
     ELSEWHERE,
@@ -44,6 +46,7 @@ from fhir_server.search.values import (
 from fhir_server.search.words import words_in
 from fhir_server.store.keys import DAY, NARROWER, time_key
 from fhir_server.store.mongo import keys
+from fhir_server.store.mongo.ends import code_fields
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
@@ -262,6 +265,7 @@ class _Fields:
         self.texts: set[str] = set()
         self.ends: dict[str, int] = {}
         self._ordered: dict[str, list[tuple[Any, Any]]] = {}
+        self._codes: dict[str, tuple[str, str]] = {}
         for param, values in by_param.items():
             if ":" not in param:
                 self._keys.add(keys.present(kind, param))
@@ -298,11 +302,21 @@ class _Fields:
                 found["d" + path] = greatest
             if long := [high for _, high in ends if high is not None]:
                 found["h" + path] = max(long)
+        codes = self._codes
+        for param, both in codes.items():
+            least_of, greatest_of, lender = code_fields(self._kind, param)
+            if lender and codes.get(lender) == both:
+                continue
+            found[least_of], last = both
+            if last != both[0]:
+                found[greatest_of] = last
         return found
 
     def token(self, param: str, value: TokenValue, narrow: bool) -> None:  # noqa: FBT001
         if not narrow:
             self._keys.update(_token_keys(self._kind, param, value.system, value.code))
+        if value.code:
+            self._code(param, value.code)
 
     def string(self, param: str, value: StringValue, narrow: bool) -> None:  # noqa: FBT001
         if not narrow:
@@ -335,8 +349,11 @@ class _Fields:
         if not value.resource_id:
             if not narrow:
                 self._keys.add(keys.uri(self._kind, param, value.url))
+            if not is_versioned(value.url):
+                self._code(param, value.url)
             return
         target = f"{value.resource_type}/{value.resource_id}"
+        self._code(param, target)
         self._keys.add(keys.referring(target))
         if param != ELSEWHERE and not narrow:
             self._keys.add(keys.reference(self._kind, param, target))
@@ -345,6 +362,7 @@ class _Fields:
         if not narrow:
             self._keys.add(keys.uri(self._kind, param, value.uri))
             self.texts.add(keys.text_key(self._kind, param, value.uri))
+        self._code(param, value.uri)
 
     def words(self, param: str, value: TextValue, _narrow: bool) -> None:  # noqa: FBT001
         self._keys.update(keys.word(self._kind, param, one) for one in words_in(value.text))
@@ -357,7 +375,15 @@ class _Fields:
         # It is found by the tokens of its first component; the entry decides.
         for one in value.parts[0]:
             if isinstance(one, TokenValue):
-                self.token(param, one, narrow=False)
+                self._keys.update(_token_keys(self._kind, param, one.system, one.code))
+
+    def _code(self, param: str, text: str) -> None:
+        text = text[: keys.LONGEST_CODE]
+        there = self._codes.get(param)
+        if there is not None:
+            self._codes[param] = (min(there[0], text), max(there[1], text))
+        elif ":" not in param:  # by other names nobody can sort
+            self._codes[param] = (text, text)
 
     def _order(self, param: str, low: Any, high: Any) -> None:
         self._ordered.setdefault(param, []).append((low, high))

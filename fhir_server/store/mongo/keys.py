@@ -16,6 +16,8 @@ from fhir_server.store.keys import decimal_key
 _SEPARATOR: Final = "\x1f"
 LONGEST: Final = 120
 """Characters of a text that are indexed; the entry has the rest."""
+LONGEST_CODE: Final = 255
+"""Characters of a code, reference or URI that give it its place in an order."""
 
 
 @lru_cache(maxsize=262_144)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -93,6 +93,7 @@ class Reads:
         sizes: How many current resources of a type there are, where it is known.
         links: What links are known to lead to (`query.Links`), as they are found.
         judged: Whether resources match what a link asks of them, as it is found.
+        unordered: Types whose tokens, references and URIs have no order in the index.
         plans: How matches are found where indexes had to be counted further, for the total.
         notes: How matches are looked for, where that is to be told.
     """
@@ -109,6 +110,7 @@ class Reads:
         self.session = session
         self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
+        self.unordered: Collection[str] = ()
         self.plans: dict[tuple[str, Expression], Plan] = {}
         self.notes: list[str] | None = None
         self._most = most or Most()

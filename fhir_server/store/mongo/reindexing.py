@@ -9,7 +9,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.values import IndexValues
 from fhir_server.store.mongo.entry import fields_of
-from fhir_server.store.mongo.schema import HEAD, INDEXED, Collections, Document
+from fhir_server.store.mongo.schema import HEAD, INDEXED, VERSION, Collections, Document
 from fhir_server.store.mongo.versions import key_of, name_of
 from fhir_server.store.port import IndexedOtherwise, KeyHeld, Name
 
@@ -63,6 +63,27 @@ async def reindex(
     if places:
         await collections.place.bulk_write(places, session=session)
     return done
+
+
+async def raise_schema(collections: Collections, session: AsyncClientSession) -> int:
+    """Take the store from schema 1 to 2, of which no type is in order yet; return how many.
+
+    Whoever knows schema 1 alone commits no more: what is indexed anew stays so.
+    """
+    head = await collections.meta.find_one({"_id": HEAD}, session=session)
+    if head is None or head["schema"] >= VERSION:
+        return 0
+    kinds = sorted(kind for kind, count in head["counts"].items() if count)
+    now = {"$set": {"schema": VERSION, "unordered": kinds}, "$inc": {"edition": 1}}
+    await collections.meta.update_one({"_id": HEAD}, now, session=session)
+    return len(kinds)
+
+
+async def set_ordered(collections: Collections, kind: str, session: AsyncClientSession) -> int:
+    """Note that each resource of a type has the ends of its codes; return of how many types."""
+    now = {"$pull": {"unordered": kind}, "$inc": {"edition": 1}}
+    await collections.meta.update_one({"_id": HEAD}, now, session=session)
+    return 1
 
 
 async def _hold(

@@ -26,7 +26,7 @@ is greater was committed later, and what a commit looks at is not changed by ano
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import NetworkTimeout, OperationFailure
 
+from fhir_server.model.definitions import RESOURCE_TYPES
 from fhir_server.model.outcome import Unavailable
 
 log = structlog.stdlib.get_logger("store")
@@ -45,8 +46,12 @@ Document = dict[str, Any]
 METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
 """A version's method is kept as its place in this list."""
 
-VERSION: Final = 1
-"""Of the schema; in `head` as `schema`."""
+VERSION: Final = 2
+"""Of the schema; in `head` as `schema`. 1: resources may lack the ends of codes, references and
+URIs, and servers write that do not know them; who reindexes takes the store to 2."""
+
+ORDERED_SINCE: Final = 2
+"""The version from which on nobody writes a resource without the ends of its codes."""
 
 _NAMESPACE_EXISTS: Final = 48
 _OF_EVERY_INDEX: Final = frozenset({"v", "key", "name", "ns", "background"})
@@ -135,7 +140,9 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
     Its fields: `rid` the last version's number, `seq` and `digest` of the last audit entry,
     `edition` counts the commits that changed more than the audit, `counts` the current resources
     by type, `schema`, `cursor_key` seals cursors, `sharded` whether `place` is kept, `turn` counts
-    the transactions, `large` names the ledger's buckets that have had values in pieces.
+    the transactions, `large` names the ledger's buckets that have had values in pieces,
+    `unordered` the types of which resources lack the ends of codes, references and URIs (of schema
+    1 there are no such ends to rely on, and no such field).
     """
     return {
         "_id": HEAD,
@@ -149,7 +156,16 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
         "sharded": False,
         "turn": 0,
         "large": [],
+        "unordered": [],
     }
+
+
+def unordered(head: Mapping[str, Any]) -> Collection[str]:
+    """Return the types of which the index has no order of tokens, references and URIs."""
+    if head["schema"] < ORDERED_SINCE:
+        return RESOURCE_TYPES
+    found: list[str] = head["unordered"]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ from fhir_server.store.mongo.judge import Candidate, judged
 from fhir_server.store.mongo.newest import DOWN, Way, looked, newest
 from fhir_server.store.mongo.plan import LEVELS, Plan, candidates, driven, links_of
 from fhir_server.store.mongo.reads import DOCUMENTS, Most, Reads
-from fhir_server.store.mongo.schema import Collections, Document
-from fhir_server.store.mongo.sorting import After, Placed, gathered, placed, walked
+from fhir_server.store.mongo.schema import Collections, Document, unordered
+from fhir_server.store.mongo.sorting import EACH, After, Placed, gathered, placed, walked
 from fhir_server.store.mongo.versions import SHOWN, versions_of
 from fhir_server.store.port import BadCursor, Page, Version, WorkBudgetExceeded
 
@@ -56,10 +56,9 @@ ALL_LINKED: Final = DOCUMENTS * 6 // 10
 
 _ONE_BY_ONE: Final = 4
 """Of more types those alone are asked that the store has."""
-_EACH: Final = 0.00004
-"""Seconds that gathering takes for each resource, about: a walk is tried for as long."""
 _TRIED: Final = 0.03
-"""Seconds for which a walk along the order is tried first, where every index gives many."""
+"""Seconds, for each sort key, for which a walk along the order is tried first, where every index
+gives many."""
 
 _View = tuple[tuple[Sort, ...], int, After | None, int]
 
@@ -117,6 +116,7 @@ class Searcher:
             BadCursor: The cursor is not one of this store's.
         """
         reads = Reads(self._collections, session, head["counts"], most)
+        reads.unordered = unordered(head)
         begin, after = Begin(head["rid"]), None
         if search.cursor is not None:
             begin, after = _opened(self._cursors, search)
@@ -315,13 +315,13 @@ class Searcher:
             reads.note("the index of the first sort key walked")
             return along, None
         if planned.many:
-            along = await self._along(reads, planned, view, _TRIED)
+            along = await self._along(reads, planned, view, _TRIED * len(search.sort))
             if along is not None:
                 return along, None
             planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[2:])
         rows = LEVELS[-1] if planned.rows is None else planned.rows
         if rows >= GATHERED:
-            along = await self._along(reads, planned, view, rows * _EACH)
+            along = await self._along(reads, planned, view, rows * EACH)
             if along is not None:
                 return along, None
         return await self._gathered(reads, planned, view)

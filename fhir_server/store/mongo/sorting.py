@@ -1,7 +1,8 @@
 """The order of `_sort`: places of resources in it, all of them or along the first key's index.
 
-What is equal in the index is read whole, and sorted here by all keys; by one key alone, many that
-are equal are found newest first.
+Few that are equal in the index are read, and sorted here by all keys. Many are not: by the last
+key they are found newest first, and by others along the next key's index, so that a page costs
+what it shows.
 """
 
 from __future__ import annotations
@@ -17,19 +18,26 @@ from fhir_server.search.expression import EVERYTHING, Sort
 from fhir_server.search.match import Current
 from fhir_server.search.order import SortValue
 from fhir_server.search.values import IndexValues
-from fhir_server.store.mongo import keys
-from fhir_server.store.mongo.along import ORDERED, arms_of, as_indexed, groups
-from fhir_server.store.mongo.filters import either, every
+from fhir_server.store.mongo.along import arms_of, as_indexed, groups, same
+from fhir_server.store.mongo.ends import CODED, ORDERED, absent
+from fhir_server.store.mongo.filters import Filter
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.newest import Way, newest
-from fhir_server.store.mongo.plan import Plan, asked
+from fhir_server.store.mongo.newest import GATHERED, Way, newest
+from fhir_server.store.mongo.plan import LEVELS, Plan, asked
 from fhir_server.store.mongo.query import Clause
-from fhir_server.store.mongo.reads import Reads
-from fhir_server.store.mongo.schema import Document
+from fhir_server.store.mongo.reads import DOCUMENTS, Reads
 from fhir_server.store.mongo.versions import name_of
+from fhir_server.store.port import WorkBudgetExceeded
 
+EACH: Final = 0.00004
+"""Seconds that gathering takes for each resource, about: a walk is tried for as long."""
+TRIED: Final = 1.0
+"""Seconds for which a walk along a further key is tried at least: on a busy machine it takes long,
+and to sort all that are equal takes longer."""
 _EQUAL: Final = 200
 """So many that are equal in an index are read to be sorted."""
+_EQUAL_CODES: Final = 50
+"""So many that have one code or reference: more of these are soon walked newest first."""
 
 
 class Placed(NamedTuple):
@@ -116,55 +124,122 @@ async def walked(
     Raises:
         WorkBudgetExceeded: They lie too far along.
     """
-    first = sort[0]
-    if first.kind not in {*ORDERED, "id", "last"}:
-        return None
     view = _View(reads, planned, sort, snapshot, after)
-    if first.kind in ORDERED and view.backwards:
-        # Those without a value are the last of the order: against it they come first.
-        found = await _without(reads, planned, sort, snapshot, after, limit)
-        if len(found) < limit:
-            found += await _with_value(view, limit - len(found))
-        return found[:limit]
-    found = []
-    if after is None or after.values[0] is not None:
-        found = await _with_value(view, limit)
-    if first.kind in ORDERED and len(found) < limit:
-        found += await _without(reads, planned, sort, snapshot, after, limit - len(found))
-    return found[:limit]
+    return await _along(view, limit) if view.is_along else None
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What is asked, and from where on."""
+    """What is asked, from where on, and how much of the order is settled.
+
+    Attributes:
+        equal: What all are equal in by the first keys, as it is indexed; None where they lack it.
+    """
 
     reads: Reads
     planned: Plan
     sort: tuple[Sort, ...]
     snapshot: int
     after: After | None
+    equal: tuple[Any, ...] = ()
 
     @property
     def backwards(self) -> bool:
         """Whether it is read against the order."""
         return _is_back(self.after)
 
+    @property
+    def key(self) -> Sort:
+        """The key along whose index it goes on."""
+        return self.sort[len(self.equal)]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether what is equal by that key too stands newest first."""
+        return len(self.equal) + 1 == len(self.sort)
+
+    @property
+    def is_along(self) -> bool:
+        """Whether an index is in the order of the key."""
+        kind = self.key.kind
+        if kind in CODED:
+            return self.planned.kind not in self.reads.unordered
+        return kind in ORDERED or kind in {"id", "last"}
+
+    @property
+    def start(self) -> tuple[Any, ...]:
+        """What the page begins with in the index, None where it lacks that; () is the first."""
+        if self.after is None:
+            return ()
+        at = len(self.equal)
+        values = tuple(
+            None if value is None else as_indexed(self.planned.kind, sort, value)
+            for sort, value in zip(self.sort, self.after.values[: at + 1], strict=False)
+        )
+        return values[at:] if values[:at] == self.equal else ()
+
+    def inside(self, value: Any, clause: Clause) -> _View:
+        """Return what is also equal by the key, which a clause says."""
+        planned = self.planned
+        clauses = (*planned.clauses, clause)
+        within = replace(planned, parts=(*planned.parts, EVERYTHING), clauses=clauses)
+        if clause.arms is not None:
+            driver, arms = len(planned.clauses), clause.arms
+            within = replace(within, driver=driver, arms=arms, rows=None, counted=0)
+        return replace(self, planned=within, equal=(*self.equal, value))
+
+    def way(self, *, is_inside: bool) -> Way:
+        """Return where those equal by all keys begin: where the page does, or at their first."""
+        number = self.after.number if self.after is not None and is_inside else None
+        if self.backwards:
+            return Way(0 if number is None else number, self.snapshot)
+        return Way(self.snapshot + 1 if number is None else number)
+
     async def sorted(self, candidates: Sequence[Candidate]) -> list[Placed]:
         """Return those that match, behind the place where the page begins."""
         return await _sorted(self.reads, self.planned, self.sort, candidates, self.after)
 
+    async def newest(self, limit: int, way: Way, only: Filter = None) -> list[Placed]:
+        """Return the first of those that are equal by all keys."""
+        found = await newest(self.reads, self.planned, limit=limit, way=way, only=only)
+        return [placed(self.sort, one, backwards=self.backwards) for one in found]
+
+
+async def _along(view: _View, limit: int) -> list[Placed]:
+    """Return the first, behind the page's beginning, along the index of the next key."""
+    if view.key.kind in {"id", "last"}:
+        return (await _with_value(view, limit))[:limit]
+    found: list[Placed] = []
+    if view.backwards:
+        # Those without a value are the last of the order: against it they come first.
+        found = await _without(view, limit)
+        if len(found) < limit:
+            found += await _with_value(view, limit - len(found))
+        return found[:limit]
+    if view.start != (None,):
+        found = await _with_value(view, limit)
+    if len(found) < limit:
+        found += await _without(view, limit - len(found))
+    return found[:limit]
+
 
 async def _with_value(view: _View, limit: int) -> list[Placed]:
-    """Return the first matches behind a place that have a value of the first key."""
-    first, kind, after = view.sort[0], view.planned.kind, view.after
-    value = None if after is None else after.values[0]
-    start = None if value is None else as_indexed(kind, first, value)
-    # By one key alone, what is equal stands newest first: many of them need not all be read.
-    most = _EQUAL if len(view.sort) == 1 else None
+    """Return the first of those that have a value of the key."""
+    start = next(iter(view.start), None)
+    most = _EQUAL_CODES if view.key.kind in CODED else _EQUAL
     found: list[Placed] = []
     candidates: list[Candidate] = []
+    # Within what is equal each may lie far behind the one before: a page, and one that ends it.
+    size = limit + 1 if view.equal else None
     walk = groups(
-        view.reads, view.planned, first, view.snapshot, start, most, backwards=view.backwards
+        view.reads,
+        view.planned,
+        view.key,
+        view.snapshot,
+        start,
+        most,
+        backwards=view.backwards,
+        size=size,
     )
     async with aclosing(walk):
         async for group in walk:
@@ -175,37 +250,47 @@ async def _with_value(view: _View, limit: int) -> list[Placed]:
             found += await view.sorted(candidates)
             candidates = []
             if len(found) < limit and not group.whole:
-                found += await _newest_of(view, group.value, start, limit - len(found))
+                found += await _equal(view, group.value, limit - len(found))
             if len(found) >= limit:
                 return found
     return found + await view.sorted(candidates)
 
 
-async def _newest_of(view: _View, value: Any, start: Any, limit: int) -> list[Placed]:
-    """Return the newest of the matches that are equal in the index of the only key."""
-    planned, first = view.planned, view.sort[0]
-    arms = arms_of(planned.kind, first, value)
-    equal = either(every([arm.where, arm.also]) for arm in arms)
-    within = replace(
-        planned,
-        parts=(*planned.parts, EVERYTHING),
-        clauses=(*planned.clauses, Clause(equal, equal, arms)),
-        driver=len(planned.clauses),
-        arms=arms,
-        rows=None,
-        counted=0,
-    )
-    begun = view.after if start == value else None
-    way = _way(begun, view.snapshot, backwards=view.backwards)
-    found = await newest(view.reads, within, limit=limit, way=way)
-    return [placed(view.sort, one, backwards=view.backwards) for one in found]
+async def _equal(view: _View, value: Any, limit: int) -> list[Placed]:
+    """Return the first of the many that have a value of the key."""
+    kind = view.planned.kind
+    filter_ = same(kind, view.key, value)
+    inside = view.inside(value, Clause(filter_, filter_, arms_of(kind, view.key, value)))
+    if view.is_last:
+        return await inside.newest(limit, view.way(is_inside=view.start == (value,)))
+    number = 0
+    for arm in inside.planned.arms:
+        number += await view.reads.count(arm.where, arm.hint, most=LEVELS[-1] - number)
+    return await _first_of(inside, number, limit)
 
 
-def _way(after: After | None, snapshot: int, *, backwards: bool) -> Way:
-    """Return where equals begin, behind a place or at their first."""
-    if backwards:
-        return Way(0 if after is None else after.number, snapshot)
-    return Way(snapshot + 1 if after is None else after.number)
+async def _without(view: _View, limit: int) -> list[Placed]:
+    """Return the first of those that have no value of the key."""
+    lacking = absent(view.planned.kind, view.key)
+    start = view.start
+    if view.backwards and start not in {(), (None,)}:
+        return []  # none of them stands before it
+    if view.is_last:
+        return await view.newest(limit, view.way(is_inside=start == (None,)), only=lacking)
+    return await _first_of(view.inside(None, Clause(lacking, lacking)), LEVELS[-1], limit)
+
+
+async def _first_of(view: _View, number: int, limit: int) -> list[Placed]:
+    """Return the first of so many that are equal by the keys before: few are all sorted."""
+    if view.is_along and number > GATHERED:
+        try:
+            seconds = max(number * EACH, TRIED)
+            with view.reads.within(seconds=seconds, documents=DOCUMENTS):
+                return await _along(view, limit)
+        except WorkBudgetExceeded:
+            view.reads.note("a walk along a further key given up: what matches lies far along")
+    found, _ = await gathered(view.reads, view.planned, view.sort, view.snapshot, view.after, limit)
+    return found
 
 
 async def _sorted(
@@ -222,27 +307,3 @@ async def _sorted(
         if after is None or place.position > after.position:
             found.append(place)
     return sorted(found)
-
-
-async def _without(
-    reads: Reads,
-    planned: Plan,
-    sort: tuple[Sort, ...],
-    snapshot: int,
-    after: After | None,
-    limit: int,
-) -> list[Placed]:
-    """Return the first matches behind a place that have no value of the first key."""
-    absent: Document = {"o.a" + keys.path(planned.kind, sort[0].param): {"$exists": False}}
-    backwards = _is_back(after)
-    if after is not None and after.values[0] is not None:
-        if backwards:
-            return []  # none of them stands before it
-        after = None  # all of them stand behind it
-    if len(sort) == 1:
-        way = _way(after, snapshot, backwards=backwards)
-        found = await newest(reads, planned, limit=limit, way=way, only=absent)
-        return [placed(sort, one, backwards=backwards) for one in found]
-    found = await newest(reads, planned, limit=1 << 31, way=Way(snapshot + 1), only=absent)
-    rest = [placed(sort, one, backwards=backwards) for one in found]
-    return sorted(one for one in rest if after is None or one.position > after.position)[:limit]

@@ -27,8 +27,8 @@ from fhir_server.store.mongo.ledger import LedgerReader
 from fhir_server.store.mongo.prepared import Prepared
 from fhir_server.store.mongo.reader import MARKS, Reader, seen
 from fhir_server.store.mongo.reads import Most
-from fhir_server.store.mongo.reindexing import Item, reindex
-from fhir_server.store.mongo.schema import HEAD, Collections, Document
+from fhir_server.store.mongo.reindexing import Item, raise_schema, reindex, set_ordered
+from fhir_server.store.mongo.schema import HEAD, VERSION, Collections, Document, unordered
 from fhir_server.store.mongo.search import Searcher
 from fhir_server.store.mongo.serving import Serving
 from fhir_server.store.mongo.staging import record_key
@@ -360,6 +360,31 @@ class MongoStore:
         return await self._gatherer.ask(
             lambda session: reindex(self._collections, items, indexed, session)
         )
+
+    async def begin_reindex(self) -> str:
+        """Take the store to the newest schema: from here on an older server writes no more.
+
+        Returns:
+            Of what schema the documents are that are made anew. How far a run has come that an
+            older program began counts for nothing.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        if (await self._head())["schema"] < VERSION:
+            await self._gatherer.ask(lambda session: raise_schema(self._collections, session))
+        return str(VERSION)
+
+    async def end_reindex(self, resource_type: str) -> None:
+        """Note that all resources of a type have been indexed anew, as `begin_reindex` says.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        if resource_type in unordered(await self._head()):
+            await self._gatherer.ask(
+                lambda session: set_ordered(self._collections, resource_type, session)
+            )
 
     # --- life ----------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from fhir_server.store.mongo.doctor import disk, examine, oplog, state_of, way
 from fhir_server.store.mongo.schema import Collections
 from fhir_server.store.mongo.staging import record_key
 from fhir_server.store.mongo.store import MongoStore
-from fhir_server.store.port import Batch
+from fhir_server.store.port import Batch, Put
 from tests.contracts.making import asked, ids, made, observation, patient
 from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
@@ -145,6 +145,32 @@ async def test_types_whose_composites_are_not_told_are_named(opened: Opened) -> 
     assert done.modified_count == 1
     assert not (await _facts(opened.address.url))["units"].well
     await store.close()
+
+
+async def test_types_whose_order_is_not_indexed_are_named(opened: Opened, tmp_path: Path) -> None:
+    """A store of an older server is reindexed, whatever an older program had come to."""
+    url = opened.address.url
+    store = await MongoStore.open(url)
+    assert (await _facts(url))["order"].well
+    await store.commit(Batch(writes=[made(patient(one, gender="male")) for one in ("p1", "p2")]))
+    await store.commit(Batch(puts=[Put("reindex", "Patient", b"99")]))
+    await store.close()
+    meta, resource = opened.collections.meta, opened.collections.resource
+    await resource.update_many({}, {"$unset": {"o": 1}})
+    await meta.update_one({"_id": "head"}, {"$set": {"schema": 1}, "$unset": {"unordered": 1}})
+
+    facts = await _facts(url)
+    assert not facts["order"].well
+    assert "stored before: Patient; when no older server" in facts["order"].text
+    assert facts["units"].well
+    assert await _run(url, tmp_path, "reindex") == (0, "2 resources indexed again\n")
+
+    assert (await _facts(url))["order"].well
+    least = "o.b" + keys.path("Patient", "gender")
+    assert await resource.count_documents({least: "male"}) == 2
+    head = await meta.find_one({"_id": "head"})
+    assert head is not None
+    assert (head["schema"], head["unordered"]) == (2, [])
 
 
 async def _run(url: str, folder: Path, command: str) -> tuple[int, str]:
