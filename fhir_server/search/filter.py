@@ -73,6 +73,8 @@ def _tested(reading: Reading, kind: str, test: Test, at: int, depth: int) -> Exp
     if at:
         reading.follow(depth)
     step = test.path[at]
+    if step.within is not None and (kind, step.name) in _ADDITIONAL:
+        return _of_additional(reading, kind, step, test, at)
     known = LIST if step.name == LIST.code else reading.find(kind, step.name)
     if known is None:
         return None
@@ -120,6 +122,53 @@ def _of_composite(reading: Reading, known: Parameter, step: Step, test: Test) ->
     return CompositeIs(
         known.code, tuple(one[0] if len(one) == 1 else And(tuple(one)) for one in parts)
     )
+
+
+def _of_additional(
+    reading: Reading, kind: str, step: Step, test: Test, at: int
+) -> Expression | None:
+    """Return what one of the names asks that R4 defines for filters alone."""
+    composite, names = _ADDITIONAL[kind, step.name]
+    known = reading.find(kind, composite)
+    if known is None or at != len(test.path) - 2:
+        return None
+    last = test.path[-1]
+    path = (replace(step, within=_renamed(step.within, names)), _step(last, names))
+    return _of_composite(reading, known, path[0], replace(test, path=path))
+
+
+def _renamed(tree: Tree | None, names: Mapping[str, str]) -> Tree | None:
+    match tree:
+        case Joined(_, parts):
+            # Each is a tree, as it was before.
+            found = tuple(one for part in parts if (one := _renamed(part, names)) is not None)
+            return replace(tree, parts=found)
+        case Denied(part):
+            inner = _renamed(part, names)
+            return tree if inner is None else replace(tree, part=inner)
+        case Test(path):
+            return replace(tree, path=tuple(_step(step, names) for step in path))
+        case None:
+            return None
+
+
+def _step(step: Step, names: Mapping[str, str]) -> Step:
+    return replace(step, name=names.get(step.name, step.name))
+
+
+_ADDITIONAL: Final[Mapping[tuple[str, str], tuple[str, Mapping[str, str]]]] = {
+    ("Group", "characteristic"): (
+        "characteristic-value",
+        {"code": "characteristic", "value": "value"},
+    ),
+}
+"""Names of search_filter.html#params, the composite that each is, and what its children are there.
+
+“Any time these names are used in a parameter, they must have a filter and a chained name under
+them.” Those of Observation and ServiceRequest equate to search parameters that R4 no longer has;
+of DocumentReference.relatesTo no index says which code goes with which target: R4's `relationship`
+has its components' expressions the wrong way round.
+"""
 
 
 def _conjuncts(tree: Tree | None) -> tuple[Tree, ...]:
@@ -271,6 +320,11 @@ def _beginning(asked: Asked, value: str) -> Expression:
     return replace(found, mode="below")
 
 
+def _in_none(asked: Asked, value: str) -> Expression:
+    """Return what has no concept in a ValueSet: as `:not-in`, also what has none at all."""
+    return Not(one_of(replace(asked, modifier="in"), value))
+
+
 def _compared(prefix: str) -> Callable[[Asked, str], Expression]:
     return lambda asked, value: one_of(asked, prefix + value)
 
@@ -286,7 +340,7 @@ _ANY: Final[Mapping[str, Callable[[Asked, str], Expression]]] = {
     "pr": _present,
 }
 _NOT_OF: Final[Mapping[str, frozenset[str]]] = {
-    "_id": frozenset({"in", "ss", "sb"}),
+    "_id": frozenset({"in", "ni", "ss", "sb"}),
     LIST.code: frozenset({"pr"}),
 }
 """Operators of their types that some parameters do not have."""
@@ -296,6 +350,7 @@ _NUMBERS: Final = {
 _MODIFIERS: Final = {
     "co": "contains",
     "in": "in",
+    "ni": "not-in",
     "ss": "below",
     "sb": "above",
     "pr": "missing",
@@ -311,6 +366,7 @@ _OPERATORS: Final[Mapping[str, Mapping[str, Callable[[Asked, str], Expression]]]
     "token": {
         "ne": _differing,
         "in": _modified("in"),
+        "ni": _in_none,
         "ss": _modified("below"),
         "sb": _modified("above"),
     },

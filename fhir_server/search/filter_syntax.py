@@ -15,7 +15,7 @@ from fhir_server.model.outcome import InvalidValue, TooCostly
 
 OPERATORS: Final = frozenset({
     "eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb", "pr", "po",
-    "ss", "sb", "in", "re",
+    "ss", "sb", "in", "ni", "re",
 })  # fmt: skip
 MAX_HEIGHT: Final = 20
 """So many tests, brackets and changes between `and` and `or` stand inside one another at most."""
@@ -26,6 +26,7 @@ _WORD: Final = re.compile(r"[A-Za-z]+", re.ASCII)
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 # A `+` that was not escaped in the URL arrives as a space.
 _ZONED: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+ \d\d:\d\d(?![^\s)\]])", re.ASCII)
+_TYPE: Final = re.compile(r"\s*[A-Z][A-Za-z]*\s*\]", re.ASCII)
 _TOKEN: Final = re.compile(r"[^\s)\]]+")
 
 _EXPECTED: Final[dict[str, str]] = {
@@ -37,6 +38,9 @@ _EXPECTED: Final[dict[str, str]] = {
     "and, or, or the end is expected": "cần and, or hoặc kết thúc",
     "a closing ) is expected": "cần dấu đóng )",
     "a closing ] is expected": "cần dấu đóng ]",
+    "a filter is expected in brackets; a type is named as in subject:Patient.name": (
+        "trong ngoặc vuông cần một bộ lọc; loại tài nguyên được nêu như subject:Patient.name"
+    ),
     "a . and a name are expected behind ]": "cần dấu . và một tên sau dấu ]",
 }
 
@@ -187,6 +191,12 @@ class _Parser:
             self._at = found.end()
             within = None
             if self._take("["):
+                if _TYPE.match(self._text, self._at):
+                    # R4's grammar: paramPath = paramName (("[" filter "]") "." paramPath)
+                    self._refuse(
+                        "a filter is expected in brackets; "
+                        "a type is named as in subject:Patient.name"
+                    )
                 within = self._joined(depth + 1)
                 self._skip()
                 if not self._take("]"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fhir_server.search.expression import (
@@ -199,3 +201,38 @@ async def test_long_and_strange_texts_are_told_apart(
         page = await store.search(Search((("Patient", where),), count=100, total="accurate"))
         assert sorted(ids(page)) == sorted(found)
         assert page.total == await store.count("Patient", where) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("characteristic[code eq blood].value eq a", ["one"]),
+        ("characteristic[code eq blood].value eq b", ["two"]),
+        ("characteristic[code eq blood].value pr true", ["one", "two"]),
+        ("not (characteristic[code eq kind].value eq b)", ["two"]),
+    ],
+)
+async def test_brackets_of_a_name_that_filters_alone_have_ask_of_one_repetition(
+    store: Store, query: str, expected: list[str]
+) -> None:
+    """`characteristic` of a Group: its code and value are of the same characteristic."""
+
+    def group(identity: str, **characteristics: str) -> dict[str, Any]:
+        return {
+            "resourceType": "Group",
+            "id": identity,
+            "characteristic": [
+                {
+                    "code": {"coding": [{"system": S, "code": code}]},
+                    "valueCodeableConcept": {"coding": [{"system": S, "code": value}]},
+                }
+                for code, value in characteristics.items()
+            ],
+        }
+
+    one, two = group("one", blood="a", kind="b"), group("two", blood="b", kind="a")
+    await store.commit(Batch(writes=[made(one), made(two)]))
+
+    found = await store.search(asked("Group", f"_filter={query}"))
+
+    assert sorted(ids(found)) == expected

@@ -97,6 +97,8 @@ ANSWERS: list[tuple[str, str, str]] = [
     ("code:not-in", "http://x/ValueSet/pets", "bird hen mammal poodle stone"),
     ("_filter", "code in http://x/ValueSet/pets", "cat dog"),
     ("_filter", "not (code in ValueSet/pets)", "bird hen mammal poodle stone"),
+    ("_filter", "code ni http://x/ValueSet/pets", "bird hen mammal poodle stone"),
+    ("_filter", f"code ni ValueSet/pets and code ss {X}|mammal", "mammal poodle"),
     ("code:below", f"{X}|dog", "dog poodle"),
     ("code:below", f"{X}|mammal,{X}|bird", "bird cat dog hen mammal poodle"),
     ("code:above", f"{X}|poodle", "dog mammal poodle"),

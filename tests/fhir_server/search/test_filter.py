@@ -188,6 +188,20 @@ MEANING: list[tuple[str, str, Expression]] = [
         ),
     ),
     (
+        "Group",
+        "characteristic[code eq x and not (code eq y)].value pr true",
+        CompositeIs(
+            "characteristic-value",
+            (
+                And((
+                    TokenIs("characteristic", None, "x"),
+                    Not(TokenIs("characteristic", None, "y")),
+                )),
+                And(()),
+            ),
+        ),
+    ),
+    (
         "Observation",
         "code-value-concept eq x$y",
         CompositeIs(
@@ -230,6 +244,14 @@ REFUSED: list[tuple[str, str, type[FhirError], int]] = [
     ("Observation", "subject.nope eq 1", UnsupportedParameter, 1),
     ("Observation", 'subject[nope eq 1].name eq "a"', InvalidValue, 9),
     ("Observation", "related[type eq has-component].target pr true", UnsupportedParameter, 1),
+    ("Observation", 'subject[Patient].name eq "a"', InvalidValue, 9),
+    ("Observation", "subject[ Patient ].name pr true", InvalidValue, 9),
+    ("DocumentReference", "relatesTo[code eq a].target pr true", UnsupportedParameter, 1),
+    ("Group", "characteristic[nope eq x].value eq y", UnsupportedParameter, 16),
+    ("Group", "characteristic[code eq x].nope eq y", UnsupportedParameter, 1),
+    ("Group", "characteristic[code eq x].value.a eq y", UnsupportedParameter, 1),
+    ("Group", "characteristic[code eq x or value eq y].value eq y", UnsupportedParameter, 16),
+    ("Group", "characteristic.value eq y", UnsupportedParameter, 1),
     ("Observation", "status.name eq a", UnsupportedParameter, 1),
     ("Observation", "status[code eq a].name eq a", UnsupportedParameter, 1),
     ("Observation", "code-value-quantity[status eq a].code eq b", UnsupportedParameter, 21),
@@ -249,6 +271,9 @@ REFUSED: list[tuple[str, str, type[FhirError], int]] = [
     ("Observation", "subject ne Patient/1/_history/2", UnsupportedParameter, 12),
     ("QuestionnaireResponse", "questionnaire ne http://x|1", UnsupportedParameter, 18),
     ("Patient", "_id in ValueSet/a", UnsupportedParameter, 1),
+    ("Patient", "_id ni ValueSet/a", UnsupportedParameter, 1),
+    ("Observation", "subject ni ValueSet/a", UnsupportedParameter, 1),
+    ("Observation", "code ni 5", InvalidValue, 9),
     ("Patient", "_list pr true", UnsupportedParameter, 1),
     ("Patient", "_list eq $current-problems", UnsupportedParameter, 10),
     ("Observation", "status:x eq a", UnsupportedParameter, 1),
