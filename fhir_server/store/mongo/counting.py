@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from typing import Final
 
-from fhir_server.store.mongo.filters import every, neither
+from fhir_server.store.mongo.filters import Filter, every, neither
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.plan import Plan, absent, apart, asked
+from fhir_server.store.mongo.plan import Plan, apart, asked, lacking
 from fhir_server.store.mongo.query import Arm
 from fhir_server.store.mongo.reads import Reads
+
+FEW: Final = 500
+"""Fewer of which filters leave open whether they match are found by the key that says so."""
 
 
 async def count(reads: Reads, planned: Plan, most: int = 0) -> int:
@@ -19,26 +23,37 @@ async def count(reads: Reads, planned: Plan, most: int = 0) -> int:
     """
     if planned.may is None:
         return 0
-    without, size = absent(planned), reads.sizes.get(planned.kind)
-    if without is not None and size is not None and len(planned.parts) == 1:
-        # It is the others that an index gives.
-        number = size - await reads.count(without, "keys")
-        return min(number, most) if most else number
+    if len(planned.parts) == 1 and (without := await lacking(reads, planned)) is not None:
+        return min(without, most) if most else without  # it is the others that an index gives
     number = 0
+    open_ = await _open(reads, planned)
     for arm in apart(planned):
         sure = asked(arm, planned.rest if planned.exact else planned.sure)
         if sure is not None:
             number += await reads.count(sure, arm.hint, most=most and most - number)
-        if not planned.exact and not 0 < most <= number:
-            number += await _judged(reads, arm, planned, most and most - number)
+        if open_ is None and not planned.exact and not 0 < most <= number:
+            number += await _judged(reads, arm, planned.rest, planned, most and most - number)
         if 0 < most <= number:
             return most
-    return number
+    for arm in open_ or ():
+        number += await _judged(reads, arm, planned.may, planned, most and most - number)
+    return min(number, most) if most else number
 
 
-async def _judged(reads: Reads, arm: Arm, planned: Plan, most: int) -> int:
+async def _open(reads: Reads, planned: Plan) -> list[Arm] | None:
+    """Return a part of an index that has all that filters leave open, where it has few."""
+    keys = planned.open
+    if planned.exact or not keys:
+        return None
+    number = await reads.count(keys, "keys", most=FEW)
+    if number >= FEW:
+        return None
+    return [Arm(keys, "keys")] if number else []
+
+
+async def _judged(reads: Reads, arm: Arm, rest: Filter, planned: Plan, most: int) -> int:
     """Return how many of those that filters leave open match; once `most` (0: all), no more."""
-    where = asked(arm, every([planned.rest, neither(planned.sure)]))
+    where = asked(arm, every([rest, neither(planned.sure)]))
     if where is None:
         return 0
     number = 0

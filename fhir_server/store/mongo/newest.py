@@ -5,12 +5,13 @@ A page that is read against the order has the oldest first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fhir_server.store.mongo.filters import Filter, every
 from fhir_server.store.mongo.judge import Candidate, judged
-from fhir_server.store.mongo.plan import LEVELS, Plan, absent, asked, driven
+from fhir_server.store.mongo.plan import LEVELS, Plan, absent, asked, driven, lacking
 from fhir_server.store.mongo.query import Arm
 from fhir_server.store.mongo.reads import JUDGED, NEWEST, OLDEST, WHOLE, Order, Reads
 from fhir_server.store.mongo.schema import Document
@@ -31,7 +32,7 @@ LOOKED: Final = 400
 _MOST: Final = 1_000
 _SPARSE: Final = 200
 """So many are read at once where a page was not found among the newest few."""
-_FIRST_WINDOW: Final = 500
+_FIRST_WINDOW: Final = TRIED
 _GROWTH: Final = 4
 _LOOK: Final = 10
 """So many times a page are looked at first: where one in five matches, a page is among them."""
@@ -102,27 +103,33 @@ async def newest(
     if planned.may is None or limit <= 0:
         return []
     search = _Newest(reads, planned, {} if only is None else only, limit, way, whole=whole)
+    if planned.many and not search.is_along:
+        if await search.glanced():
+            reads.note("the newest few of the type were enough")
+            return search.first
+        planned = await search.replan(LEVELS[1:2])
     if planned.many:
         if await search.tried():
             reads.note("the newest few of an index were enough")
             return search.first
         reads.note("the newest few of an index were not enough")
-        planned = await driven(reads, planned.kind, planned.where, levels=LEVELS[1:])
-        reads.plans[planned.kind, planned.where] = planned
-        search.replan(planned)
+        further = [one for one in LEVELS[1:] if one > planned.counted] or LEVELS[-1:]
+        planned = await search.replan(further)
     many = planned.rows is None or planned.rows >= GATHERED
     if many and not planned.ordered:
-        if await search.walked():
-            reads.note("all of the type walked newest first")
+        if search.is_near and await search.walked():
+            reads.note("what was begun walked newest first")
             return search.first
-        reads.note("a walk of the type given up: what matches lies far back")
-    if planned.driver is None and (without := absent(planned)) is not None:
-        if await search.tried():
+        reads.note("no walk: what matches lies far back")
+    if planned.driver is None and absent(planned) is not None:
+        if await search.glanced():
             reads.note("the newest few of the type were enough")
             return search.first
-        if await reads.count(without, "keys") == reads.sizes.get(planned.kind):
+        number = await lacking(reads, planned)
+        if number == 0:
             reads.note("all of the type have a value, as the index tells")
             return []
+        search.bound(number)
     walked = "all of the type" if planned.driver is None else "the index"
     reads.note(f"{walked} walked newest first" if planned.ordered else "the index sorted by number")
     return await search.streamed() or []
@@ -160,18 +167,47 @@ class _Newest:
         self._limit = limit
         self._found: list[Candidate] = []
         self._begun: int | None = None
-        self._along: tuple[Arm, ...] | None = None
+        self._looked_at = 0
+        self._is_glanced = False
+        self._glance = 0, 0
+        is_single = planned.ordered and len(planned.arms) == 1
+        self._along = planned.arms[0] if is_single else planned.walk
+        self._rest = planned.rest if is_single else planned.may
 
     @property
     def first(self) -> list[Candidate]:
         """What was found along an arm, no more than was asked."""
         return self._found[: self._limit]
 
-    def replan(self, planned: Plan) -> None:
-        """Go on by another plan of the same."""
-        self._plan = planned
-        if self._along is not None and self._along != planned.arms:
-            self._begun, self._found, self._along = None, [], None
+    @property
+    def is_along(self) -> bool:
+        """Whether what is looked at first is a part of an index, and not all of the type."""
+        return self._along != self._plan.walk
+
+    @property
+    def is_near(self) -> bool:
+        """Whether to walk on is probably less than to gather all that the index gives.
+
+        It is told by what was found so far.
+        """
+        if self._plan.rows is None:
+            return True
+        looked_at, found = self._glance
+        if self._looked_at:
+            looked_at, found = self._looked_at, len(self._found)
+        return (self._limit - found) * looked_at // (found + 1) <= self._plan.rows
+
+    async def replan(self, levels: Sequence[int]) -> Plan:
+        """Go on by the plan that counting indexes up to these gives, and return it."""
+        kind, where = self._plan.kind, self._plan.where
+        self._plan = await driven(self._reads, kind, where, levels=levels)
+        self._reads.plans[kind, where] = self._plan
+        return self._plan
+
+    def bound(self, number: int | None) -> None:
+        """Look for no more than so many, where it is known that there are no more."""
+        if number is not None:
+            self._limit = min(self._limit, number)
 
     async def _judged(self, documents: list[Document]) -> list[Candidate]:
         candidates = [Candidate(one) for one in documents]
@@ -184,7 +220,7 @@ class _Newest:
         found: list[Candidate] = []
         size = self._limit
         at: int | None = self._way.begin
-        if self._begun is not None and self._along == self._plan.arms:
+        if self._begun is not None and (self._along,) == self._plan.arms:
             # What was tried was not enough: it goes on from there.
             found, at = self._found, self._begun
             size = size if self._plan.exact else max(size, _SPARSE)
@@ -225,32 +261,37 @@ class _Newest:
         reached = min(ends, key=way.key)
         return [one for one in found if way.key(one["r"]) <= way.key(reached)], reached
 
+    async def glanced(self) -> bool:
+        """Look at the first few alone; return whether that was enough."""
+        where = asked(self._along, every([self._rest, self._only]))
+        if where is None:
+            return True
+        self._is_glanced = True
+        return await self._at_once(self._along, where, self._way.begin, TRIED)
+
     async def tried(self) -> bool:
         """Look among the newest few of an index; return whether that was enough."""
-        if self._plan.ordered and len(self._plan.arms) == 1:
-            self._along = self._plan.arms
-            return await self._windows(self._plan.arms[0], self._plan.rest, TRIED)
-        return await self._windows(self._plan.walk, self._plan.may, TRIED)
+        return await self._windows(TRIED)
 
     async def walked(self) -> bool:
-        """Look along the whole type; False where they lie far back."""
-        worth = self._worth()
-        if self._begun is not None:
-            worth -= TRIED
-        return await self._windows(self._plan.walk, self._plan.may, worth)
+        """Walk on where it was begun; False where what matches lies far back."""
+        return await self._windows(self._worth() if self._plan.rows is None else self._plan.rows)
 
-    async def _windows(self, arm: Arm, rest: Filter, left: int) -> bool:
-        """Look among the first `left` of an arm; return whether that was enough.
+    async def _windows(self, left: int) -> bool:
+        """Look among the next `left`; return whether that was enough.
 
         It is walked in windows, so that the database looks at no more than was meant. Where
         matches are dense, one look at the first few of it is all.
         """
-        where = asked(arm, every([rest, self._only]))
+        arm = self._along
+        where = asked(arm, every([self._rest, self._only]))
         if where is None:
             return True
         at = self._way.begin if self._begun is None else self._begun
-        if self._begun is None and await self._at_once(arm, where, at, left):
-            return True
+        if not self._is_glanced and self._begun is None:
+            self._is_glanced = True
+            if await self._at_once(arm, where, at, left):
+                return True
         window, size = min(_FIRST_WINDOW, max(left, 1)), self._limit
         while left > 0:
             end = await self._after(arm, at, window)
@@ -270,6 +311,7 @@ class _Newest:
             if len(self._found) >= self._limit or not end:
                 return True
             self._begun = at = end
+            self._looked_at += window
             left -= window
             window = min(window * _GROWTH, max(left, 1))
         return False
@@ -292,17 +334,16 @@ class _Newest:
         self._reads.spend(len(documents))
         found = await self._judged(documents)
         if len(found) < self._limit:
+            self._glance = window, len(found)
             return False
         self._found = found
+        self._reads.dense.add((self._plan.kind, self._plan.where))
         return True
 
     def _worth(self) -> int:
-        """Return how many resources of the type are walked before what matches is gathered."""
-        rows = WALKED if self._plan.rows is None else self._plan.rows
-        size = self._reads.sizes.get(self._plan.kind)
-        if not size:
-            return rows
-        return min(rows, TRIED + _SLACK * self._limit * size // rows)
+        """Return how many more are walked where every index gives very many, before all of one."""
+        size = self._reads.sizes.get(self._plan.kind, WALKED * WALKED)
+        return min(WALKED, _SLACK * self._limit * size // WALKED)
 
     async def _after(self, arm: Arm, at: int, window: int) -> int:
         """Return the number of the version that stands so many after another, 0 at the end."""

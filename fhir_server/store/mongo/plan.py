@@ -21,7 +21,7 @@ from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Document
 
-LEVELS: Final = (500, 2_000, 20_000)
+LEVELS: Final = (500, 2_000, 6_000, 20_000)
 """What every index gives is counted up to the first of these that one of them stays below."""
 BRANCHES: Final = 300
 """Parts of indexes that are counted at once, but that one clause alone may have more; the database
@@ -84,6 +84,17 @@ class Plan:
         return every(one.sure for one in self.clauses)
 
     @property
+    def open(self) -> Filter:
+        """Keys of which what `may` has and `sure` has not has one; empty where none tell."""
+        found = [one.open for one in self.clauses if not one.exact]
+        return either(found) if all(found) else {}
+
+    @property
+    def is_only(self) -> bool:
+        """Whether no other part may drive: which has the fewest need not be counted."""
+        return len(_drivers(self.parts, self.clauses)) <= 1
+
+    @property
     def rest(self) -> Filter:
         """What has all that match, of what the driver gives."""
         return every(
@@ -127,6 +138,22 @@ def absent(planned: Plan) -> Filter:
             case _:
                 pass
     return None
+
+
+async def lacking(reads: Reads, planned: Plan) -> int | None:
+    """Return how many lack the value that `absent` names; None where no index tells it.
+
+    Raises:
+        WorkBudgetExceeded: It takes too long.
+    """
+    without, size = absent(planned), reads.sizes.get(planned.kind)
+    if without is None or size is None:
+        return None
+    (key,) = keys_of(without) or (0,)
+    number = reads.valued.get(key)
+    if number is None:
+        number = reads.valued[key] = await reads.count(without, "keys")
+    return size - number
 
 
 def links_of(kind: str, where: Expression) -> list[tuple[str, Link]]:
@@ -272,8 +299,10 @@ async def _count(
     branches: list[tuple[list[Document], str]] = []
     for at, arms in drivers.items():
         for number, arm in enumerate(arms):
+            # How many are deleted is not looked at: the index alone tells the rest.
+            where = {name: value for name, value in arm.where.items() if name != "D"}
             stages: list[Document] = [
-                {"$match": arm.where},
+                {"$match": where},
                 {"$limit": most},
                 {"$group": {"_id": [at, number], "n": {"$sum": 1}}},
             ]

@@ -104,6 +104,7 @@ class Clause:
         apart: Whether none has what another has.
         bounds: Of a range, one of its indexed ends, in which all are that its parts by the same
             path have.
+        open: Keys of which what `may` has and `sure` has not has one; EVERYTHING where none tell.
         weak: Whether most resources of the type are among them: another index is better.
     """
 
@@ -114,6 +115,7 @@ class Clause:
     weak: bool = False
     apart: bool = False
     bounds: tuple[Document, ...] = ()
+    open: Filter = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
@@ -385,12 +387,15 @@ def _composite(kind: str, where: CompositeIs) -> Clause:
         return _valued(kind, param)
     first = _token(kind, param, parts[0])
     sure: Filter = NOTHING
+    open_: Filter = EVERYTHING
     alike = implied(where, kind)
     if all(part in alike for part in parts[1:]):
-        alone = neither(keyed([keys.parted(kind, param)]))
-        others = [_leaf(kind, part).sure for part in parts[1:]]
-        sure = every([first.sure, *others, alone])
-    return Clause(first.may, sure, first.arms, first.whole, first.weak)
+        parted = keyed([keys.parted(kind, param)])
+        others = [_leaf(kind, part) for part in parts[1:]]
+        sure = every([first.sure, *(one.sure for one in others), neither(parted)])
+        if all(one.exact for one in (first, *others)):
+            open_ = parted  # what is said of single parameters is asked beside it (`plan.driven`)
+    return Clause(first.may, sure, first.arms, first.whole, first.weak, open=open_)
 
 
 def _string(kind: str, leaf: StringIs) -> Clause:

@@ -95,6 +95,8 @@ class Reads:
         judged: Whether resources match what a link asks of them, as it is found.
         unordered: Types whose tokens, references and URIs have no order in the index.
         plans: How matches are found where indexes had to be counted further, for the total.
+        valued: How many have a value, by the key that tells it, where they were counted.
+        dense: What matches so often that a page was among the first few that were looked at.
         notes: How matches are looked for, where that is to be told.
     """
 
@@ -112,6 +114,8 @@ class Reads:
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
         self.unordered: Collection[str] = ()
         self.plans: dict[tuple[str, Expression], Plan] = {}
+        self.valued: dict[int, int] = {}
+        self.dense: set[tuple[str, Expression]] = set()
         self.notes: list[str] | None = None
         self._most = most or Most()
         self._until = time.monotonic() + self._most.seconds

@@ -431,8 +431,12 @@ class Searcher:
                 is_narrow = planned is not None and _is_alone(planned)
                 planned = reads.plans.get((kind, where), planned)
                 is_counted = planned is not None and planned.counted >= LEVELS[-1]
+                levels = _further(planned)
+                if planned is not None and _size(head, kind) <= COUNTED_AMONG:
+                    is_counted |= planned.is_only
+                    if (kind, where) in reads.dense:
+                        levels = [one for one in levels if one < LEVELS[-1]]
                 if planned is None or (planned.rows is None and not is_narrow | is_counted):
-                    levels = _further(planned)
                     planned = await links.plan(reads, kind, where, levels=levels)
                 is_narrow |= planned.rows is not None and planned.rows < COUNTED_OF
                 if not is_narrow and _size(head, kind) > COUNTED_AMONG:
@@ -455,7 +459,10 @@ class Searcher:
         number = await self._from_link(reads, (kind, where), known.plan if known else None)
         if number is not None:
             return number
-        return await count(reads, await links.plan(reads, kind, where, levels=LEVELS))
+        planned = await links.plan(reads, kind, where, lone=True)
+        if planned.rows is None and not planned.is_only:
+            planned = await driven(reads, kind, where, levels=LEVELS[1::2])
+        return await count(reads, planned)
 
     async def _from_link(
         self, reads: Reads, asked: tuple[str, Expression], planned: Plan | None, most: int = 0
