@@ -62,6 +62,10 @@ class BearerTokens:
         self._moment: object = None
         self._known: dict[str, Access] = {}
 
+    def knows(self, authorization: str | None) -> bool:
+        """Return whether an Authorization header was good when the edition was last asked for."""
+        return authorization in self._known
+
     async def access_of(self, authorization: str | None) -> Access:
         """Return the access that an Authorization header gives.
 

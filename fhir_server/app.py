@@ -46,6 +46,7 @@ from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
 from fhir_server.store.chain import broken_at
 from fhir_server.store.grants import LedgerGrants
 from fhir_server.store.port import Batch, Put, RecordChanged, Store
+from fhir_server.store.soon import forget
 from fhir_server.stores import Refused, at_work, open_store
 from mappings.vneid.claims import NUMBER, Claims, from_claims
 
@@ -153,6 +154,8 @@ class Composition:
         """
         del purpose  # a break-glass reason opens nothing yet
         await self.registry.refreshed()
+        if not self._bearer.knows(authorization):
+            forget()  # nobody who is not known has anything looked at
         access = await self._bearer.access_of(authorization)
         return self.context(access.principal, access.policy, source, access.basis)
 

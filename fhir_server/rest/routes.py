@@ -46,6 +46,7 @@ from fhir_server.rest.request import (
 )
 from fhir_server.rest.response import PREFLIGHT, Response, rendered, written
 from fhir_server.search.parameters import R4, Known
+from fhir_server.store.soon import soon
 from fhir_server.store.work import GivenUp
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         Operation,
         Registry,
     )
+    from fhir_server.store.port import Name
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +152,11 @@ class FhirApp:
             return _options(arrival)
         if arrival.path == _METADATA and arrival.method in {"GET", "HEAD"}:
             return await self._metadata(asked)
+        with soon(_read_by(arrival)):
+            return await self._performed(asked, scope, receive)
+
+    async def _performed(self, asked: _Asked, scope: Scope, receive: Receive) -> Response:
+        arrival = asked.arrival
         ctx = await authenticated(self.context_of, arrival, scope, _request_id(scope))
         request = await self._request(ctx, asked, receive)
         if request.interaction not in _SOON_DONE and is_left(ctx, request):
@@ -211,6 +218,16 @@ def _read(arrival: Arrival) -> _Asked:
     except (InvalidValue, NotAcceptable) as error:
         asked.problem = error
     return asked
+
+
+def _read_by(arrival: Arrival) -> Name | None:
+    """Return the resource that a request reads, if it reads one."""
+    if arrival.method != "GET":
+        return None
+    place = locate(arrival.path)
+    if place is None or _interaction(arrival, place) != "read":
+        return None
+    return place.resource_type or "", place.resource_id or ""
 
 
 def _interaction(arrival: Arrival, place: Place | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from fhir_server.model.outcome import Unavailable
 from fhir_server.search import paging
 from fhir_server.search.expression import And, Expression, InPatient, Or, Tagged
 from fhir_server.search.paging import Begin, Place
@@ -14,7 +15,7 @@ from fhir_server.store.cursor import Cursors
 from fhir_server.store.mongo.conditions import referrers
 from fhir_server.store.mongo.newest import DOWN, Way
 from fhir_server.store.mongo.reads import Reads
-from fhir_server.store.mongo.schema import Collections, Document
+from fhir_server.store.mongo.schema import HEAD, Collections, Document
 from fhir_server.store.mongo.versions import SHOWN, key_of, name_of, number_of, versions_of
 from fhir_server.store.port import Name, Page, Some, Version
 
@@ -46,6 +47,22 @@ class Reader:
         for document in await cursor.to_list():
             found[document["_id"]] = document
         return found
+
+    async def ahead(self, keys: Sequence[str]) -> dict[str, tuple[int, Document | None]]:
+        """Return for each of several resources the edition, and its document of SHOWN."""
+        asked = keys[0] if len(keys) == 1 else {"$in": list(keys)}
+        shown: list[Document] = [{"$match": {"_id": asked}}, {"$project": SHOWN}]
+        cursor = await self._collections.meta.aggregate([
+            {"$match": {"_id": HEAD}},
+            {"$project": {"edition": 1}},
+            {"$unionWith": {"coll": self._collections.resource.name, "pipeline": shown}},
+        ])
+        there = {one["_id"]: one for one in await cursor.to_list()}
+        head = there.pop(HEAD, None)
+        if head is None:
+            raise Unavailable("The database holds no store.")
+        edition = int(head["edition"])
+        return {key: (edition, there.get(key)) for key in keys}
 
     async def document(
         self, key: str, shown: Mapping[str, int], session: AsyncClientSession | None = None

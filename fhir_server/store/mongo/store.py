@@ -44,6 +44,7 @@ from fhir_server.store.port import (
     Some,
     Version,
 )
+from fhir_server.store.soon import expected
 from fhir_server.store.work import current
 
 _T = TypeVar("_T")
@@ -75,6 +76,10 @@ class MongoStore:
         self._gatherer = Gatherer(self.committer.make)
         self._edition = Together(self._read_edition)
         self._documents = Together(self._asked(SHOWN))
+        self._ahead = Together(self._read_ahead)
+        self._is_sharded = bool(head["sharded"])
+        self._is_quiet = False
+        self._last_edition = -1
         self._marks = Together(self._asked(MARKS))
         self._records = Together(self._read_records)
         self._holders = Together(self._read_holders)
@@ -139,7 +144,12 @@ class MongoStore:
 
     async def read(self, resource_type: str, resource_id: str) -> Version | None:
         """Return the current version (a deletion too), or None where none ever was."""
-        document = await self._documents.ask(key_of(resource_type, resource_id))
+        ahead = expected()
+        found = None if ahead is None else ahead.take((resource_type, resource_id))
+        if found is None:
+            document = await self._documents.ask(key_of(resource_type, resource_id))
+        else:
+            document = found[0]
         return await self._calls.read(lambda: self._reader.version(document))
 
     def _asked(self, shown: Mapping[str, int]) -> Callable[[list[str]], Awaitable[_Documents]]:
@@ -398,7 +408,19 @@ class MongoStore:
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""
-        return await self._edition.ask(HEAD)
+        ahead, before = expected(), self._last_edition
+        if ahead is None or self._is_sharded or not self._is_quiet:
+            edition = await self._edition.ask(HEAD)
+        else:
+            edition, document = await self._ahead.ask(key_of(*ahead.name))
+            if edition == before:
+                # Nothing was committed since before the question: so it is of this edition.
+                ahead.found = (document,)
+        self._is_quiet, self._last_edition = edition == before, edition
+        return edition
+
+    async def _read_ahead(self, keys: list[str]) -> dict[str, tuple[int, Document | None]]:
+        return await self._calls.read(lambda: self._reader.ahead(keys))
 
     async def _read_edition(self, _: list[str]) -> dict[str, int]:
         asked = self._collections.meta
