@@ -172,6 +172,14 @@ _TELLING: Final = frozenset({
 })  # fmt: skip
 
 
+def names_tag(if_none_match: str | None, tag: str) -> bool:
+    """Return whether If-None-Match names an ETag, weak or not: RFC 9110, 13.1.2."""
+    if if_none_match is None:
+        return False
+    named = {one.strip().removeprefix("W/") for one in if_none_match.split(",")}
+    return not named.isdisjoint({"*", tag.removeprefix("W/")})
+
+
 def break_glass(text: str) -> str:
     """Return the reason that X-Break-Glass gives: percent-encoded UTF-8, not empty.
 

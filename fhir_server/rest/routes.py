@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import logging
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from auth.policy import ASYNCHRONOUS
@@ -39,6 +40,7 @@ from fhir_server.rest.request import (
     SEARCHES,
     Arrival,
     has_body,
+    names_tag,
     query_of,
     wanted,
     with_body,
@@ -69,6 +71,8 @@ PREFIX: Final = "/fhir"
 _METADATA: Final = "metadata"
 _SOON_DONE: Final = frozenset({"read", "vread"})
 _PLAIN: Final = Wanted()
+_TAG: Final = 16
+"""Digits of the statement's digest that its ETag has."""
 
 
 def fhir_app(
@@ -119,7 +123,7 @@ class FhirApp:
     public: Mapping[str, ASGIApp]
     registry: Registry
     stated: Known = R4
-    statements: dict[Wanted, tuple[bytes, bytes]] = field(default_factory=dict)
+    statements: dict[Wanted, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -205,9 +209,15 @@ class FhirApp:
         if ready is None:
             statement = capability_statement(self.base_url, self.operations, known)
             body = written(codec.dumps(statement), asked.wanted)
-            ready = self.statements[asked.wanted] = (body, gzip.compress(body, mtime=0))
+            tag = b'W/"%b"' % sha256(body).hexdigest()[:_TAG].encode()
+            ready = (body, gzip.compress(body, mtime=0), tag)
+            self.statements[asked.wanted] = ready
+        body, zipped, tag = ready
+        # R4 wants an ETag here that changes if the statement does.
+        if names_tag(asked.arrival.header(b"if-none-match"), tag.decode()):
+            return Response(304, b"", [(b"etag", tag)])
         kind = (b"content-type", CONTENT_TYPES[asked.wanted.format])
-        return Response(200, ready[0], [kind], ready[1])
+        return Response(200, body, [kind, (b"etag", tag)], zipped)
 
 
 def _read(arrival: Arrival) -> _Asked:

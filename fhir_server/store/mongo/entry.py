@@ -3,8 +3,8 @@
 * `x`, an array of 64-bit keys (`keys.py`): tokens, references, URIs, words, compartments, access
   tags, which parameters have a value, of which composites no one value has it all. Its index is
   `{x: 1, r: -1}`: newest first.
-* `s`, an array of texts (folded strings, URIs, cells of places) behind the parameter's eight
-  characters, for beginnings: `{s: 1, r: -1}`.
+* `s`, an array of texts (folded strings, URIs, cells of places, words of tokens' texts) behind the
+  parameter's eight characters, for beginnings: `{s: 1, r: -1}`.
 * `o`, of a parameter's ordered values the least, `a<path>`; where there are several the greatest,
   `d<path>`; of ranges (dates: over a day) the greatest end, `h<path>`. Its index, `o.$**`, gives
   order and ranges. Quantities stand there by their number alone, by their unit, and in the base
@@ -267,7 +267,7 @@ class _Fields:
         self._ordered: dict[str, list[tuple[Any, Any]]] = {}
         self._codes: dict[str, tuple[str, str]] = {}
         for param, values in by_param.items():
-            if ":" not in param:
+            if keys.is_told(param):
                 self._keys.add(keys.present(kind, param))
             if type(values[0]) is CompositeValue and _is_parted(values, by_param):
                 self._keys.add(keys.parted(kind, param))
@@ -315,6 +315,8 @@ class _Fields:
     def token(self, param: str, value: TokenValue, narrow: bool) -> None:  # noqa: FBT001
         if not narrow:
             self._keys.update(_token_keys(self._kind, param, value.system, value.code))
+            if value.text:
+                self.texts |= keys.starts_of(self._kind, param, value.text)
         if value.code:
             self._code(param, value.code)
 

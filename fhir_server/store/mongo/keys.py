@@ -94,6 +94,23 @@ def text_key(kind: str, param: str, text: str) -> str:
     return path(kind, param) + text[:LONGEST]
 
 
+@lru_cache(maxsize=32_768)
+def starts_of(kind: str, param: str, text: str) -> frozenset[str]:
+    """Return the keys, in the array `s`, of the words of a token's text: `:text` asks for one."""
+    name = said_by(param)
+    return frozenset(text_key(kind, name, one) for one in text.split(" "))
+
+
+def is_told(param: str) -> bool:
+    """Return whether a key says of each resource that it has a value of a parameter."""
+    return ":" not in param or param.endswith(":identifier")
+
+
+def said_by(param: str) -> str:
+    """Return the name under which the words of a token parameter's texts stand."""
+    return f"{param}:text"
+
+
 @lru_cache(maxsize=65_536)
 def number_key(value: Decimal) -> str:
     """Return a text that is ordered as decimals are (`store.keys.decimal_key`)."""

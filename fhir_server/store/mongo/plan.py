@@ -15,6 +15,7 @@ from fhir_server.search.expression import (
     NumberIs,
     QuantityIs,
     TokenIs,
+    TokenText,
 )
 from fhir_server.store.mongo.filters import ALIVE, Filter, either, every, hide, keys_of, neither
 from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in, present
@@ -207,9 +208,12 @@ def _parts(kind: str, where: Expression) -> tuple[Expression, ...]:
     """Return what is asked, part by part, and what composites among it say of single parameters.
 
     A composite is found by its first component alone: an index of the second may have far fewer.
+    So may any word of a text.
     """
     parts = dict.fromkeys(flat(where))
     for part in tuple(parts):
+        if isinstance(part, TokenText) and " " in part.folded:
+            parts |= dict.fromkeys(TokenText(part.param, one) for one in part.folded.split(" "))
         if isinstance(part, CompositeIs):
             parts |= dict.fromkeys(
                 one

@@ -8,7 +8,7 @@ no `sure` filter, or a narrower one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -136,6 +136,21 @@ Links = Mapping[tuple[str, Link], frozenset[str] | None]
 """By type and link: ids of those at the other end of a chain, or of those that a `_has` finds."""
 
 
+class Known(dict[tuple[str, Link], frozenset[str] | None]):
+    """What is known of links (`Links`), and of what is indexed.
+
+    Attributes:
+        lacking: Types of which resources lack what an older server did not index
+            (`schema.unordered`); all, until it is said.
+    """
+
+    lacking: Collection[str] = definitions.RESOURCE_TYPES
+
+
+def _is_lacking(kind: str, links: Links) -> bool:
+    return isinstance(links, Known) and kind in links.lacking
+
+
 def clause(kind: str, where: Expression, links: Links) -> Clause:
     """Return what an expression on a type becomes, as far as its links are known."""
     match where:
@@ -152,6 +167,10 @@ def clause(kind: str, where: Expression, links: Links) -> Clause:
             return Clause(neither(inner.sure), neither(inner.may))
         case Chain() | Has():
             return _linked(kind, where, links)
+        case TokenText() if not _is_lacking(kind, links):
+            return _texted(kind, where)
+        case Missing(param, missing) if keys.is_told(param) and not _is_lacking(kind, links):
+            return _missing(keyed([keys.present(kind, param)]), missing=missing)
         case _:
             return _leaf(kind, where)
 
@@ -278,7 +297,7 @@ def _leaf(kind: str, where: Expression) -> Clause:  # noqa: C901, PLR0912 - one 
         case Tagged(tag):
             return _keys([keys.tagged(kind, tag)])
         case Missing(param, missing):
-            return _missing(kind, param, missing=missing)
+            return _missing(present(kind, param), missing=missing)
         case TokenIs():
             return _token(kind, where.param, where)
         case TokenText(param) | Differs(param):
@@ -353,8 +372,7 @@ def _updated(kind: str, where: LastUpdated) -> Clause:
     return Clause(filter_, filter_, (Arm({"t": kind, **filter_, **ALIVE}, "updated"),))
 
 
-def _missing(kind: str, param: str, *, missing: bool) -> Clause:
-    filter_ = present(kind, param)
+def _missing(filter_: Filter, *, missing: bool) -> Clause:
     if not filter_:
         return _MAYBE
     if missing:
@@ -374,6 +392,26 @@ def _token(kind: str, param: str, leaf: TokenIs) -> Clause:
     if system is not None and code is not None:
         return _keys(keys.token(kind, one, system, code) for one in names_of(param))
     return _valued(kind, param)
+
+
+def _texted(kind: str, leaf: TokenText) -> Clause:
+    """Return what has a token whose text says this from the start of a word on.
+
+    Of several words the last may be a beginning; that they are beside one another the entry tells.
+    """
+    *whole, last = leaf.folded.split(" ")
+    if not leaf.folded:
+        return _valued(kind, leaf.param)
+    names = [keys.said_by(one) for one in names_of(leaf.param)]
+    starts = [_begins(keys.text_key(kind, one, last)) for one in names]
+    parts = [either({"s": keys.text_key(kind, one, word)} for one in names) for word in whole]
+    may = every([*parts, either(starts)])
+    if whole:
+        first = [{"s": keys.text_key(kind, one, whole[0])} for one in names]
+        arms = tuple(Arm(one, "texts", ordered=True) for one in first)
+        return Clause(may, NOTHING, arms, whole=False)
+    sure = may if len(last) <= keys.LONGEST else NOTHING
+    return Clause(may, sure, tuple(Arm(one, "texts") for one in starts))
 
 
 def _composite(kind: str, where: CompositeIs) -> Clause:

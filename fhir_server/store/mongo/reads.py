@@ -16,7 +16,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from fhir_server.search.expression import Expression
 from fhir_server.store.mongo.calls import Late
-from fhir_server.store.mongo.query import Link
+from fhir_server.store.mongo.query import Known, Link
 from fhir_server.store.mongo.schema import Collections, Document
 from fhir_server.store.mongo.versions import SHOWN
 from fhir_server.store.port import WorkBudgetExceeded
@@ -110,7 +110,7 @@ class Reads:
         self.sizes = sizes or {}
         self.collections = collections
         self.session = session
-        self.links: dict[tuple[str, Link], frozenset[str] | None] = {}
+        self.links = Known()
         self.judged: dict[tuple[str, Link], dict[str, bool]] = {}
         self.unordered: Collection[str] = ()
         self.plans: dict[tuple[str, Expression], Plan] = {}

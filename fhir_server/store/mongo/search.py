@@ -116,7 +116,7 @@ class Searcher:
             BadCursor: The cursor is not one of this store's.
         """
         reads = Reads(self._collections, session, head["counts"], most)
-        reads.unordered = unordered(head)
+        reads.unordered = reads.links.lacking = unordered(head)
         begin, after = Begin(head["rid"]), None
         if search.cursor is not None:
             begin, after = _opened(self._cursors, search)

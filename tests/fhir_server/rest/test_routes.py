@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -309,6 +310,28 @@ async def test_metadata_answers_anybody(new_client: ClientOf) -> None:
 
     assert response.status_code == 200
     assert codec.loads(response.content)["fhirVersion"] == "4.0.1"
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+async def test_metadata_that_the_client_has_is_not_sent(new_client: ClientOf, form: str) -> None:
+    """Its ETag is weak, of the format, and is found in If-None-Match; any other gets the whole."""
+    path = f"metadata?_format={form}"
+    async with new_client(None) as nobody:
+        first = await nobody.get(path)
+        tag = first.headers["ETag"]
+        other = await nobody.get("metadata", headers={"If-None-Match": 'W/"1"'})
+        known = [
+            await nobody.get(path, headers={"If-None-Match": value})
+            for value in (tag, tag.removeprefix("W/"), f'"1", {tag}', "*")
+        ]
+        head = await nobody.head(path)
+
+    assert re.fullmatch('W/"[0-9a-f]{16}"', tag)
+    assert [(one.status_code, one.content, one.headers["ETag"]) for one in known] == [
+        (304, b"", tag)
+    ] * 4
+    assert (other.status_code, head.status_code, head.headers["ETag"]) == (200, 200, tag)
+    assert (other.headers["ETag"] == tag) is (form == "json")
 
 
 async def test_any_origin_may_ask(new_client: ClientOf) -> None:
