@@ -304,7 +304,7 @@ def _is_behind(made: Document, stored: Document) -> bool:
     """Return whether the values of a resource would stand in indexes in which they do not.
 
     Compartments and access tags are no values: keys of these are stored alone. Of which types codes
-    have an order the head says.
+    have an order, and their texts words, the head says.
     """
     ordered, there = (
         {path for path in document.get("o", {}) if path[0] not in {LEAST, GREATEST}}
@@ -314,13 +314,14 @@ def _is_behind(made: Document, stored: Document) -> bool:
 
 
 def _order(head: Mapping[str, Any]) -> Fact:
-    """Return of which types an order by token, reference or URI is not indexed yet."""
+    """Return of which types an order by token, reference or URI, and texts, are not indexed yet."""
     found = unordered(head)
     lacking = sorted(kind for kind, count in head["counts"].items() if count and kind in found)
     if not lacking:
         return Fact("order", well=True, text="tokens, references and URIs are indexed in order")
     types = ", ".join(lacking[:LOOKED_AT]) + (" …" if len(lacking) > LOOKED_AT else "")
-    text = f"_sort by tokens, references and URIs reads all matches of types stored before: {types}"
+    text = "_sort by tokens, references and URIs reads all matches, and :text all resources, of"
+    text += f" types stored before: {types}"
     text += "; when no older server serves this store any more, fhir-server reindex mends it"
     return Fact("order", well=False, text=text)
 

@@ -48,7 +48,8 @@ METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
 
 VERSION: Final = 2
 """Of the schema; in `head` as `schema`. 1: resources may lack the ends of codes, references and
-URIs, and servers write that do not know them; who reindexes takes the store to 2."""
+URIs, the words of tokens' texts, and that a reference has an identifier; and servers write that do
+not know them; who reindexes takes the store to 2."""
 
 ORDERED_SINCE: Final = 2
 """The version from which on nobody writes a resource without the ends of its codes."""
@@ -141,8 +142,8 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
     `edition` counts the commits that changed more than the audit, `counts` the current resources
     by type, `schema`, `cursor_key` seals cursors, `sharded` whether `place` is kept, `turn` counts
     the transactions, `large` names the ledger's buckets that have had values in pieces,
-    `unordered` the types of which resources lack the ends of codes, references and URIs (of schema
-    1 there are no such ends to rely on, and no such field).
+    `unordered` the types of which resources lack what schema 2 indexes (of schema 1 there is
+    nothing of it to rely on, and no such field).
     """
     return {
         "_id": HEAD,
@@ -161,7 +162,7 @@ def head_of_a_new_store(cursor_key: bytes) -> Document:
 
 
 def unordered(head: Mapping[str, Any]) -> Collection[str]:
-    """Return the types of which the index has no order of tokens, references and URIs."""
+    """Return the types of which the index lacks what schema 2 has: order, words of texts."""
     if head["schema"] < ORDERED_SINCE:
         return RESOURCE_TYPES
     found: list[str] = head["unordered"]
