@@ -33,8 +33,10 @@ MOST_BYTES: Final = 32_000_000
 
 _PAGE: Final = 100
 """So many are read first, and so many URLs asked for at once."""
-_GROWTH: Final = 4
-"""Each page of them is so many times as long as the one before: each is a search of its own."""
+_GROWTH: Final = 16
+"""The next is no more than so many times as many as were read: each is a search of its own."""
+_AT_ONCE: Final = 4_000_000
+"""Nor has it more bytes than so many, were its resources as those that were read."""
 
 
 class _Said(msgspec.Struct):
@@ -83,6 +85,7 @@ class Definitions:
 
     ctx: Context
     _bytes: int = 0
+    _number: int = 0
     _current: dict[Place, Definition | None] = field(default_factory=dict)
 
     async def matching(
@@ -113,21 +116,26 @@ class Definitions:
                 by_type.append((kind, both(narrowed(self.ctx, where, kind), shown)))
         found: list[Version] = []
         cursor: str | None = None
-        size = _PAGE
         while by_type:
-            count = min(size, most + 1 - len(found))
+            count = min(self._fitting(), most + 1 - len(found))
             search = Search(tuple(by_type), count=count, cursor=cursor)
             page = await self.ctx.store.search(search)
             found += page.versions
+            self._number += len(page.versions)
             self._bytes += sum(len(one.body) for one in page.versions)
             if len(found) > most:
                 return None
             if self._bytes > MOST_BYTES:
                 raise too_many()
-            cursor, size = page.next, size * _GROWTH
+            cursor = page.next
             if cursor is None:
                 break
         return found
+
+    def _fitting(self) -> int:
+        """Return how many are read at once: few, until it is seen how large they are."""
+        each = self._bytes // max(self._number, 1) + 1
+        return max(_PAGE, min(_GROWTH * self._number, _AT_ONCE // each))
 
     async def with_urls(self, kinds: Sequence[str], urls: Iterable[str]) -> list[Definition]:
         """Return those of some types that have one of these URLs.

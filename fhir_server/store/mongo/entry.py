@@ -138,6 +138,26 @@ class Entry:
         return [] if packed is None else _listed(packed)
 
 
+def targets_in(entries: Iterable[bytes], param: str, kind: str) -> set[str]:
+    """Return the ids of resources of a type to which a parameter of any of many entries refers."""
+    decode = _reader(param).decode
+    return {
+        value[2]
+        for entry in entries
+        for value in decode(entry).values
+        if value[0] == "r" and value[1] == kind
+    }
+
+
+@lru_cache(maxsize=1_024)
+def _reader(param: str) -> msgspec.msgpack.Decoder[Any]:
+    """Return what reads the values of one parameter alone, and passes the others by."""
+    field: tuple[str, Any, Any] = (
+        "values", list[Any], msgspec.field(name=param, default_factory=list)
+    )  # fmt: skip
+    return msgspec.msgpack.Decoder(msgspec.defstruct("_Values", [field]))
+
+
 def _packed_token(value: TokenValue) -> Packed:
     if value.text:
         return ("t", value.system, value.code, value.text)

@@ -39,7 +39,11 @@ from fhir_server.store.mongo.schema import Document
 
 _CHUNK: Final = 1_000
 _PROBED: Final = 400
-"""Of so many resources the newest that refer to each are asked for first."""
+"""Of so many resources a few that refer to them are asked for first."""
+_EACH: Final = 8
+"""So many for each, of all of them together."""
+_TOGETHER: Final = 1_200
+"""No more than so many; where there are more, the newest that refer to each are asked for."""
 _NEWEST: Final = 3
 """So many of each."""
 _BRANCHES: Final = 100
@@ -271,21 +275,40 @@ async def _referred(reads: Reads, kind: str, link: Has, ids: Sequence[str]) -> s
     names = names_of(link.param)
     rest = clause(source, link.where, reads.links).may
     referred: set[str] = set()
-    if rest is not None and len(ids) <= _PROBED and not reads.session.in_transaction:
-        ids, documents = await _newest_referring(reads, kind, link, ids, rest)
+    if rest is None:
+        return referred
+    for some in (_some_referring, _newest_referring):
+        if not ids or len(ids) > _PROBED or reads.session.in_transaction:
+            break
+        ids, documents = await some(reads, kind, link, ids, rest)
         found = await judged(reads, source, link.where, [Candidate(one) for one in documents])
         referred.update(to for one in found for to in one.targets(link.param, kind))
         ids = [one for one in ids if one not in referred]
     asked = [keys.reference(source, name, f"{kind}/{one}") for one in ids for name in names]
     for at in range(0, len(asked), MERGED):
-        may = every([keyed(asked[at : at + MERGED]), None if rest is None else hide(rest)])
-        if may is None:
-            break
+        may = every([keyed(asked[at : at + MERGED]), hide(rest)]) or {}
         async with aclosing(reads.batches(may, "keys")) as batches:
             async for batch in batches:
                 found = await judged(reads, source, link.where, [Candidate(one) for one in batch])
                 referred.update(to for one in found for to in one.targets(link.param, kind))
     return referred
+
+
+async def _some_referring(
+    reads: Reads, kind: str, link: Has, ids: Sequence[str], rest: Document
+) -> tuple[list[str], list[Document]]:
+    """Return which of these resources more may refer to, and some that refer to any of them.
+
+    One question: the database takes longer for one of many parts than for what they give.
+    """
+    names = names_of(link.param)
+    asked = [
+        keys.reference(link.source_type, name, f"{kind}/{one}") for one in ids for name in names
+    ]
+    most = min(_EACH * len(ids), _TOGETHER)
+    where = every([keyed(asked), hide(rest)]) or {}
+    documents = await reads.find(where, "keys", limit=most)
+    return list(ids) if len(documents) >= most else [], documents
 
 
 async def _newest_referring(

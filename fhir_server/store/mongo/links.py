@@ -15,7 +15,7 @@ from fhir_server.store.port import WorkBudgetExceeded
 
 LINKED: Final = 1_000
 """So many resources at the other end of a link are found before the search itself."""
-RARE: Final = 100
+RARE: Final = LEVELS[0]
 """Of fewer at the other end of a link it is found first what refers to them."""
 ASKED: Final = 200
 """So many candidates are judged with what their own links lead to, without looking there first."""

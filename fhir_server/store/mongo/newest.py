@@ -29,6 +29,9 @@ LATEST: Final = 2**62
 LOOKED: Final = 400
 """So many are judged with what their links lead to, before it is looked what that is."""
 
+_WIDE: Final = 3
+"""So many times a page are the first of these: each few more are a question for every link."""
+
 _MOST: Final = 1_000
 _SPARSE: Final = 200
 """So many are read at once where a page was not found among the newest few."""
@@ -218,7 +221,7 @@ class _Newest:
         rest = every([self._plan.rest, self._only])
         arms = [(arm, asked(arm, rest)) for arm in self._plan.arms]
         found: list[Candidate] = []
-        size = self._limit
+        size = self._limit if most is None else self._limit * _WIDE
         at: int | None = self._way.begin
         if self._begun is not None and (self._along,) == self._plan.arms:
             # What was tried was not enough: it goes on from there.
@@ -241,16 +244,11 @@ class _Newest:
         way = self._way
         gathered: dict[str, Document] = {}
         ends: list[int] = []
-        for arm, where in arms:
-            if where is None:
-                continue
-            documents = await self._reads.newest(
-                {**where, "r": way.behind(at)},
-                arm.hint,
-                limit=size,
-                whole=self._whole,
-                order=way.order,
-            )
+        asked_ = [
+            ({**where, "r": way.behind(at)}, arm.hint) for arm, where in arms if where is not None
+        ]
+        each = await self._reads.newest_of(asked_, limit=size, whole=self._whole, order=way.order)
+        for documents in each:
             if len(documents) >= size:
                 # Of this arm nothing is known behind its last one.
                 ends.append(documents[-1]["r"])

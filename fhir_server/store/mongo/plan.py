@@ -18,7 +18,16 @@ from fhir_server.search.expression import (
     TokenText,
 )
 from fhir_server.store.mongo.filters import ALIVE, Filter, either, every, hide, keys_of, neither
-from fhir_server.store.mongo.query import Arm, Clause, Link, clause, flat, links_in, present
+from fhir_server.store.mongo.query import (
+    MERGED,
+    Arm,
+    Clause,
+    Link,
+    clause,
+    flat,
+    links_in,
+    present,
+)
 from fhir_server.store.mongo.reads import Reads
 from fhir_server.store.mongo.schema import Document
 
@@ -118,7 +127,8 @@ def apart(planned: Plan) -> list[Arm]:
     # Keys are in several arms for the sake of their order alone.
     keyed = either(arm.where for arm in arms if keys_of(arm.where))
     if keyed is not None:
-        arms = [Arm(keyed, "keys"), *(arm for arm in arms if not keys_of(arm.where))]
+        few = len(keys_of(keyed) or ()) <= MERGED
+        arms = [Arm(keyed, "keys", ordered=few), *(arm for arm in arms if not keys_of(arm.where))]
     found: list[Arm] = []
     for at, arm in enumerate(arms):
         earlier = every(neither(every([one.where, one.also])) for one in arms[:at])
@@ -190,6 +200,9 @@ async def driven(
     first, arms = next(iter(drivers.items()))
     if len(drivers) == 1 and (clauses[first].weak or (lone and all(arm.ordered for arm in arms))):
         return Plan(kind, where, parts, clauses, first, arms)
+    names = _names(arms) if len(drivers) == 1 else None
+    if names is not None and names < levels[0]:
+        return Plan(kind, where, parts, clauses, first, arms, names, levels[0])
     best, rows, most = first, 0, 0
     for most in levels:
         counts = await _count(reads, drivers, most)
@@ -202,6 +215,13 @@ async def driven(
     arms = tuple(arm for arm, n in zip(drivers[best], counts[best], strict=True) if n)
     known = rows if rows < most else None
     return Plan(kind, where, parts, clauses, best, arms, known, most)
+
+
+def _names(arms: Sequence[Arm]) -> int | None:
+    """Return how many resources arms name, None where they do not: of these no count is asked."""
+    if any(arm.hint != "_id_" for arm in arms):
+        return None
+    return sum(len(arm.where["_id"]["$in"]) for arm in arms)
 
 
 def _parts(kind: str, where: Expression) -> tuple[Expression, ...]:

@@ -132,6 +132,8 @@ _NONE: Final = Clause(NOTHING, NOTHING, ())
 _MAYBE: Final = Clause(EVERYTHING, NOTHING)
 
 Link = Chain | Has
+_INNER: Final = (And, Or, Not, Chain, Has)
+"""What has links, or is one; of many alternatives most are none of these."""
 Links = Mapping[tuple[str, Link], frozenset[str] | None]
 """By type and link: ids of those at the other end of a chain, or of those that a `_has` finds."""
 
@@ -157,6 +159,8 @@ def clause(kind: str, where: Expression, links: Links) -> Clause:
         case And(operands):
             return _every([clause(kind, one, links) for one in operands])
         case Or(operands):
+            if alike := _references(kind, operands):
+                return alike
             each = _coarse if len(operands) > MOST else clause
             return _either([each(kind, one, links) for one in operands])
         case Not(operand):
@@ -540,6 +544,23 @@ def _spans(found: spans.Spans, *, sure: bool = True) -> Clause:
     return Clause(found.may, surely, arms, apart=True, bounds=bounds)
 
 
+def _references(kind: str, operands: tuple[Expression, ...]) -> Clause | None:
+    """Return what references by one parameter to any of many become; None where it is not that.
+
+    Hundreds, as a hierarchy has, would be what takes longest of a plan, one by one.
+    """
+    first = operands[0] if len(operands) > APART else None
+    if not isinstance(first, RefersTo):
+        return None
+    asked: list[str] = []
+    for one in operands:
+        if not isinstance(one, RefersTo) or one.param != first.param or not one.resource_type:
+            return None
+        asked.append(f"{one.resource_type}/{one.resource_id}")
+    names = names_of(first.param)
+    return _keys(keys.reference(kind, name, target) for target in asked for name in names)
+
+
 def _linked(kind: str, link: Link, links: Links) -> Clause:
     ids = links.get((kind, link))
     if ids is None:
@@ -565,7 +586,8 @@ def links_in(where: Expression) -> list[Link]:
     """Return the links of an expression, not those inside other links."""
     match where:
         case And(operands) | Or(operands):
-            return [link for one in operands for link in links_in(one)]
+            inner = [one for one in operands if isinstance(one, _INNER)]
+            return [link for one in inner for link in links_in(one)]
         case Not(operand):
             return links_in(operand)
         case Chain() | Has():

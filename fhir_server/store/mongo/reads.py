@@ -48,6 +48,9 @@ where the machine has six times more to do than it can."""
 BATCH: Final = 1_000
 """Resources that are brought here at once."""
 
+AT_ONCE: Final = 20
+"""Parts of indexes of which what they give is one question."""
+
 Order = Sequence[tuple[str, int]]
 NEWEST: Final[Order] = (("r", -1),)
 OLDEST: Final[Order] = (("r", 1),)
@@ -221,14 +224,15 @@ class Reads:
         order: Order | None = None,
         limit: int = 0,
         fields: Mapping[str, Any] = JUDGED,
+        size: int = 0,
     ) -> list[Document]:
-        """Return resources; `limit` 0 is all of them.
+        """Return resources, brought here `size` at a time (0: BATCH); `limit` 0 is all of them.
 
         Raises:
             WorkBudgetExceeded: They are too many, or it takes too long.
         """
         found: list[Document] = []
-        batches = self.batches(where, hint, order=order, limit=limit, fields=fields)
+        batches = self.batches(where, hint, order=order, limit=limit, fields=fields, size=size)
         async with aclosing(batches):
             async for batch in batches:
                 found += batch
@@ -291,6 +295,45 @@ class Reads:
         fields = WHOLE if whole else JUDGED
         return await self.find(where, hint, order=order, limit=limit, fields=fields)
 
+    async def newest_of(
+        self,
+        parts: Sequence[tuple[Document, str]],
+        *,
+        limit: int,
+        whole: bool = False,
+        order: Order = NEWEST,
+    ) -> list[list[Document]]:
+        """Return of each of some parts of indexes the newest, or the oldest, as `newest` does.
+
+        Parts that one index alone can serve are one question.
+        """
+        together = [one for one in parts if _is_simple(*one)]
+        if len(together) < len(parts) or len(parts) > AT_ONCE or self.session.in_transaction:
+            together = []
+        if len(together) <= 1:
+            return [
+                await self.newest(where, hint, limit=limit, whole=whole, order=order)
+                for where, hint in parts
+            ]
+        fields = dict(WHOLE if whole else JUDGED)
+        stages: list[list[Document]] = [
+            [
+                {"$match": where},
+                {"$sort": dict(order)},
+                {"$limit": limit},
+                {"$project": {**fields, "of": {"$literal": number}}},
+            ]
+            for number, (where, _) in enumerate(together)
+        ]
+        name = self.collections.resource.name
+        unions = [{"$unionWith": {"coll": name, "pipeline": other}} for other in stages[1:]]
+        found: list[list[Document]] = [[] for _ in together]
+        documents = await self.aggregate([*stages[0], *unions], together[0][1])
+        self.spend(len(documents))
+        for one in documents:
+            found[one.pop("of")].append(one)
+        return found
+
     async def count(self, where: Document, hint: str, *, most: int = 0) -> int:
         """Return how many there are, counted up to `most` (0: all)."""
         stages: list[Document] = [{"$match": where}]
@@ -308,8 +351,16 @@ class Reads:
         given = self.milliseconds()
         try:
             cursor = await self.collections.resource.aggregate(
-                stages, session=self.session, hint=hint, maxTimeMS=given
+                stages, session=self.session, hint=hint, maxTimeMS=given, batchSize=BATCH
             )
             return await cursor.to_list()
         except ExecutionTimeout as error:
             raise self._ended(given) from error
+
+
+def _is_simple(where: Document, hint: str) -> bool:
+    """Return whether no other index serves a filter than the one that is meant.
+
+    The database is told which one to take of the first part of a question alone.
+    """
+    return hint in {"keys", "texts"} and where.keys() <= {"x", "s", "r"}

@@ -42,7 +42,7 @@ from fhir_server.store.mongo.newest import DOWN, Way, looked, newest
 from fhir_server.store.mongo.plan import LEVELS, Plan, candidates, driven, links_of
 from fhir_server.store.mongo.reads import DOCUMENTS, Most, Reads
 from fhir_server.store.mongo.schema import Collections, Document, unordered
-from fhir_server.store.mongo.sorting import EACH, After, Placed, gathered, placed, walked
+from fhir_server.store.mongo.sorting import EACH, After, Placed, gathered, walked
 from fhir_server.store.mongo.versions import SHOWN, versions_of
 from fhir_server.store.port import BadCursor, Page, Version, WorkBudgetExceeded
 
@@ -260,7 +260,7 @@ class Searcher:
             planned, new = await self._in_time(reads, search, asked, snapshot, after)
             known = plans[kind, where] = _Known(planned)
             backwards = after is not None and after.backwards
-            found = [placed((), one, backwards=backwards) for one in new]
+            found = [_in_line(one, backwards=backwards) for one in new]
         else:
             planned = await links.plan(reads, kind, where, levels=LEVELS[:2])
             known = plans[kind, where] = _Known(planned)
@@ -476,7 +476,7 @@ class Searcher:
         if not links_of(kind, where):
             return None
         if planned is None or not most or not (planned.counted or planned.exact):
-            levels = LEVELS[:2] if most else LEVELS
+            levels = LEVELS[1:2] if most else LEVELS
             planned = await driven(reads, kind, where, levels=levels)
         link = link_of(planned)
         if link is None or planned.rows is not None:
@@ -492,6 +492,12 @@ def _further(planned: Plan | None) -> Sequence[int]:
     """Return up to how many indexes are counted where a plan has seen that each gives many."""
     seen = planned.counted if planned is not None else 0
     return [one for one in LEVELS if one > seen] or LEVELS
+
+
+def _in_line(one: Candidate, *, backwards: bool) -> Placed:
+    """Return a resource at its place among all, newest first."""
+    position = order.position((), (), one.number, backwards=backwards)
+    return Placed(position, one.number, (), one)
 
 
 def _is_alone(planned: Plan) -> bool:
