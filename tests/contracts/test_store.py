@@ -633,7 +633,7 @@ async def test_audit_is_found_by_patient_time_and_place(store: Store) -> None:
     ]
     assert [entry.body for entry in await store.audit(before=every[1].seq)] == [b"1", b"0"]
     last, third, second, first = (entry.seq for entry in every)
-    for wanted, asked in (
+    for wanted, entries in (
         ([b"1", b"2", b"3"], await store.audit(after=first)),
         ([b"1", b"2"], await store.audit(after=first, limit=2)),
         ([b"2"], await store.audit(after=second, before=last)),
@@ -643,7 +643,7 @@ async def test_audit_is_found_by_patient_time_and_place(store: Store) -> None:
         ([b"3"], await store.audit(after=third)),
         ([], await store.audit(after=last)),
     ):
-        assert [entry.body for entry in asked] == wanted
+        assert [entry.body for entry in entries] == wanted
     assert await store.audit_entry(every[0].seq + 1) is None
     assert await store.audit(patient="nobody") == []
 
