@@ -103,18 +103,25 @@ class Around:
     defined: str | None = None
 
 
-def around(begin: Begin, last: Place | None, seal: Callable[[list[Any]], str]) -> Around:
+def around(
+    begin: Begin,
+    last: Place | None,
+    seal: Callable[[list[Any]], str],
+    *,
+    defines: bool = False,
+) -> Around:
     """Return the cursors of the pages around a page.
 
     Args:
         begin: Where the page begins.
         last: The place, the way it was read, of its last match; None: there is no more that way.
         seal: Makes a cursor of what it carries.
+        defines: The first page's own cursor is asked for (Search.defines).
     """
     further = None if last is None else seal(Begin(begin.snapshot, last).items)
-    first = seal([begin.snapshot])
     if begin.place is None:
-        return Around(further, defined=first)
+        return Around(further, defined=seal([begin.snapshot]) if defines else None)
+    first = seal([begin.snapshot])
     back = seal(Begin(begin.snapshot, begin.place.turned).items)
     if begin.place.backwards:
         return Around(back, further, first, backwards=True)

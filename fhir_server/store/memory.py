@@ -354,7 +354,9 @@ class MemoryStore(MemoryLedger):
         if search.count <= 0:
             return Page((), None, total, explained=explained)
         last = page[-1][2] if len(rest) > search.count else None
-        around = paging.around(begin, last, lambda items: self._seal(items, about))
+        around = paging.around(
+            begin, last, lambda items: self._seal(items, about), defines=search.defines
+        )
         return Page.of([version for _, version, _ in page], around, total, explained)
 
     def _explained(self, search: Search, started: float) -> tuple[Explained, ...]:

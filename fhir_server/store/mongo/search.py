@@ -198,7 +198,9 @@ class Searcher:
             values = tuple(order.dumped(search.sort, last.values))
             place = Place(last.number, values, backwards)
         about = paging.shape(search)
-        return paging.around(begin, place, lambda items: self._cursors.seal(about, items))
+        return paging.around(
+            begin, place, lambda items: self._cursors.seal(about, items), defines=search.defines
+        )
 
     async def count(
         self,

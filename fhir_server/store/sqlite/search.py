@@ -168,7 +168,9 @@ class Searcher:
         if last is None and begin.place is None and not search.defines:
             return rids, Around()
         about = paging.shape(search)
-        around = paging.around(begin, last, lambda items: self._cursors().seal(about, items))
+        around = paging.around(
+            begin, last, lambda items: self._cursors().seal(about, items), defines=search.defines
+        )
         return rids, around
 
     def _newest(self, search: Search, begin: Begin) -> list[tuple[Placed, int]]:
