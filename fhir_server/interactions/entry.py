@@ -132,20 +132,21 @@ def read_entry(
             raise Malformed("The fullUrl must be a text.")
         request = _request(entry, base_url, handling)
         if request.interaction == "update":
-            _require_agreeing(full_url, request.resource or {})
+            _require_agreeing(full_url, request.resource or {}, base_url)
         return Entry(number, request, full_url)
 
 
-def _require_agreeing(full_url: str, resource: Resource) -> None:
-    """Refuse a fullUrl that is another resource's, or a version's, than the one to be kept.
+def _require_agreeing(full_url: str, resource: Resource, base_url: str) -> None:
+    """Refuse a fullUrl of this server that is another resource's, or a version's.
 
     R4, bundle-definitions.html#Bundle.entry.fullUrl: “The fullUrl SHALL NOT disagree with the id
     in the resource - i.e. if the fullUrl is not a urn:uuid, the URL shall be version-independent
-    URL consistent with the Resource.id.” Of one that does not look like a RESTful server's its
-    comment asks nothing, and the id of what is to be created is ignored (http.html#create).
+    URL consistent with the Resource.id.” A URL of another server is taken: there the resource may
+    have had another id, and what clients send is so (a good Bundle of the test data is). The id of
+    what is to be created is ignored (http.html#create).
     """
-    named = reference.parse(full_url)
-    if named.resource_id is None or named.kind == "contained" or "id" not in resource:
+    named = reference.parse(full_url, base_url)
+    if named.kind != "local" or "id" not in resource:
         return
     own = (resource.get("resourceType"), resource["id"])
     if (named.resource_type, named.resource_id) != own or named.version is not None:
