@@ -222,7 +222,7 @@ async def test_a_delete_and_those_that_refer(two: Two) -> None:
 
     deleted = any(one.status == 204 for one in results)
     made = statuses(results)[201]
-    assert await two[0].store.count("Observation") == made
+    assert await two[0].store.count("Observation") == made, statuses(results)
     assert await two[0].store.count("Patient") == int(not deleted)
     assert not (deleted and made)
 
