@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auth.criteria import AnyOf, Anything, Criteria, InPatientCompartment
 from fhir_server.interactions.audit import AUDIT_EVENT, Access, access_of, seq_of
-from fhir_server.interactions.context import Context, FhirResult, Resource
+from fhir_server.interactions.context import Context, Resource
 from fhir_server.interactions.facilities import Facilities
 from fhir_server.interactions.narrow import unknown
 from fhir_server.model import codec
 from fhir_server.model.identifiers import MA_CSKCB, PAYER, code_system
 from fhir_server.model.primitives import format_instant, from_micros
+from fhir_server.store.port import Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,8 +196,16 @@ def _agent(access: Access, facility: str) -> dict[str, Any]:
     return agent
 
 
-async def read_audit_event(ctx: Context, resource_id: str) -> FhirResult | None:
-    """Return one AuditEvent of the server's own chain; None where the id is not of the chain.
+async def recorded_version(ctx: Context, interaction: str, resource_id: str) -> Version | None:
+    """Return one AuditEvent of the server's own chain as its only version.
+
+    Args:
+        ctx: Who asks.
+        interaction: What for: read, vread or history-instance.
+        resource_id: Its id.
+
+    Returns:
+        None where the id is not of the chain.
 
     Raises:
         UnknownResource: There is no such entry, or it is not shown to the caller.
@@ -204,13 +213,16 @@ async def read_audit_event(ctx: Context, resource_id: str) -> FhirResult | None:
     seq = seq_of(resource_id)
     if seq is None:
         return None
-    sight = sight_of(ctx.policy.narrow("read", AUDIT_EVENT))
+    sight = sight_of(ctx.policy.narrow(interaction, AUDIT_EVENT))
     entry = await ctx.store.audit_entry(seq)
     if entry is None or not sight.shows(entry):
         raise unknown(AUDIT_EVENT, resource_id)
     facility = await facility_of(entry, Facilities(ctx.store))
     body = codec.dumps(audit_event(entry, sight, facility))
-    return FhirResult(body=body, headers=(("ETag", 'W/"1"'),), patients=_seen(entry, sight))
+    return Version(
+        AUDIT_EVENT, resource_id, 1, entry.recorded, body, deleted=False, method="POST",
+        patients=tuple(sorted(_seen(entry, sight))),
+    )  # fmt: skip
 
 
 async def is_recorded(ctx: Context, resource_id: str) -> bool:

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/auditevent.html#search
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -40,6 +40,10 @@ _MOST_BUILT: Final = 400
 """So many events are made only to be counted, where no accurate total is asked for."""
 
 
+_MOST_ENDS: Final = 100
+"""So many resources a chain may end at: each event that is made is held against all of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Bounds:
     """What an expression surely asks of an entry of the chain; None is nothing."""
@@ -62,6 +66,7 @@ async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
             "AuditEvents are sorted by time, newest first, alone.",
             text_vi="AuditEvent chỉ được sắp xếp theo thời gian, mới nhất trước.",
         )
+    query = replace(query, where=await _unchained(ctx, query.where))
     begin = Place() if query.cursor is None else Place.of(query.cursor)
     wanted = query.count + 1
     if query.count == 0:
@@ -237,6 +242,41 @@ async def _by_ids(ctx: Context, ids: frozenset[str], begin: Place) -> list[Audit
     ]
     found = [await ctx.store.audit_entry(seq) for seq in left]
     return [entry for entry in found if entry is not None]
+
+
+async def _unchained(ctx: Context, where: Expression) -> Expression:
+    """Return what is asked with the ids of what chains end at: the chain itself has no links.
+
+    Raises:
+        TooCostly: A chain ends at too many resources.
+    """
+    match where:
+        case ex.And(operands):
+            return ex.And(tuple([await _unchained(ctx, part) for part in operands]))
+        case ex.Or(operands):
+            return ex.Or(tuple([await _unchained(ctx, part) for part in operands]))
+        case ex.Not(operand):
+            return ex.Not(await _unchained(ctx, operand))
+        case ex.Chain(param, target, inner):
+            ids = await _ends(ctx, target, inner)
+            ends = tuple(ex.RefersTo(param, target, identity) for identity in ids)
+            return ends[0] if len(ends) == 1 else ex.Or(ends)
+        case _:
+            return where
+
+
+async def _ends(ctx: Context, target: str, inner: Expression) -> list[str]:
+    shown = where_shown(ctx, "search-type", target)
+    if shown is None:
+        return []
+    asked = both(narrowed(ctx, inner, target), shown)
+    page = await ctx.store.search(Search(((target, asked),), count=_MOST_ENDS))
+    if page.next is not None:
+        raise TooCostly(
+            f"A chain in a search of AuditEvents ends at more than {_MOST_ENDS} {target}.",
+            text_vi=f"Chuỗi trong tìm kiếm AuditEvent dẫn tới hơn {_MOST_ENDS} {target}.",
+        )
+    return [version.resource_id for version in page.versions]
 
 
 def _no_target(*_: object) -> None:

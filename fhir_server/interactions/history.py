@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from auth.criteria import Anything
 from fhir_server.interactions.answer import dumps, history_entry, links
+from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.audit_event import recorded_version
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.history_among import LIST, TYPE, Among, among, check_among
 from fhir_server.interactions.narrow import is_shown, is_version_shown, unknown
@@ -38,10 +40,34 @@ async def history_instance(ctx: Context, request: FhirRequest) -> FhirResult:
         UnknownResource: There never was one, or it is not shown to the caller.
     """
     kind, identity = request.resource_type or "", request.resource_id or ""
+    if kind == AUDIT_EVENT:
+        chained = await recorded_version(ctx, "history-instance", identity)
+        if chained is not None:
+            return _only(ctx, request, chained)
     current = await ctx.store.read(kind, identity)
     if current is None or not await is_shown(ctx, current, "history-instance"):
         raise unknown(kind, identity)
     return await _answer(ctx, request, f"{kind}/{identity}/_history")
+
+
+def _only(ctx: Context, request: FhirRequest, version: Version) -> FhirResult:
+    """Return the history of what has one version and never another: an entry of the audit chain."""
+    asked = _parameters(request)
+    part = part_of(request.query, counts=True)
+    is_counted = part.summary == "count" or _count(asked.get("_count")) == 0
+    since = _instant(asked["_since"], "_since")[0] if "_since" in asked else 0
+    until = _instant(asked["_at"], "_at")[1] if "_at" in asked else None
+    is_there = version.last_updated >= since and (until is None or version.last_updated < until)
+    used = [(k, v) for k, v in request.query if k in {*asked, *_SEVERAL} and k != "_cursor"]
+    path = f"{version.resource_type}/{version.resource_id}/_history"
+    body = None if part.is_all else part.of(version.body)
+    shown = is_there and not is_counted
+    answer = bundle.history(
+        [history_entry(ctx.base_url, version, body)] if shown else (),
+        links=links(ctx.base_url, path, used, Around()),
+        total=int(is_there),
+    )
+    return FhirResult(body=dumps(answer), patients=frozenset(version.patients if shown else ()))
 
 
 async def history_type(ctx: Context, request: FhirRequest) -> FhirResult:

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#read
 from __future__ import annotations
 
 from fhir_server.interactions.audit import AUDIT_EVENT
-from fhir_server.interactions.audit_event import read_audit_event
+from fhir_server.interactions.audit_event import recorded_version
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.narrow import visible_version
 from fhir_server.interactions.subset import part_of
@@ -21,11 +21,11 @@ async def read(ctx: Context, request: FhirRequest) -> FhirResult:
         Gone: It was deleted.
     """
     kind, identity = request.resource_type or "", request.resource_id or ""
+    version = None
     if kind == AUDIT_EVENT:
-        chained = await read_audit_event(ctx, identity)
-        if chained is not None:
-            return chained
-    version = await visible_version(ctx, kind, identity)
+        version = await recorded_version(ctx, "read", identity)
+    if version is None:
+        version = await visible_version(ctx, kind, identity)
     patients = frozenset(version.patients)
     if is_known(request, version):
         return FhirResult(304, version=version, patients=patients)

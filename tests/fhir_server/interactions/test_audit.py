@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from auth.principal import Principal
+from auth.principal import SYSTEM, Principal
+from fhir_server.interactions import audit_search
 from fhir_server.interactions.audit import named_by_entry
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
@@ -18,6 +19,7 @@ from fhir_server.model.outcome import (
     Conflict,
     Forbidden,
     InvalidValue,
+    TooCostly,
     Unavailable,
     UnknownResource,
 )
@@ -114,7 +116,8 @@ async def test_a_citizen_reads_the_own_events_by_id_only(people: World) -> None:
     (own, *_) = await events(people, ANA, ("patient", "ana"))
 
     found = await people.perform("read", ANA, resource_type="AuditEvent", resource_id=own["id"])
-    assert codec.loads(found.body or b"") == own
+    assert found.version is not None
+    assert codec.loads(found.version.body) == own
     for identity in (own["id"], "audit-999999", "other"):
         with pytest.raises(UnknownResource):
             await people.perform("read", BO, resource_type="AuditEvent", resource_id=identity)
@@ -408,7 +411,8 @@ async def test_a_facility_has_the_name_of_its_organization(people: World) -> Non
     (after,) = await events(people, AUDITOR, ("_id", event["id"]))
 
     assert event["agent"][0]["who"]["display"] == "Bệnh viện Đa khoa Mẫu Hà Nội"
-    assert codec.loads(read.body or b"") == event
+    assert read.version is not None
+    assert codec.loads(read.version.body) == event
     assert after["agent"][0]["who"]["display"] == "Hospital 01999"
 
 
@@ -429,3 +433,73 @@ async def test_what_is_said_where_the_store_is_away_is_of_the_request(
         await people.perform("read", resource_type="Patient", resource_id="nobody")
     with pytest.raises(Unavailable, match="not known whether this was stored"):
         await people.put({"resourceType": "Patient", "id": "new"})
+
+
+@pytest.mark.parametrize("caller", [AUDITOR, ANA])
+async def test_an_audit_event_has_one_version_and_a_history(
+    people: World, caller: Principal
+) -> None:
+    """What the metadata says of every type holds of the chain: vread, history, 304."""
+    own = (await events(people, caller, ("patient", "ana")))[0]
+    asked: dict[str, Any] = {"resource_type": "AuditEvent", "resource_id": own["id"]}
+
+    read = await people.perform("read", caller, **asked)
+    vread = await people.perform("vread", caller, **asked, version_id="1")
+    found = codec.loads((await people.perform("history-instance", caller, **asked)).body or b"")
+
+    assert read.version is not None
+    assert vread.version is not None
+    assert read.version.body == vread.version.body
+    assert codec.loads(read.version.body) == own
+    assert [one["resource"] for one in found["entry"]] == [own]
+    assert (found["total"], found["entry"][0]["request"]["method"]) == (1, "POST")
+    assert (await people.perform("read", caller, **asked, if_none_match="1")).status == 304
+    late = await people.perform(
+        "history-instance", caller, **asked, query=(("_since", "2030-01-01"),)
+    )
+    assert codec.loads(late.body or b"").get("entry", []) == []
+    with pytest.raises(UnknownResource):
+        await people.perform("vread", caller, **asked, version_id="2")
+
+
+@pytest.mark.parametrize("interaction", ["read", "vread", "history-instance"])
+async def test_another_s_audit_event_has_no_version_either(people: World, interaction: str) -> None:
+    """Whoever is not shown an entry is told that there is none, in each way."""
+    own = (await events(people, AUDITOR, ("patient", "ana")))[0]
+
+    with pytest.raises(UnknownResource):
+        await people.perform(
+            interaction, BO, resource_type="AuditEvent", resource_id=own["id"],
+            version_id="1" if interaction == "vread" else None,
+        )  # fmt: skip
+
+
+async def test_chains_reach_the_chain_s_own_events(people: World) -> None:
+    """By what is said of a Patient its events are found, both the chain's and reported ones."""
+    await people.perform("read", resource_type="Observation", resource_id="of-ana")
+    (known, *_) = await events(people, AUDITOR, ("patient", "ana"))
+    reported = {k: v for k, v in known.items() if k not in {"id", "meta"}}
+    await people.perform("create", resource_type="AuditEvent", resource=reported)
+
+    for query in (
+        ("patient._id", "ana"),
+        ("patient:Patient._id", "ana,nobody"),
+        ("patient._has:Observation:patient:_id", "of-ana"),
+        ("_filter", "patient._id eq ana"),
+    ):
+        of_ana = [one["id"] for one in await events(people, AUDITOR, ("patient", "ana"))]
+        # The search before is an event of hers too.
+        assert [one["id"] for one in await events(people, SYSTEM, query)][1:] == of_ana
+    assert await events(people, SYSTEM, ("patient._id", "nobody")) == []
+    assert await events(people, AUDITOR, ("patient._id", "ana")) == []  # is shown no Patient
+    assert await events(people, BO, ("patient._id", "ana")) == []
+
+
+async def test_a_chain_to_too_many_is_refused(
+    people: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and answers nothing wrong."""
+    monkeypatch.setattr(audit_search, "_MOST_ENDS", 1)
+
+    with pytest.raises(TooCostly):
+        await events(people, SYSTEM, ("patient.active:missing", "true"))
