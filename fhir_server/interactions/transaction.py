@@ -159,10 +159,18 @@ async def _transaction(
     shown = Shown()
     for entry in reads:
         await breathe()
-        # What is committed is answered: its reads were tried before.
-        room = nullcontext() if writes else shown.reading()
-        with at(entry.place), room:
-            result = shown.add(await _run(ctx, entry.request))
+        try:
+            # What is committed is answered: its reads were tried before.
+            room = nullcontext() if writes else shown.reading()
+            with at(entry.place), room:
+                result = shown.add(await _run(ctx, entry.request))
+        except FhirError as refusal:
+            if not writes:
+                raise
+            # It was there, and is gone since the commit, or the store does not answer: an error of
+            # the whole would say that nothing was made, and have it sent again.
+            results[entry.number] = refusal_of(refusal)
+            continue
         preferred = preferred_of(entry.request.method, result, "representation")
         results[entry.number] = response_of(ctx, result, preferred)
         patients |= result.patients

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from fhir_server.model.outcome import (
     TooCostly,
     UnknownResource,
 )
-from fhir_server.store.port import Put, RecordChanged
+from fhir_server.store.port import Batch, Put, RecordChanged, Store
 from tests.conftest import World
 from tests.fhir_server.interactions.test_writes import observation, patient
 
@@ -370,6 +371,46 @@ async def test_a_condition_is_read_once_of_each_entry(
     statuses = [one["response"]["status"][:3] for one in answer["entry"]]
     assert statuses == ["201"] * 21 + ["200"]
     assert await world.store.count("Patient") == 21
+
+
+class Passed:
+    """A store in which, right after the commit of a transaction, another client has its turn."""
+
+    def __init__(self, store: Store, then: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._then = then
+        self.is_done = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Batch) -> None:
+        """Commit, and let the other do what it does; once."""
+        await self._store.commit(batch)
+        if batch.writes and not self.is_done:
+            self.is_done = True
+            await self._then()
+
+
+async def test_what_is_committed_is_answered_though_its_reads_are_gone(world: World) -> None:
+    """An error of the whole would say that nothing was made, and have it sent again."""
+    await world.put(patient("2") | {"id": "gone"})
+    other = World(store=world.store)
+
+    async def delete() -> None:
+        await other.perform("delete", resource_type="Patient", resource_id="gone", method="DELETE")
+
+    passed = Passed(world.store, delete)
+    world.store = passed  # type: ignore[assignment] - it has all that the store has
+    answer = await world.transaction(
+        bundle(entry("GET", "Patient/gone"), entry("POST", "Patient", patient("1")))
+    )
+
+    assert passed.is_done
+    told = [one["response"] for one in answer["entry"]]
+    assert [one["status"][:3] for one in told] == ["410", "201"]
+    assert told[0]["outcome"]["issue"][0]["expression"] == ["Bundle.entry[0]"]
+    assert await world.store.count("Patient") == 1
 
 
 async def test_equal_conditional_creates_make_one(world: World) -> None:
