@@ -5,15 +5,13 @@ https://hl7.org/fhir/R4/http.html#paging
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as NotBase64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from fhir_server.interactions.refusals import wrong_cursor
+from fhir_server.interactions.open_cursor import place_in, text_of
 from fhir_server.search import expression as ex
 from fhir_server.search.expression import Prefix, Sort
 from fhir_server.search.paging import Around
@@ -135,7 +133,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True):
     @property
     def text(self) -> str:
         """The cursor."""
-        return urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
+        return text_of(self)
 
     @classmethod
     def of(cls, text: str) -> Place:
@@ -144,11 +142,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True):
         Raises:
             InvalidValue: It is none.
         """
-        try:
-            raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            return msgspec.json.decode(raw, type=cls)
-        except (msgspec.MsgspecError, NotBase64, ValueError):
-            raise wrong_cursor() from None
+        return place_in(text, cls)
 
 
 def _time(prefix: Prefix, at: int) -> Expression:

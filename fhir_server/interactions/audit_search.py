@@ -16,7 +16,7 @@ from fhir_server.interactions.audit_event import Sight, audit_event, facility_of
 from fhir_server.interactions.audit_place import Event, Place, around, merged
 from fhir_server.interactions.context import Context, FhirResult
 from fhir_server.interactions.facilities import Facilities
-from fhir_server.interactions.narrow import both, narrowed, where_shown
+from fhir_server.interactions.narrow import both, shown_and
 from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle, codec
 from fhir_server.model.outcome import TooCostly, UnsupportedParameter
@@ -111,7 +111,7 @@ async def _total(ctx: Context, query: Query) -> int | None:
     if query.total == "none":
         return None
     is_asked = query.total == "accurate"
-    where = _where(ctx, query.where)
+    where = shown_and(ctx, AUDIT_EVENT, query.where)
     counting = Search(((AUDIT_EVENT, where),), count=0, total=query.total)
     reported = (await ctx.store.search(counting)).total
     if reported is None:
@@ -146,13 +146,8 @@ async def _of_patient(ctx: Context, patient: str, sight: Sight, most: int) -> in
     return len(entries)
 
 
-def _where(ctx: Context, where: Expression) -> Expression:
-    shown = where_shown(ctx, "search-type", AUDIT_EVENT)
-    return ex.NOTHING if shown is None else both(narrowed(ctx, where, AUDIT_EVENT), shown)
-
-
 async def _reported(ctx: Context, where: Expression, begin: Place, wanted: int) -> list[Event]:
-    asked = both(_where(ctx, where), begin.left())
+    asked = both(shown_and(ctx, AUDIT_EVENT, where), begin.left())
     page = await ctx.store.search(Search(((AUDIT_EVENT, asked),), sort=begin.sort, count=wanted))
     return [
         Event(v.last_updated, None, v.resource_id, v.body, frozenset(v.patients))
@@ -266,10 +261,7 @@ async def _unchained(ctx: Context, where: Expression) -> Expression:
 
 
 async def _ends(ctx: Context, target: str, inner: Expression) -> list[str]:
-    shown = where_shown(ctx, "search-type", target)
-    if shown is None:
-        return []
-    asked = both(narrowed(ctx, inner, target), shown)
+    asked = shown_and(ctx, target, inner)
     page = await ctx.store.search(Search(((target, asked),), count=_MOST_ENDS))
     if page.next is not None:
         raise TooCostly(

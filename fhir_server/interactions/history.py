@@ -43,21 +43,27 @@ async def history_instance(ctx: Context, request: FhirRequest) -> FhirResult:
     if kind == AUDIT_EVENT:
         chained = await recorded_version(ctx, "history-instance", identity)
         if chained is not None:
-            return _only(ctx, request, chained)
+            return await _only(ctx, request, chained)
     current = await ctx.store.read(kind, identity)
     if current is None or not await is_shown(ctx, current, "history-instance"):
         raise unknown(kind, identity)
     return await _answer(ctx, request, f"{kind}/{identity}/_history")
 
 
-def _only(ctx: Context, request: FhirRequest, version: Version) -> FhirResult:
+async def _only(ctx: Context, request: FhirRequest, version: Version) -> FhirResult:
     """Return the history of what has one version and never another: an entry of the audit chain."""
     asked = _parameters(request)
     part = part_of(request.query, counts=True)
     is_counted = part.summary == "count" or _count(asked.get("_count")) == 0
     since = _instant(asked["_since"], "_since")[0] if "_since" in asked else 0
     until = _instant(asked["_at"], "_at")[1] if "_at" in asked else None
-    is_there = version.last_updated >= since and (until is None or version.last_updated < until)
+    narrow = await among(ctx, request, asked)
+    is_there = (
+        version.last_updated >= since
+        and (until is None or version.last_updated < until)
+        and narrow.some != ()
+        and narrow.holds(version)
+    )
     used = [(k, v) for k, v in request.query if k in {*asked, *_SEVERAL} and k != "_cursor"]
     path = f"{version.resource_type}/{version.resource_id}/_history"
     body = None if part.is_all else part.of(version.body)

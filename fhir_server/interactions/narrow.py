@@ -107,10 +107,10 @@ def narrowed(ctx: Context, where: Expression, kind: str) -> Expression:
         case ex.Not(operand):
             return ex.Not(narrowed(ctx, operand, kind))
         case ex.Chain(param, target, inner):
-            chain = ex.Chain(param, target, _shown_and(ctx, target, inner))
+            chain = ex.Chain(param, target, shown_and(ctx, target, inner))
             return askable(ctx.policy.masks, kind, chain)
         case ex.Has(source, param, inner):
-            found = _shown_and(ctx, source, inner)
+            found = shown_and(ctx, source, inner)
             return referring(ctx.policy.masks, source, param, found)
         case ex.Differs(_, inner):
             return _differs(ctx, where, narrowed(ctx, inner, kind), kind)
@@ -151,7 +151,8 @@ def _says_nothing(where: Expression) -> bool:
             return False
 
 
-def _shown_and(ctx: Context, resource_type: str, where: Expression) -> Expression:
+def shown_and(ctx: Context, resource_type: str, where: Expression) -> Expression:
+    """Return what is asked of a type, of what a search shows the caller of it alone."""
     shown = where_shown(ctx, "search-type", resource_type)
     if shown is None:
         return ex.NOTHING

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -156,24 +156,8 @@ async def _transaction(
     patients = set(plan.patients())
     for entry, step in zip(writes, plan.steps, strict=True):
         results[entry.number] = response_of(ctx, _written(step), request.prefer)
-    shown = Shown()
-    for entry in reads:
-        await breathe()
-        try:
-            # What is committed is answered: its reads were tried before.
-            room = nullcontext() if writes else shown.reading()
-            with at(entry.place), room:
-                result = shown.add(await _run(ctx, entry.request))
-        except FhirError as refusal:
-            if not writes:
-                raise
-            # It was there, and is gone since the commit, or the store does not answer: an error of
-            # the whole would say that nothing was made, and have it sent again.
-            results[entry.number] = refusal_of(refusal)
-            continue
-        preferred = preferred_of(entry.request.method, result, "representation")
-        results[entry.number] = response_of(ctx, result, preferred)
-        patients |= result.patients
+    # What is committed is answered: its reads were tried before.
+    patients |= await _add_reads(ctx, reads, results, is_committed=bool(writes))
     answer = bundle.transaction_response(results[number] for number in sorted(results))
     return FhirResult(body=dumps(answer), patients=frozenset(patients))
 
@@ -194,21 +178,44 @@ async def answer_again(
     results: dict[int, dict[str, Any]] = {}
     for entry, result in zip(writes, made, strict=True):
         results[entry.number] = response_of(ctx, result, request.prefer)
+    patients |= await _add_reads(ctx, ordered[len(writes) :], results, is_committed=True)
+    answer = bundle.transaction_response(results[number] for number in sorted(results))
+    return FhirResult(body=dumps(answer), patients=patients)
+
+
+def _room(shown: Shown, *, is_committed: bool) -> AbstractContextManager[None]:
+    """Return the bound of a read: how long it takes counts before the commit alone."""
+    if not is_committed:
+        return shown.reading()
+    shown.require_room()
+    return nullcontext()
+
+
+async def _add_reads(
+    ctx: Context, reads: Sequence[Entry], results: dict[int, dict[str, Any]], *, is_committed: bool
+) -> set[str]:
+    """Add what the reading entries of a transaction come to; return whom they showed.
+
+    Raises:
+        FhirError: One is refused, and nothing was committed. What was is told: that entry says
+            what is wrong, for an error of the whole would have it sent again.
+    """
     shown = Shown()
-    for entry in ordered[len(writes) :]:
+    patients: set[str] = set()
+    for entry in reads:
+        await breathe()
         try:
-            with at(entry.place):
-                shown.require_room()
+            with at(entry.place), _room(shown, is_committed=is_committed):
                 result = shown.add(await _run(ctx, entry.request))
         except FhirError as refusal:
-            # What is committed stays: the rest of the answer must not be lost over this.
+            if not is_committed:
+                raise
             results[entry.number] = refusal_of(refusal)
             continue
         preferred = preferred_of(entry.request.method, result, "representation")
         results[entry.number] = response_of(ctx, result, preferred)
         patients |= result.patients
-    answer = bundle.transaction_response(results[number] for number in sorted(results))
-    return FhirResult(body=dumps(answer), patients=patients)
+    return patients
 
 
 def _ordered(

@@ -5,13 +5,12 @@ https://hl7.org/fhir/R4/http.html#paging
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as NotBase64
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from fhir_server.interactions.open_cursor import place_in, text_of
 from fhir_server.interactions.refusals import wrong_cursor
 
 _PATIENT: Final = "patient."
@@ -61,8 +60,7 @@ class Beside(msgspec.Struct, array_like=True, frozen=True):
     @property
     def text(self) -> str:
         """The cursor."""
-        raw = urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
-        return f"{_BESIDE}{raw}"
+        return f"{_BESIDE}{text_of(self)}"
 
     @property
     def previous(self) -> str:
@@ -100,9 +98,4 @@ def place_of(cursor: str | None, *, patient: bool) -> InRecord | Beside:
             return InRecord(cursor.removeprefix(before), patient=True, alone=before == _ALONE)
     if not cursor.startswith(_BESIDE):
         return InRecord(cursor)
-    text = cursor.removeprefix(_BESIDE)
-    try:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(raw, type=Beside)
-    except (msgspec.MsgspecError, NotBase64, ValueError):
-        raise wrong_cursor() from None
+    return place_in(cursor.removeprefix(_BESIDE), Beside)

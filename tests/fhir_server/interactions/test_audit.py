@@ -458,6 +458,8 @@ async def test_an_audit_event_has_one_version_and_a_history(
         "history-instance", caller, **asked, query=(("_since", "2030-01-01"),)
     )
     assert codec.loads(late.body or b"").get("entry", []) == []
+    listed = await people.perform("history-instance", caller, **asked, query=(("_list", "none"),))
+    assert codec.loads(listed.body or b"").get("entry", []) == []
     with pytest.raises(UnknownResource):
         await people.perform("vread", caller, **asked, version_id="2")
 

@@ -23,7 +23,7 @@ from fhir_server.model import codec
 from fhir_server.model.outcome import Unavailable
 from fhir_server.operations.everything import everything
 from fhir_server.search.expression import Search
-from fhir_server.store.port import AuditRecord, Batch, Store, Write
+from fhir_server.store.port import Batch, Store, Write
 from tests.bench.__main__ import dossier
 from tests.bench.load import SYSTEM, observation, patient
 from tests.conftest import Clock, World
@@ -56,8 +56,6 @@ class Grown:
     """A store, and how many people it holds.
 
     Attributes:
-        is_served: Whether each call comes behind a commit of an AuditEvent, as a request's does:
-            after every commit SQLite's readers begin with nothing in their cache.
         seconds: How long filling it took.
         refused: How often it refused a batch meanwhile, because it was busy.
         dossiers: The numbers of those that it has not had.
@@ -65,7 +63,6 @@ class Grown:
 
     store: Store
     people: int
-    is_served: bool = False
     seconds: float = 0
     refused: int = 0
     world: World = field(init=False)
@@ -365,7 +362,6 @@ def _reference() -> float:
 
 
 _PIECE: Final = observation(1, "Patient/1")
-_SHOWN: Final = AuditRecord(recorded=1, body=codec.dumps(_PIECE), patients=("p1",))
 _NUMBERS: Final = iter(range(1, 1 << 30))
 """No number is asked for twice, so people are from all over the store."""
 
@@ -386,8 +382,6 @@ async def measured(work: Work, grown: Sequence[Grown]) -> Measured:
             number = next(_NUMBERS)
             turn = time_of_it % len(grown)
             for which in (*range(turn, len(grown)), *range(turn)):
-                if grown[which].is_served:
-                    await grown[which].store.commit(Batch(audit=[_SHOWN]))
                 began = time.perf_counter()
                 await work.ask(grown[which], number)
                 taken[which].append(time.perf_counter() - began)

@@ -100,7 +100,7 @@ async def stores(
             made.grown.append(Grown(await MongoStore.open(url), people))
         else:
             path = tmp_path_factory.mktemp("growth") / "fhir.db"
-            made.grown.append(Grown(await SqliteStore.open(path), people, is_served=True))
+            made.grown.append(Grown(await SqliteStore.open(path), people))
         said(f"{made.engine}: {size:,} resources")
         await fill(made.grown[-1], said)
     if databases:
