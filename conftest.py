@@ -4,6 +4,7 @@ pytest_plugins = (
     "tests.data",
     "tests.folders",
     "tests.garbage",
+    "tests.mongo.driver",
     "tests.mongo.shared",
     "tests.mongo.databases",
     "tests.skips",

@@ -5,14 +5,17 @@ Nothing of it outlives the run.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,13 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.pool_options import PoolOptions
 
 from fhir_server.store.mongo.schema import HEAD, INDEXES
 from fhir_server.store.port import AuditRecord, Batch, Put
 from tests.contracts.making import made, patient
 from tests.data import ROOT
-from tests.mongo import databases, replica_set, shared
+from tests.mongo import databases, driver, replica_set, shared
 from tests.mongo.replica_set import ReplicaSet
 from tests.proxy import Cut, Network
 
@@ -387,3 +391,38 @@ def test_elsewhere_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Skipped, match="no mongod is made for this machine"):
         shared.need_mongod()
+
+
+# --- the driver ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("connecting", [driver.UNMENDED, driver.connected])
+async def test_a_cancelled_connection_is_closed(connecting: Any) -> None:
+    """By the tests' own means. Where it is by the driver's, `tests/mongo/driver.py` can go."""
+    made: list[socket.socket] = []
+    begun = asyncio.Event()
+
+    class Noted(socket.socket):
+        def __init__(self, *how: Any) -> None:
+            super().__init__(*how)
+            made.append(self)
+            begun.set()
+
+    with ExitStack() as held, pytest.MonkeyPatch.context() as patch:
+        full = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # what is accepted by nobody fills it: the next waits
+            waiting = held.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        patch.setattr("pymongo.pool_shared.socket.socket", Noted)
+        task = asyncio.ensure_future(connecting(full.getsockname(), PoolOptions()))
+        await begun.wait()
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        is_closed = [one.fileno() < 0 for one in made]
+        for one in made:
+            one.close()
+    assert is_closed == [connecting is driver.connected]

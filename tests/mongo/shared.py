@@ -192,7 +192,10 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def keep(folder: Path, owner: int) -> None:
     """Start the MongoDB, write its address to the folder, and end it after the owner."""
     signal.signal(signal.SIGTERM, _stop)
-    members = ReplicaSet(folder, cache=0.5)  # several processes of the tests share it
+    # Several processes of the tests share it. Its own clock ends no records, for that of most tests
+    # stands in 2024: what they had written was gone as soon as the members looked, once a minute.
+    options = ("--setParameter", "ttlMonitorEnabled=false")
+    members = ReplicaSet(folder, cache=0.5, options=options)
     try:
         url = NAMED or members.start().url("")
         written = folder / "url.part"

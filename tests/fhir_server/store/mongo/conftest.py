@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +19,9 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
     """Three members that may be told to fail."""
     need_mongod()
     folder = tmp_path_factory.mktemp("members")
-    with ReplicaSet(folder, options=("--setParameter", "enableTestCommands=1")) as found:
+    options = ("enableTestCommands=1", "ttlMonitorSleepSecs=1")
+    how = tuple(part for option in options for part in ("--setParameter", option))
+    with ReplicaSet(folder, options=how) as found:
         yield found
 
 
@@ -48,12 +48,3 @@ def own(tmp_path: Path) -> Iterator[Callable[..., ReplicaSet]]:
     yield make
     for one in made:
         one.stop()
-
-
-@pytest.fixture
-def dropped() -> Iterator[None]:
-    """Let go of the sockets that the driver leaves where a connection could not be made."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()

@@ -29,8 +29,6 @@ from tests.data import ROOT
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
 
-pytestmark = pytest.mark.usefixtures("dropped")
-
 
 @pytest.fixture
 def url(members: ReplicaSet, request: pytest.FixtureRequest) -> str:

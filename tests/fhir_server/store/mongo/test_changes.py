@@ -15,8 +15,6 @@ from tests.contracts.making import made, patient
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
 
-pytestmark = pytest.mark.usefixtures("dropped")
-
 WITHIN = 60.0
 LOST = {"errorCode": 286, "errorLabels": ["NonResumableChangeStreamError"]}
 """ChangeStreamHistoryLost: the oplog no longer has what the stream would go on from."""

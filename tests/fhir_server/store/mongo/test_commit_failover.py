@@ -14,8 +14,6 @@ from tests.contracts.making import START, made, patient
 from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
 
-pytestmark = pytest.mark.usefixtures("dropped")
-
 TASKS: Final = 6
 
 

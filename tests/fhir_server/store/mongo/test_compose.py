@@ -31,8 +31,6 @@ from tests.fhir_server.store.mongo.composed import (
 from tests.fhir_server.store.mongo.composefile import read
 from tests.mongo.shared import need_mongod
 
-pytestmark = pytest.mark.usefixtures("dropped")
-
 VOLUMES = ("authority", "members", "server")
 
 

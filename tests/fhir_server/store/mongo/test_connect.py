@@ -35,8 +35,6 @@ from tests.mongo.replica_set import ReplicaSet, mongod
 from tests.mongo.shared import need_mongod
 from tests.ports import free_port
 
-pytestmark = pytest.mark.usefixtures("dropped")
-
 GOOD = "mongodb://h1,h2,h3/fhir?replicaSet=rs0"
 _EVERYTHING = {"anyResource": True}
 

@@ -35,8 +35,6 @@ from tests.fhir_server.store.mongo.conftest import QUICK
 from tests.mongo.replica_set import ReplicaSet
 from tests.ports import free_port
 
-pytestmark = pytest.mark.usefixtures("dropped")
-
 GB = 10**9
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
