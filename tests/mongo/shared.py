@@ -160,7 +160,10 @@ def _start_keeper(folder: Path, owner: int) -> None:
             said = (folder / "keeper.log").read_text("utf-8", errors="replace")
             pytest.fail(f"the MongoDB of the tests did not start:\n{said[-3000:]}")
         time.sleep(0.02)
-    _KEPT.append(keeper)
+    if owner == os.getpid():
+        _KEPT.append(keeper)
+    else:
+        keeper.returncode = 0  # it outlives this process, which is not to warn of that at its end
 
 
 _KEPT: Final[list[subprocess.Popen[bytes]]] = []
