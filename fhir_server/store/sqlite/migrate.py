@@ -13,6 +13,7 @@ from typing import Final
 import apsw
 
 from fhir_server.model.outcome import Unavailable
+from fhir_server.store.sqlite.names import Kind, tails
 
 Step = Callable[[apsw.Connection], None]
 
@@ -75,8 +76,22 @@ def _patient_at(db: apsw.Connection) -> None:
     db.execute("ALTER TABLE version ADD COLUMN patient_at INTEGER")
 
 
+def _tails(db: apsw.Connection) -> None:
+    # The texts of tokens from each word's start on: which of them say something is a range.
+    db.execute(
+        "CREATE TABLE tail (text TEXT NOT NULL, nr INTEGER NOT NULL, PRIMARY KEY (text, nr)) "
+        "WITHOUT ROWID"
+    )
+    texts = db.execute("SELECT text, nr FROM name WHERE kind = ?", (Kind.TEXT,))
+    db.executemany(
+        "INSERT OR IGNORE INTO tail VALUES (?, ?)",
+        ((tail, nr) for text, nr in texts for tail in tails(text)),
+    )
+
+
 STEPS: Final[tuple[Step, ...]] = (
     _first, _edition, _words, _at, _referred, _several, _shapes, _patient_at,
+    _tails,
 )  # fmt: skip
 """STEPS[n] takes a file from version n to n + 1."""
 

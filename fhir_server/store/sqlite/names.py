@@ -126,9 +126,8 @@ class Names:
         if any("\ud800" <= one <= "\udfff" for one in folded):
             return []  # nothing stored holds a lone surrogate
         rows = self._db.execute(
-            "SELECT nr FROM name WHERE kind = ?1 AND "
-            "((text >= ?2 AND text < ?3) OR instr(text, ?4))",
-            (Kind.TEXT, folded, prefix_end(folded), f" {folded}"),
+            "SELECT DISTINCT nr FROM tail WHERE text >= ? AND text < ?",
+            (folded, prefix_end(folded)),
         )
         return [nr for (nr,) in rows]
 
@@ -173,6 +172,10 @@ class NewNames(Names):
                 "WHERE kind = ?1 RETURNING nr",
                 (kind, text),
             ).get
+            if kind is Kind.TEXT:
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO tail VALUES (?, ?)", [(tail, nr) for tail in tails(text)]
+                )
             self._keep(kind, text, nr)
             self._fresh.append((kind, text, nr))
         return int(nr)
@@ -239,6 +242,12 @@ class NewNames(Names):
 def paired(code: str, system: int, token: str) -> str:
     """Return the name of a composite with one token."""
     return SEPARATOR.join((code, str(system), code_key(token)))
+
+
+def tails(text: str) -> list[str]:
+    """Return what is left of a text from the start of each of its words on."""
+    starts = [0, *(at + 1 for at, one in enumerate(text) if one == " ")]
+    return [text[at:] for at in starts if at < len(text)]
 
 
 def unit_parts(text: str) -> tuple[str, str, str]:

@@ -98,7 +98,9 @@ async def test_a_file_of_version_1_counts_its_editions_from_now_on(path: Path) -
 
 def _set_back(db: apsw.Connection, version: int) -> None:
     """Make a file one of an older program, but for what its rows hold."""
-    db.execute("ALTER TABLE version DROP COLUMN patient_at")
+    if version < 8:
+        db.execute("ALTER TABLE version DROP COLUMN patient_at")
+    db.execute("DROP TABLE tail")
     db.execute("UPDATE meta SET value = ? WHERE key = 'version'", (version,))
 
 
@@ -251,6 +253,28 @@ async def test_a_file_of_version_7_does_not_note_where_a_body_names_its_patient(
     noted = db.execute("SELECT patient_at IS NOT NULL FROM version ORDER BY rid").fetchall()
     assert noted == [(0,), (0,), (1,)]
     db.close()
+    await store.close()
+
+
+async def test_a_file_of_version_8_is_asked_for_texts_by_each_of_their_words(path: Path) -> None:
+    """Texts of before the step are found as those since are, from a word's start on only."""
+    store = await SqliteStore.open(path)
+    await store.commit(Batch(writes=[_measured(0)]))
+    await store.close()
+    db = connect(path, writer=True)
+    _set_back(db, 8)
+    db.close()
+
+    store = await SqliteStore.open(path)
+    await store.commit(Batch(writes=[_measured(1)]))
+    other = replace(_measured(2), index=IndexValues((TokenValue("code", "c", "2", "height"),)))
+    await store.commit(Batch(writes=[other]))
+
+    both = ["o1", "o0"]
+    asked = {"body": both, "body we": both, "weight": both, "w": both, "eight": [], "h": ["o2"]}
+    for text, expected in asked.items():
+        search = Search((("Observation", TokenText("code", text)),))
+        assert ids(await store.search(search)) == expected, text
     await store.close()
 
 
