@@ -221,7 +221,7 @@ async def recorded_version(ctx: Context, interaction: str, resource_id: str) -> 
     body = codec.dumps(audit_event(entry, sight, facility))
     return Version(
         AUDIT_EVENT, resource_id, 1, entry.recorded, body, deleted=False, method="POST",
-        patients=tuple(sorted(_seen(entry, sight))),
+        patients=tuple(sorted(seen_in(entry, sight))),
     )  # fmt: skip
 
 
@@ -232,6 +232,7 @@ async def is_recorded(ctx: Context, resource_id: str) -> bool:
     return entry is not None and sight_of(ctx.policy.narrow("read", AUDIT_EVENT)).shows(entry)
 
 
-def _seen(entry: AuditEntry, sight: Sight) -> frozenset[str]:
+def seen_in(entry: AuditEntry, sight: Sight) -> frozenset[str]:
+    """Return which Patients of an entry the caller sees."""
     named = frozenset(entry.patients)
     return named if sight.patients is None else named & sight.patients

@@ -1,304 +1,213 @@
-"""Search of AuditEvents: the server's own chain, and those that others reported, newest first.
+"""Search of AuditEvents: the server's own chain, and beside it what the store has of what is asked.
 
 https://hl7.org/fhir/R4/auditevent.html#search
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from fhir_server.interactions.answer import dumps, links
-from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT, seq_of
-from fhir_server.interactions.audit_event import Sight, audit_event, facility_of, sight_of
-from fhir_server.interactions.audit_place import Event, Place, around, merged
+from fhir_server.interactions.answer import dumps, links, match_entry
+from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.audit_found import (
+    MOST_LOOKED_AT,
+    chained,
+    count_of_patient,
+    first_of,
+    unchained,
+)
+from fhir_server.interactions.audit_place import Event, Order, Place, around, merged
 from fhir_server.interactions.context import Context, FhirResult
-from fhir_server.interactions.facilities import Facilities
+from fhir_server.interactions.include import Inclusion
 from fhir_server.interactions.narrow import both, shown_and
 from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle, codec
 from fhir_server.model.outcome import TooCostly, UnsupportedParameter
 from fhir_server.search import expression as ex
-from fhir_server.search.expression import MOST_COUNTED, Prefix, Search
+from fhir_server.search.expression import MOST_COUNTED, Search, Sort
 from fhir_server.search.extract import index_values
-from fhir_server.search.match import matches
 from fhir_server.search.paging import Around
-from fhir_server.store.work import current
+from fhir_server.search.values import DateValue
+from fhir_server.store.work import breathe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Sequence
 
     from fhir_server.search.expression import Expression
     from fhir_server.search.query import Query
-    from fhir_server.store.port import AuditEntry
+    from fhir_server.store.port import Version
 
-MOST_LOOKED_AT: Final = 20_000
-_STEP: Final = 200
 _MOST_BUILT: Final = 400
 """So many events are made only to be counted, where no accurate total is asked for."""
 
 
-_MOST_ENDS: Final = 100
-"""So many resources a chain may end at: each event that is made is held against all of them."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Bounds:
-    """What an expression surely asks of an entry of the chain; None is nothing."""
+class Asked:
+    """A search in which the server's own AuditEvents are found.
 
-    patient: str | None = None
-    since: int | None = None
-    until: int | None = None
-    ids: frozenset[str] | None = None
+    Attributes:
+        path: Below the base, of the links.
+        query: What was asked.
+        by_type: What is asked of each type, AuditEvent among them; resolved.
+    """
+
+    path: str
+    query: Query
+    by_type: tuple[tuple[str, Expression], ...]
+
+    @property
+    def where(self) -> Expression:
+        """What is asked of AuditEvents."""
+        return dict(self.by_type)[AUDIT_EVENT]
+
+    @property
+    def about(self) -> bytes:
+        """What a cursor belongs to."""
+        kinds = ",".join(kind for kind, _ in self.by_type)
+        keys = ",".join(f"{'-' if one.descending else ''}{one.param}" for one in self.query.sort)
+        return f"{self.path}\n{kinds}\n{keys}\n".encode() + self.query.asked
 
 
-async def search_audit_events(ctx: Context, query: Query) -> FhirResult:
-    """Return one page of the AuditEvents that match and are shown to the caller.
+async def search_audit_events(ctx: Context, asked: Asked) -> FhirResult:
+    """Return one page of the AuditEvents, and of other types beside, that match and are shown.
 
     Raises:
         TooCostly: The search looks at too many entries; name a patient or a time.
-        UnsupportedParameter: Another order than newest first is asked for.
+        UnsupportedParameter: Another order than one by time is asked for.
     """
-    if any(not key.descending or key.param not in {"date", "_lastUpdated"} for key in query.sort):
-        raise UnsupportedParameter(
-            "AuditEvents are sorted by time, newest first, alone.",
-            text_vi="AuditEvent chỉ được sắp xếp theo thời gian, mới nhất trước.",
-        )
-    query = replace(query, where=await _unchained(ctx, query.where))
-    begin = Place() if query.cursor is None else Place.of(query.cursor)
-    wanted = query.count + 1
+    query = asked.query
+    order = _order(query.sort, asked.by_type)
+    where = await unchained(ctx, asked.where)
+    by_type = tuple(
+        (kind, shown_and(ctx, kind, where if kind == AUDIT_EVENT else one))
+        for kind, one in asked.by_type
+    )
+    total = await _total(ctx, query, where, by_type) if query.count == 0 else None
     if query.count == 0:
-        return await _counted(ctx, query)
-    chained = [e async for e in _chained(ctx, query.where, begin, wanted)]
-    reported = await _reported(ctx, query.where, begin, wanted)
-    if query.cursor is None:
-        begin = begin.defined(chained, reported)
-    found = merged(chained, reported, backwards=begin.backwards, count=query.count)
-    pages = around(begin, found, more=len(chained) + len(reported) > len(found))
-    page = sorted(found, key=lambda event: event.newest_first)
-    part = Part(query.summary, query.elements)
-    entries = [
-        bundle.search_entry(
-            f"{ctx.base_url}/{AUDIT_EVENT}/{e.resource_id}", msgspec.Raw(part.of(e.body))
-        )
-        for e in page
-    ]
+        found = links(ctx.base_url, asked.path, query.used, Around())
+        return FhirResult(body=dumps(bundle.searchset((), links=found, total=total)))
+    begin = await _begin(ctx, asked, order, by_type)
+    own = await _own(ctx, where, begin, query.count + 1)
+    others = await _others(ctx, by_type, begin, order, query.count + 1)
+    if begin.newest is None:
+        begin = begin.defined((own[0].seq or 0) if own else 0, others[0].at if others else 0)
+    page = merged(own, others, older=begin.is_to_older, count=query.count)
+
+    def seal(place: Place) -> str:
+        return ctx.store.seal(asked.about, place.position)
+
+    pages = around(begin, page, seal, more=len(own) + len(others) > len(page))
+    page = sorted(page, key=lambda event: event.newest_first, reverse=order.ascending)
     if query.cursor is None and pages.next is None and query.total != "none":
-        total: int | None = len(page)
+        total = len(page)
     else:
-        total = await _total(ctx, query)
-    answer = bundle.searchset(
-        entries,
-        links=links(ctx.base_url, AUDIT_EVENT, query.used, pages, query.cursor),
-        total=total,
+        total = await _total(ctx, query, where, by_type)
+    versions = [event.version for event in page]
+    await breathe()
+    growing = Inclusion(ctx, {event.name for event in page})
+    await growing.grow(versions, query.includes)
+    part, along = Part(query.summary, query.elements), Part(query.summary)
+    entries = [match_entry(ctx.base_url, v, "match", part.of(v.body)) for v in versions]
+    entries += [match_entry(ctx.base_url, v, "include", along.of(v.body)) for v in growing.included]
+    found = links(ctx.base_url, asked.path, query.used, pages, query.cursor)
+    patients = frozenset(one for v in (*versions, *growing.included) for one in v.patients)
+    return FhirResult(
+        body=dumps(bundle.searchset(entries, links=found, total=total)), patients=patients
     )
-    patients = frozenset(patient for event in page for patient in event.patients)
-    return FhirResult(body=dumps(answer), patients=patients)
 
 
-async def _counted(ctx: Context, query: Query) -> FhirResult:
-    total = await _total(ctx, query)
-    answer = bundle.searchset(
-        (), links=links(ctx.base_url, AUDIT_EVENT, query.used, Around()), total=total
+def _order(sort: Sequence[Sort], by_type: Sequence[tuple[str, Expression]]) -> Order:
+    """Return the order that is asked for; several keys are one where they go one way.
+
+    Raises:
+        UnsupportedParameter: It is not one by time.
+    """
+    known = {"_lastUpdated", "date"} if len(by_type) == 1 else {"_lastUpdated"}
+    if not sort:
+        return Order()
+    if any(one.param not in known or one.descending != sort[0].descending for one in sort):
+        raise UnsupportedParameter(
+            "AuditEvents are sorted by date or _lastUpdated alone; with other types beside them, "
+            "by _lastUpdated.",
+            text_vi="AuditEvent chỉ được sắp xếp theo date hoặc _lastUpdated; cùng với loại khác "
+            "thì chỉ theo _lastUpdated.",
+        )
+    ascending = not sort[0].descending
+    return Order("date", ascending) if sort[0].param == "date" else Order(ascending=ascending)
+
+
+async def _begin(
+    ctx: Context, asked: Asked, order: Order, by_type: tuple[tuple[str, Expression], ...]
+) -> Place:
+    """Return where the page begins; newest first, what there is now is told by what it has."""
+    if asked.query.cursor is not None:
+        return Place.of(ctx.store.unseal(asked.about, asked.query.cursor))
+    if order == Order():
+        return Place()
+    newest = await ctx.store.audit(limit=1)
+    latest = await ctx.store.search(Search(by_type, sort=Order().sort(older=True), count=1))
+    return Place(ascending=order.ascending).defined(
+        newest[0].seq if newest else 0,
+        latest.versions[0].last_updated if latest.versions else 0,
     )
-    return FhirResult(body=dumps(answer))
 
 
-async def _total(ctx: Context, query: Query) -> int | None:
+async def _own(ctx: Context, where: Expression, begin: Place, wanted: int) -> list[Event]:
+    found = await first_of(chained(ctx, where, begin.within), wanted)
+    return [Event(one.version.last_updated, one.seq, one.version) for one in found]
+
+
+async def _others(
+    ctx: Context,
+    by_type: tuple[tuple[str, Expression], ...],
+    begin: Place,
+    order: Order,
+    wanted: int,
+) -> list[Event]:
+    left = tuple((kind, both(where, begin.left(order, kind))) for kind, where in by_type)
+    page = await ctx.store.search(
+        Search(left, sort=order.sort(older=begin.is_to_older), count=wanted)
+    )
+    return [Event(_time(ctx, order, one), None, one) for one in page.versions]
+
+
+def _time(ctx: Context, order: Order, version: Version) -> int:
+    if order.key == "_lastUpdated":
+        return version.last_updated
+    index = index_values(codec.loads_stored(version.body), base_url=ctx.base_url, words=False)
+    return next(
+        (one.low for one in index.values if isinstance(one, DateValue) and one.param == "date"),
+        version.last_updated,
+    )
+
+
+async def _total(
+    ctx: Context,
+    query: Query,
+    where: Expression,
+    by_type: tuple[tuple[str, Expression], ...],
+) -> int | None:
     """Return how many match; where it was not asked for, only if that is soon counted."""
     if query.total == "none":
         return None
     is_asked = query.total == "accurate"
-    where = shown_and(ctx, AUDIT_EVENT, query.where)
-    counting = Search(((AUDIT_EVENT, where),), count=0, total=query.total)
-    reported = (await ctx.store.search(counting)).total
-    if reported is None:
+    others = (await ctx.store.search(Search(by_type, count=0, total=query.total))).total
+    if others is None:
         return None
-    sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
-    if query.where == ex.EVERYTHING and sight.patients is None:
+    if where == ex.EVERYTHING and shown_and(ctx, AUDIT_EVENT, where) == ex.EVERYTHING:
         newest = await ctx.store.audit(limit=1)
-        return reported + (newest[0].seq if newest else 0)
+        return others + (newest[0].seq if newest else 0)
     most = MOST_LOOKED_AT if is_asked else _MOST_BUILT
-    patient = _bounds(query.where).patient
     try:
-        if patient is not None and isinstance(query.where, ex.RefersTo):
+        if isinstance(where, ex.RefersTo) and (where.param, where.url) == ("patient", ""):
             # What the chain has by Patient is what would match: no event is made to be looked at.
             most = MOST_LOOKED_AT if is_asked else MOST_COUNTED
-            chained = await _of_patient(ctx, patient, sight, most)
+            own = await count_of_patient(ctx, where.resource_id, most)
         else:
-            found = _chained(ctx, query.where, Place(), most + 1, most)
-            chained = len([None async for _ in found])
+            own = len(await first_of(chained(ctx, where, most=most), most + 1))
     except TooCostly:
         if is_asked:
             raise
         return None
-    return reported + chained
-
-
-async def _of_patient(ctx: Context, patient: str, sight: Sight, most: int) -> int:
-    if sight.patients is not None and patient not in sight.patients:
-        return 0
-    entries = await ctx.store.audit(patient=patient, limit=most + 1)
-    if len(entries) > most:
-        raise _too_costly()
-    return len(entries)
-
-
-async def _reported(ctx: Context, where: Expression, begin: Place, wanted: int) -> list[Event]:
-    asked = both(shown_and(ctx, AUDIT_EVENT, where), begin.left())
-    page = await ctx.store.search(Search(((AUDIT_EVENT, asked),), sort=begin.sort, count=wanted))
-    return [
-        Event(v.last_updated, None, v.resource_id, v.body, frozenset(v.patients))
-        for v in page.versions
-    ]
-
-
-async def _chained(
-    ctx: Context, where: Expression, begin: Place, wanted: int, most: int = MOST_LOOKED_AT
-) -> AsyncIterator[Event]:
-    """Give matching entries of the chain, as the page is read, looking at `most` of them."""
-    sight = sight_of(ctx.policy.narrow("search-type", AUDIT_EVENT))
-    bounds = _bounds(where)
-    facilities = Facilities(ctx.store)
-    found = 0
-    work = current()
-    async for entry in _looked_at(ctx, bounds, sight, begin, most):
-        if work is not None:
-            await work.breathe()
-            work.charge(1 / MOST_LOOKED_AT)
-        event = audit_event(entry, sight, await facility_of(entry, facilities))
-        index = index_values(event, base_url=ctx.base_url, known=ctx.known)
-        name = (AUDIT_EVENT, event["id"])
-        if matches(where, name, entry.recorded, index, frozenset(), _no_target):
-            named = frozenset(index.patients)
-            yield Event(entry.recorded, entry.seq, event["id"], codec.dumps(event), named)
-            found += 1
-            if found >= wanted:
-                return
-
-
-async def _looked_at(
-    ctx: Context, bounds: _Bounds, sight: Sight, begin: Place, most: int
-) -> AsyncIterator[AuditEntry]:
-    if bounds.ids is not None:
-        for entry in await _by_ids(ctx, bounds.ids, begin):
-            if sight.shows(entry):
-                yield entry
-        return
-    patient = bounds.patient
-    if patient is None and sight.patients is not None and len(sight.patients) == 1:
-        (patient,) = sight.patients
-    work = current()
-    before, after = _range(begin)
-    for _ in range(most // _STEP):
-        if work is not None:
-            work.check()
-        entries = await ctx.store.audit(
-            patient=patient, since=bounds.since, until=bounds.until,
-            before=before, after=after, limit=_STEP,
-        )  # fmt: skip
-        for entry in entries:
-            if sight.shows(entry):
-                yield entry
-        if len(entries) < _STEP:
-            return
-        if begin.backwards:
-            after = entries[-1].seq
-        else:
-            before = entries[-1].seq
-    raise _too_costly()
-
-
-def _range(begin: Place) -> tuple[int | None, int | None]:
-    """Return before and, read backwards, after which entry of the chain what is left stands."""
-    if not begin.backwards:
-        return begin.before, None
-    before = begin.first.before
-    # At the beginning nothing is left before it.
-    return before, (before or 0) if begin.before is None else begin.before - 1
-
-
-def _too_costly() -> TooCostly:
-    return TooCostly(
-        "The search looks at too many AuditEvents; name a patient or a time.",
-        text_vi="Tìm kiếm phải xem quá nhiều AuditEvent; hãy nêu một người bệnh hoặc thời gian.",
-    )
-
-
-async def _by_ids(ctx: Context, ids: frozenset[str], begin: Place) -> list[AuditEntry]:
-    seqs = [seq for one in ids if (seq := seq_of(one)) is not None]
-    before, after = _range(begin)
-    left = [
-        seq
-        for seq in sorted(seqs, reverse=not begin.backwards)
-        if (before is None or seq < before) and (after is None or seq > after)
-    ]
-    found = [await ctx.store.audit_entry(seq) for seq in left]
-    return [entry for entry in found if entry is not None]
-
-
-async def _unchained(ctx: Context, where: Expression) -> Expression:
-    """Return what is asked with the ids of what chains end at: the chain itself has no links.
-
-    Raises:
-        TooCostly: A chain ends at too many resources.
-    """
-    match where:
-        case ex.And(operands):
-            return ex.And(tuple([await _unchained(ctx, part) for part in operands]))
-        case ex.Or(operands):
-            return ex.Or(tuple([await _unchained(ctx, part) for part in operands]))
-        case ex.Not(operand):
-            return ex.Not(await _unchained(ctx, operand))
-        case ex.Chain(param, target, inner):
-            ids = await _ends(ctx, target, inner)
-            ends = tuple(ex.RefersTo(param, target, identity) for identity in ids)
-            return ends[0] if len(ends) == 1 else ex.Or(ends)
-        case _:
-            return where
-
-
-async def _ends(ctx: Context, target: str, inner: Expression) -> list[str]:
-    asked = shown_and(ctx, target, inner)
-    page = await ctx.store.search(Search(((target, asked),), count=_MOST_ENDS))
-    if page.next is not None:
-        raise TooCostly(
-            f"A chain in a search of AuditEvents ends at more than {_MOST_ENDS} {target}.",
-            text_vi=f"Chuỗi trong tìm kiếm AuditEvent dẫn tới hơn {_MOST_ENDS} {target}.",
-        )
-    return [version.resource_id for version in page.versions]
-
-
-def _no_target(*_: object) -> None:
-    """Say that the chain knows nothing of what its entries refer to."""
-
-
-def _bounds(where: Expression) -> _Bounds:
-    """Return what every match surely has, so that the store need not look at the rest."""
-    patient, since, until, ids = None, None, None, None
-    for part in where.operands if isinstance(where, ex.And) else (where,):
-        match part:
-            case ex.RefersTo("patient" | "entity", kind, identity) if kind in {None, PATIENT}:
-                patient = identity if part.param == PATIENT.lower() or kind else patient
-            case ex.DateIs("date", prefix, low, high):
-                since = _latest(since, low if prefix in _FROM else None)
-                until = _earliest(until, high if prefix in _TO else None)
-            case ex.Ids(named):
-                ids = named if ids is None else ids & named
-            case _:
-                pass
-    return _Bounds(patient, since, until, ids)
-
-
-_FROM: Final = frozenset({Prefix.EQ, Prefix.GE, Prefix.GT, Prefix.SA, Prefix.AP})
-_TO: Final = frozenset({Prefix.EQ, Prefix.LE, Prefix.LT, Prefix.EB, Prefix.AP})
-
-
-def _latest(one: int | None, other: int | None) -> int | None:
-    return max((x for x in (one, other) if x is not None), default=None)
-
-
-def _earliest(one: int | None, other: int | None) -> int | None:
-    return min((x for x in (one, other) if x is not None), default=None)
+    return others + own

@@ -49,7 +49,9 @@ _OF_ALL: Final = (
 
 _OWN_AUDIT: Final = (
     "The server's own AuditEvents (audit-N) are read and searched and never changed; what others "
-    "report is a resource like any other."
+    "report is a resource like any other. They are sorted by date or _lastUpdated (beside other "
+    "types by _lastUpdated). A search of all types, _revinclude=* and chains to AuditEvents leave "
+    "the server's own out."
 )
 
 _ASYNCHRONOUS: Final = (

@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from fhir_server.interactions.audit import AUDIT_EVENT, is_chained
+from fhir_server.interactions.audit_found import fetch_recorded, recorded_of
 from fhir_server.interactions.definitions import (
     Definition,
     Definitions,
@@ -70,6 +72,8 @@ class Inclusion:
         if forward:
             named = await self._named(versions, forward)
             self._add(await fetch_shown(self.ctx, list(named.names)))
+            own = [name for name in named.names if is_chained(*name)]
+            self._add(await fetch_recorded(self.ctx, own))
             self._add(await self._defined(named.canonicals))
         for include in includes:
             if include.reverse:
@@ -162,6 +166,9 @@ class Inclusion:
                 continue
             asked = _refers(self.ctx.searched, source, include.param, names)
             asked += await self._naming(source, include.param, definitions)
+            if include.source_type == AUDIT_EVENT:
+                # By a star alone the chain goes along as little as it is searched with all types.
+                self._add(await recorded_of(self.ctx, include.param, names, MOST_INCLUDED))
             if asked:
                 where = Or(tuple(asked))
                 # What nothing is masked of may be asked by any reference: there are thousands.

@@ -9,11 +9,13 @@ what is hidden is not there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from fhir_server.interactions.audit import AUDIT_EVENT
+from fhir_server.interactions.audit_found import candidates, named_by_recorded
 from fhir_server.interactions.definitions import (
     Definition,
     Definitions,
@@ -72,7 +74,9 @@ def is_open(where: Expression) -> bool:
     match where:
         case ex.And(operands) | ex.Or(operands) | ex.CompositeIs(_, operands):
             return any(map(is_open, operands))
-        case ex.Not(inner) | ex.Chain(_, _, inner) | ex.Has(_, _, inner):
+        case ex.Has(source, _, inner):
+            return source == AUDIT_EVENT or is_open(inner)
+        case ex.Not(inner) | ex.Chain(_, _, inner):
             return is_open(inner)
         case _:
             return isinstance(where, ex.Open)
@@ -110,7 +114,7 @@ class Resolving:
     async def _of(self, where: Expression, kind: str) -> Expression:
         match where:
             case ex.And(operands):
-                return ex.And(tuple([await self._of(one, kind) for one in operands]))
+                return await self._all(operands, kind)
             case ex.Or(operands):
                 return ex.Or(tuple([await self._of(one, kind) for one in operands]))
             case ex.CompositeIs(param, parts):
@@ -120,11 +124,40 @@ class Resolving:
             case ex.Chain(param, target, inner):
                 return ex.Chain(param, target, await self._of(inner, target))
             case ex.Has(source, param, inner):
-                return ex.Has(source, param, await self._of(inner, source))
+                has = ex.Has(source, param, await self._of(inner, source))
+                return await self._recorded(has, kind) if source == AUDIT_EVENT else has
             case _ if isinstance(where, ex.Open):
                 return self._counted(await self._leaf(where, kind))
             case _:
                 return where
+
+    async def _all(self, operands: Sequence[Expression], kind: str) -> Expression:
+        """Return all of these; the audit chain is asked last, of the few that the others leave."""
+        is_last = [isinstance(one, ex.Has) and one.source_type == AUDIT_EVENT for one in operands]
+        first = [
+            one if last else await self._of(one, kind)
+            for one, last in zip(operands, is_last, strict=True)
+        ]
+        if not any(is_last):
+            return ex.And(tuple(first))
+        others = [one for one, last in zip(first, is_last, strict=True) if not last]
+        among = await candidates(self.ctx, kind, ex.And(tuple(others))) if others else None
+        found: list[Expression] = []
+        for one in first:
+            if isinstance(one, ex.Has) and one.source_type == AUDIT_EVENT:
+                inner = await self._of(one.where, AUDIT_EVENT)
+                has = ex.Has(AUDIT_EVENT, one.param, inner)
+                found.append(await self._recorded(has, kind, among))
+            else:
+                found.append(one)
+        return ex.And(tuple(found))
+
+    async def _recorded(
+        self, link: ex.Has, kind: str, among: frozenset[str] | None = None
+    ) -> Expression:
+        """Return a `_has` over AuditEvents, those of the server's own chain too."""
+        named = await named_by_recorded(self.ctx, link, kind, among)
+        return ex.Or((link, self._counted(ex.Ids(named)))) if named else link
 
     def _counted(self, found: Expression) -> Expression:
         match found:

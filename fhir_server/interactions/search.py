@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fhir_server.interactions.answer import dumps, links, match_entry
 from fhir_server.interactions.audit import AUDIT_EVENT, PATIENT
-from fhir_server.interactions.audit_search import search_audit_events
+from fhir_server.interactions.audit_search import Asked, search_audit_events
 from fhir_server.interactions.compartments import may_hold, within
 from fhir_server.interactions.context import Context, FhirRequest, FhirResult
 from fhir_server.interactions.explain import EXPLAIN, explaining, explanation
@@ -21,8 +21,8 @@ from fhir_server.interactions.resolving import Resolving, resolved
 from fhir_server.interactions.subset import Part
 from fhir_server.model import bundle
 from fhir_server.model.definitions import RESOURCE_TYPES
-from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
-from fhir_server.search.expression import NOTHING, Search
+from fhir_server.model.outcome import UnsupportedParameter
+from fhir_server.search.expression import EVERYTHING, NOTHING, RefersTo, Search
 from fhir_server.search.query import Query, parse
 from fhir_server.search.several import parse_types
 from fhir_server.search.wording import has_words
@@ -78,10 +78,7 @@ async def search_system(ctx: Context, request: FhirRequest) -> FhirResult:
     for kind in query.types:
         require_type(ctx, "search-system", kind)
     if AUDIT_EVENT in query.types:
-        raise InvalidValue(
-            "AuditEvents are searched alone: name no other type beside them.",
-            text_vi="AuditEvent phải được tìm riêng, không kèm loại khác.",
-        )
+        return await _with_audit_events(ctx, request, query, by_type)
     return await _page(ctx, request, query, by_type, explain=explain)
 
 
@@ -119,20 +116,36 @@ def _searched(ctx: Context, request: FhirRequest) -> list[str]:
 
 
 async def _audit_events(ctx: Context, request: FhirRequest) -> FhirResult:
+    inside: Expression = EVERYTHING
+    path = AUDIT_EVENT
     if request.compartment is not None:
         kind, identity = request.compartment
-        if kind != PATIENT:
-            raise InvalidValue(
-                f"AuditEvents are not searched in the compartment of a {kind}.",
-                text_vi=f"Không tìm AuditEvent trong phạm vi (compartment) của {kind}.",
-            )
-        patient = (("patient", f"{kind}/{identity}"),)
-        request = replace(request, compartment=None, query=request.query + patient)
+        path = f"{kind}/{identity}/{AUDIT_EVENT}"
+        inside = _within(ctx, request.compartment, AUDIT_EVENT)
+        if kind == PATIENT:
+            inside = RefersTo("patient", kind, identity)
     query = query_of(ctx, replace(request, resource_type=AUDIT_EVENT))
     require_type(ctx, "search-type", AUDIT_EVENT)
     _require_sort(ctx, query, (AUDIT_EVENT,))
-    where = await resolved(ctx, query.where, AUDIT_EVENT)
-    return await search_audit_events(ctx, replace(query, where=where))
+    where = both(inside, await resolved(ctx, query.where, AUDIT_EVENT))
+    return await search_audit_events(ctx, Asked(path, query, ((AUDIT_EVENT, where),)))
+
+
+async def _with_audit_events(
+    ctx: Context, request: FhirRequest, query: Query, asked: Sequence[tuple[str, Expression]]
+) -> FhirResult:
+    """Return one page of several types, AuditEvent among them.
+
+    Nobody to whom something is masked is granted AuditEvents.
+    """
+    resolving = Resolving(ctx)
+    by_type = []
+    for kind, where in asked:
+        narrow = await resolving.of(where, kind)
+        if request.compartment is not None:
+            narrow = both(_within(ctx, request.compartment, kind), narrow)
+        by_type.append((kind, narrow))
+    return await search_audit_events(ctx, Asked(_path(request), query, tuple(by_type)))
 
 
 def _require_sort(ctx: Context, query: Query, kinds: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from fhir_server.search import order, paging
 from fhir_server.search.expression import EVERYTHING, MOST_COUNTED, Expression, Search
 from fhir_server.search.match import Current, matches
 from fhir_server.search.values import IndexValues, ReferenceValue
+from fhir_server.store.cursor import Cursors
 from fhir_server.store.explained import Explained, told
 from fhir_server.store.feed import Tokens, Wakes
 from fhir_server.store.memory_ledger import MemoryLedger, Record
@@ -84,6 +85,7 @@ class MemoryStore(MemoryLedger):
         self._commits = 0
         self._secret = secrets.token_bytes(32)
         self._tokens = Tokens(self._secret)
+        self._cursors = Cursors(self._secret)
         self._wakes = Wakes()
         self._closed = False
 
@@ -476,6 +478,14 @@ class MemoryStore(MemoryLedger):
         """Do nothing: no search waits for it."""
 
     # --- life ----------------------------------------------------------------------------
+
+    def seal(self, about: bytes, position: list[Any]) -> str:
+        """Return a cursor of a place that is not in one search of this store alone."""
+        return self._cursors.seal(about, position)
+
+    def unseal(self, about: bytes, cursor: str) -> list[Any]:
+        """Return the place that a cursor says."""
+        return self._cursors.open(about, cursor)
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""

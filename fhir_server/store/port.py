@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -447,6 +447,21 @@ class Store(Protocol):
 
     async def last_change(self) -> str:
         """Return the token of the last version made: from here on only what is new is given."""
+
+    def seal(self, about: bytes, position: list[Any]) -> str:
+        """Return a cursor of a place that is not in one search of this store alone.
+
+        Args:
+            about: What it belongs to.
+            position: Where it is: numbers, texts, truths, lists of them and None.
+        """
+
+    def unseal(self, about: bytes, cursor: str) -> list[Any]:
+        """Return the place that a cursor says.
+
+        Raises:
+            BadCursor: No process over this store made it, or for something else.
+        """
 
     async def edition(self) -> object | None:
         """Return a value that is another one after every commit, of any process, or None.

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -65,7 +65,7 @@ class MongoStore:
         self._opened = opened
         self._calls = opened.calls
         self._collections = opened.collections
-        cursors = Cursors(head["cursor_key"])
+        self._cursors = cursors = Cursors(head["cursor_key"])
         self._searcher = Searcher(opened.collections, cursors)
         self._reader = Reader(opened.collections, cursors, is_sharded=head["sharded"])
         self._ledger = LedgerReader(opened.collections)
@@ -405,6 +405,14 @@ class MongoStore:
     def _lose(self) -> None:
         """Write no more: somebody moves the store, or has moved it, as if nobody served it."""
         self._gatherer.closed = True
+
+    def seal(self, about: bytes, position: list[Any]) -> str:
+        """Return a cursor of a place that is not in one search of this store alone."""
+        return self._cursors.seal(about, position)
+
+    def unseal(self, about: bytes, cursor: str) -> list[Any]:
+        """Return the place that a cursor says."""
+        return self._cursors.open(about, cursor)
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""

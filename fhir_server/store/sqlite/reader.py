@@ -48,7 +48,7 @@ class Reader:
         self.names = Names(self.db)
         self.packing = Packing(self.db)
         self.searcher = Searcher(self.db, self.names, self.packing)
-        self._cursors = Cursors(cursor_key(self.db))
+        self.cursors = Cursors(cursor_key(self.db))
         self._patients: dict[int, str] = {}
         self._types: dict[int, str] = {}
 
@@ -241,7 +241,7 @@ class Reader:
     ) -> Page:
         """Return versions newest first: of one resource, of a type, or of all."""
         about = paging.history_shape(name, among)
-        begin = Begin(0) if cursor is None else self._cursors.begin(about, cursor)
+        begin = Begin(0) if cursor is None else self.cursors.begin(about, cursor)
         span = _span(begin)
         within = span.sql("v.rid")
         conditions: list[str] = []
@@ -272,7 +272,7 @@ class Reader:
             begin = Begin(page[0])
         if page and len(rids) > count:
             last = Place(page[-1], backwards=span.oldest)
-        around = paging.around(begin, last, lambda items: self._cursors.seal(about, items))
+        around = paging.around(begin, last, lambda items: self.cursors.seal(about, items))
         return Page.of(self.by_rid(page), around)
 
     def _of(

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from fhir_server.search.expression import (
     EVERYTHING,
@@ -401,6 +401,14 @@ class SqliteStore:
         await self.writer.run(lambda applier: applier.settle_shapes(resource_type))
 
     # --- life ----------------------------------------------------------------------------
+
+    def seal(self, about: bytes, position: list[Any]) -> str:
+        """Return a cursor of a place that is not in one search of this store alone."""
+        return self._reader.cursors.seal(about, position)
+
+    def unseal(self, about: bytes, cursor: str) -> list[Any]:
+        """Return the place that a cursor says."""
+        return self._reader.cursors.open(about, cursor)
 
     async def edition(self) -> object:
         """Return a value that is another one after every commit but of audit entries alone."""

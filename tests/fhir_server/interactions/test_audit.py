@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from auth.principal import SYSTEM, Principal
-from fhir_server.interactions import audit_search
+from fhir_server.interactions import audit_found
 from fhir_server.interactions.audit import named_by_entry
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.perform import perform
@@ -214,7 +214,7 @@ async def test_reported_events_stand_among_the_own(people: World) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        ("_sort", "date"),
+        ("_sort", "action"),
         ("_cursor", "x"),
         ("_cursor", urlsafe_b64encode(b"[1%s,null,[]]" % (b"0" * 30)).decode()),
         ("date", "soon"),
@@ -501,7 +501,7 @@ async def test_a_chain_to_too_many_is_refused(
     people: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so, and answers nothing wrong."""
-    monkeypatch.setattr(audit_search, "_MOST_ENDS", 1)
+    monkeypatch.setattr(audit_found, "_MOST_ENDS", 1)
 
     with pytest.raises(TooCostly):
         await events(people, SYSTEM, ("patient.active:missing", "true"))
