@@ -4,9 +4,12 @@ https://hl7.org/fhir/R4/search.html#content
 
 A word is a run of letters and digits, folded as names are (`fold.py`) and cut at LONGEST. The
 words of the narrative are kept apart from those of the rest, which are all elements of the types
-string and markdown and inner narratives, but not identifiers, contact points, extensions, units and
-`meta`: numbers have parameters of their own, each would be a word of one resource alone, and what a
-facility or a payer is not shown stands in these.
+string and markdown at any depth, the codes of Codings and inner narratives: identifiers, contact
+points and extensions too. URIs, ids and references lead to something and say nothing; what has one
+of a few codes (status, gender, units) would be a row of every resource for a word that finds half
+of them, and has a parameter, as numbers and times have. `meta` has labels that not everybody is
+shown, and a Patient the numbers and extensions by which one facility knows it (MA_BN): these are
+left out for all.
 """
 
 from __future__ import annotations
@@ -17,6 +20,16 @@ from functools import lru_cache
 from typing import Any, Final
 
 from fhir_server.model import definitions
+from fhir_server.model.identifiers import (
+    BHXH,
+    BHYT,
+    CCCD,
+    CMND,
+    MA_BN,
+    PAPER,
+    PASSPORT,
+    identified,
+)
 from fhir_server.search.fold import fold
 from fhir_server.search.values import CONTENT, NARRATIVE, TextValue
 
@@ -50,13 +63,15 @@ _TEXT: Final = "text"
 _XHTML: Final = "xhtml"
 _ANY: Final = "any"
 
-_LEFT_OUT: Final = frozenset({
-    "Identifier", "ContactPoint", "Extension", "Meta", "SampledData", "Signature",
-})  # fmt: skip
+_LEFT_OUT: Final = frozenset({"Meta", "SampledData"})
 _TEXTS: Final = frozenset({"string", "markdown"})
-_NO_TEXTS: Final = frozenset({"id", "unit", "reference", "version", "subscriberId"})
-"""Properties that are strings and say nothing: of elements, Quantities, References, Codings, and a
-Coverage's number."""
+_NO_TEXTS: Final = frozenset({"id", "unit", "reference", "version"})
+"""Properties that are strings and say nothing: of elements, Quantities, References, Codings."""
+_PAPERS: Final = frozenset({CCCD, CMND, PASSPORT, PAPER, BHYT, BHXH})
+"""A Patient's numbers that every facility is shown, whoever assigned them."""
+
+_OF_FACILITIES: Final = frozenset({"identifier", "extension"})
+"""What of a Patient not every facility is shown (interactions/elsewhere.py)."""
 
 _plans: Final[dict[str, Plan]] = {}
 
@@ -96,11 +111,27 @@ def spoken(resource: dict[str, Any]) -> list[TextValue]:
             found.append(TextValue(NARRATIVE, text))
     texts: list[str] = []
     _gather(resource, _plan(resource["resourceType"]), texts)
+    if resource["resourceType"] == "Patient":
+        texts += _papers(resource)
     if texts:
         text = _united(texts)
         if text:
             found.append(TextValue(CONTENT, text))
     return found
+
+
+def _papers(patient: dict[str, Any]) -> list[str]:
+    """Return a Patient's numbers that are hidden from no facility."""
+    return [
+        one["value"]
+        for one in patient.get("identifier", ())
+        if type(one.get("value")) is str and _is_everybodys(one)
+    ]
+
+
+def _is_everybodys(identifier: dict[str, Any]) -> bool:
+    system = identified(identifier)[0] or ""
+    return system in _PAPERS or not ("assigner" in identifier or system.startswith(MA_BN))
 
 
 def _united(texts: list[str]) -> str:
@@ -136,6 +167,8 @@ def _plan(kind: str) -> Plan:
         text = definitions.properties(kind).get("text")
         if text is not None and text.type == "Narrative":
             found = {name: step for name, step in found.items() if name != "text"}
+        if kind == "Patient":
+            found = {name: step for name, step in found.items() if name not in _OF_FACILITIES}
         _plans[kind] = found
     return found
 
@@ -149,12 +182,16 @@ def _laid(kind: str, made: dict[str, Plan]) -> Plan:
         if found.type in _TEXTS:
             if name not in _NO_TEXTS:
                 plan[name] = _TEXT
+        elif (kind, name) == ("Coding", "code"):
+            plan[name] = _TEXT
         elif found.type == "xhtml":
             plan[name] = _XHTML
         elif found.type == "Resource":
             plan[name] = _ANY
         elif not found.is_primitive and found.type not in _LEFT_OUT:
             plan[name] = _laid(found.type, made)
+        if found.is_primitive:
+            plan[f"_{name}"] = {"extension": _laid("Extension", made)}
     return plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -40,15 +40,18 @@ LOOKED_AT: Final = 5
 """Of each type so many resources, the oldest, tell the doctor whether words are indexed."""
 
 
-def has_text(body: bytes) -> bool:
-    """Return whether a resource says words, which its index values then have."""
-    return bool(spoken(codec.loads_stored(body)))
+def is_unsaid(body: bytes, said: Collection[str]) -> bool:
+    """Return whether a resource says texts that are not among those which are indexed of it."""
+    return any(one.text not in said for one in spoken(codec.loads_stored(body)))
 
 
 def words_fact(lacking: Sequence[str]) -> Fact:
     """Return what the doctor says of the types of which some resource lacks its words."""
     return _indexed(
-        "words", lacking, "what resources say is indexed", "stored before _content was known"
+        "words",
+        lacking,
+        "what resources say is indexed",
+        "stored before _content found all that it does",
     )
 
 

@@ -16,9 +16,9 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from fhir_server.model.outcome import Unavailable
-from fhir_server.search.values import CONTENT, NARRATIVE
+from fhir_server.search.values import CONTENT, NARRATIVE, TextValue
 from fhir_server.store.bulk import BUCKET, MARK, UNFINISHED
-from fhir_server.store.derive import LOOKED_AT, has_text, units_fact, words_fact
+from fhir_server.store.derive import LOOKED_AT, is_unsaid, units_fact, words_fact
 from fhir_server.store.fact import Fact
 from fhir_server.store.mongo import unfit
 from fhir_server.store.mongo.address import Address, address_of
@@ -275,6 +275,12 @@ async def _store(seen: _Seen) -> list[Fact]:
     ]
 
 
+def _said(entry: Entry) -> set[str]:
+    """Return the texts of which the words are indexed."""
+    values = (*entry.values(CONTENT), *entry.values(NARRATIVE))
+    return {one.text for one in values if isinstance(one, TextValue)}
+
+
 async def _behind(collections: Collections, counts: Mapping[str, int]) -> list[Fact]:
     """Return whether what is stored is indexed as it would be now: the oldest of each type tell."""
     no_words, no_units = [], []
@@ -288,7 +294,7 @@ async def _behind(collections: Collections, counts: Mapping[str, int]) -> list[F
         versions = await versions_of(collections, documents)
         entries = [Entry(document["e"]) for document in documents]
         if any(
-            not (entry.has(CONTENT) or entry.has(NARRATIVE)) and has_text(version.body)
+            is_unsaid(version.body, _said(entry))
             for entry, version in zip(entries, versions, strict=True)
         ):
             no_words.append(kind)

@@ -8,7 +8,7 @@ from typing import Final
 
 import apsw
 
-from fhir_server.store.derive import LOOKED_AT, has_text, words_fact
+from fhir_server.store.derive import LOOKED_AT, is_unsaid, words_fact
 from fhir_server.store.fact import Fact
 from fhir_server.store.sqlite.connect import connect, refusals
 from fhir_server.store.sqlite.entry import unpack
@@ -90,8 +90,8 @@ def _without_words(db: apsw.Connection) -> list[str]:
         )
         for entry_packing, packed, body_packing, body in rows:
             values = unpack(packing.unpack(entry_packing, packed)).values.values()
-            has_words = any(value[0] == "w" for some in values for value in some)
-            if not has_words and has_text(packing.unpack(body_packing, body)):
+            said = {value[1] for some in values for value in some if value[0] == "w"}
+            if is_unsaid(packing.unpack(body_packing, body), said):
                 found.append(name)
                 break
     return found

@@ -61,6 +61,21 @@ def said(result: FhirResult) -> str:
     return b"".join(parts).decode()
 
 
+@pytest.mark.parametrize(
+    ("words", "is_found"),
+    [("001195012345", True), ("DN4010123456789", True), ("BN", False), ("79999", False)],
+)
+async def test_no_word_tells_of_another_facility(
+    world: World, shared: str, words: str, *, is_found: bool
+) -> None:
+    """`_content` finds papers, and no number by which one facility alone knows a Patient."""
+    result = await world.perform(
+        "search-type", FACILITY, resource_type="Patient", query=(("_content", words),)
+    )
+
+    assert (f"Patient/{shared}" in said(result)) is is_found
+
+
 @pytest.mark.parametrize("caller", [FACILITY, DOCTOR], ids=["facility", "practitioner"])
 @pytest.mark.parametrize(
     ("interaction", "fields"),

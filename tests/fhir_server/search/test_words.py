@@ -47,7 +47,13 @@ def test_what_a_resource_says() -> None:
     """Every text and markdown counts, at any depth, each once."""
     assert (
         _said(
-            code={"text": "Đường huyết", "coding": [{"system": "http://x", "display": "Glucose"}]},
+            identifier=[{"value": "PX-001", "type": {"text": "Phiếu"}, "system": "http://x"}],
+            code={
+                "text": "Đường huyết",
+                "coding": [{"system": "http://x", "display": "Glucose", "code": "2339-0"}],
+            },
+            extension=[{"url": "http://x", "valueString": "tên"}],
+            _issued={"extension": [{"url": "http://x", "valueCoding": {"code": "asked"}}]},
             subject={"reference": "Patient/a", "display": "Bà Tư"},
             note=[{"text": "Lúc **đói**"}, {"text": "lúc đói"}],
             valueString="Cao",
@@ -56,26 +62,25 @@ def test_what_a_resource_says() -> None:
             ],
             contained=[{"resourceType": "Device", "lotNumber": "K1", "note": [{"text": "hư"}]}],
         )
-        == "duong huyet | glucose | ba tu | luc doi | cao | k1 | hu"
+        == "px 001 | phieu | duong huyet | glucose | 2339 0 | ten | asked | ba tu | luc doi | "
+        "cao | k1 | hu"
     )
 
 
 @pytest.mark.parametrize(
     "elements",
     [
-        {"identifier": [{"value": "001", "type": {"text": "CCCD"}}]},
-        {"subject": {"identifier": {"value": "001"}, "reference": "Patient/tu"}},
+        {"subject": {"reference": "Patient/tu"}, "identifier": [{"system": "http://x"}]},
+        {"valueQuantity": {"value": 5, "unit": "mmol", "code": "mmol"}},
         {"meta": {"security": [{"display": "HIV"}]}, "id": "hiv"},
-        {"extension": [{"url": "http://x", "valueString": "tên"}]},
+        {"extension": [{"url": "http://x", "valueUri": "urn:tên"}]},
         {"status": "final", "issued": "2024-01-01T00:00:00Z"},
-        {"contained": [{"resourceType": "Coverage", "subscriberId": "1000000001"}]},
-        {"contained": [{"resourceType": "Patient", "telecom": [{"value": "a@x.vn"}]}]},
         {"valueSampledData": {"data": "1 2 E"}},
         {"text": {"status": "generated", "div": "<div>x</div>"}},
     ],
 )
 def test_what_is_no_content(elements: dict[str, Any]) -> None:
-    """Numbers, codes, labels, extensions and the own narrative are not among it."""
+    """Numbers, statuses, labels, URIs and the own narrative are not among it."""
     assert _said(**elements) == ""
 
 

@@ -89,7 +89,7 @@ async def test_types_whose_words_are_not_indexed_are_named(opened: Opened) -> No
 
     words = (await _facts(opened.address.url))["words"]
     assert (words.well, ids(await store.search(asking))) == (False, [])
-    assert "known: Patient; fhir-server reindex" in words.text
+    assert "does: Patient; fhir-server reindex" in words.text
     await store.reindex([(("Patient", "p1"), 1, write.index)])
 
     assert (await _facts(opened.address.url))["words"].well

@@ -216,7 +216,10 @@ async def test_the_doctor_names_types_whose_words_are_not_indexed(store: SqliteS
 
     assert [
         fact.text for fact in await store.doctor() if not fact.well and fact.name == "words"
-    ] == ["stored before _content was known: Patient; fhir-server reindex makes them found by it"]
+    ] == [
+        "stored before _content found all that it does: Patient; "
+        "fhir-server reindex makes them found by it"
+    ]
     assert ids(await store.search(asking)) == []
     await store.reindex([(("Patient", "p1"), 1, write.index)])
 
