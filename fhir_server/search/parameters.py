@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fhir_server.search.sink import Extract
 
 UNSUPPORTED: Final = frozenset({"_query"})
-"""Parameters of R4's list that this server does not know yet."""
+"""Parameters of R4's list that this server does not have: always refused (`query.py`)."""
 
 OWN: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     # What a payer may see is what a claim on one of its Coverages names (contract, section 6);

@@ -48,6 +48,9 @@ CURSOR: Final = "_cursor"
 
 _SHORT: Final = 500
 
+_NAMED: Final = "_query"
+"""Names a query that the server defines; it decides what all others mean."""
+
 _SO_IT_IS: Final = frozenset({("_contained", "false")})
 """What is asked for and how it is anyway: contained resources are never found by themselves."""
 
@@ -136,6 +139,8 @@ def parse(
         empty = not value.strip(",")
         if not empty and _read(reading, name, value):
             used.append((name, value))
+        elif name == _NAMED and not empty:
+            raise _no_named_query()
         elif strict or (not empty and is_linked(resource_type, name, known)):
             # A link that leads nowhere was meant to narrow: left out, the search would be wider.
             raise _unknown(resource_type, name, empty=empty)
@@ -186,6 +191,14 @@ def _unknown(resource_type: str, name: str, *, empty: bool) -> InvalidValue | Un
     return UnsupportedParameter(
         f"The search parameter {shown(name)} of {resource_type} is not known to this server.",
         text_vi=f"Máy chủ này không biết tham số tìm kiếm {shown(name)} của {resource_type}.",
+    )
+
+
+def _no_named_query() -> UnsupportedParameter:
+    # R4, search.html#query: a _query that is not recognised is to be refused.
+    return UnsupportedParameter(
+        "This server has no named queries: _query is not supported.",
+        text_vi="Máy chủ này không có truy vấn đặt tên: không hỗ trợ _query.",
     )
 
 

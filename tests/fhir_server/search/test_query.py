@@ -491,6 +491,14 @@ def test_what_others_say_is_resolved_later(query: str, meaning: Expression) -> N
     assert read("Observation", query).where == meaning
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("kind", ["Patient", "Resource"])
+def test_a_named_query_is_never_left_out(kind: str, *, strict: bool) -> None:
+    """R4: servers refuse to process a search whose `_query` they do not know."""
+    with pytest.raises(UnsupportedParameter, match="_query is not supported"):
+        read(kind, "_query=recent&_id=a", strict=strict)
+
+
 @pytest.mark.parametrize(
     ("resource_type", "query"),
     [
@@ -512,7 +520,7 @@ def test_what_is_not_supported_yet_says_so(
 @pytest.mark.parametrize(
     "query",
     [
-        "nothing=1", "nothing.name=1", "_query=x",
+        "nothing=1", "nothing.name=1",
         "_contained=true", "name:=x", "", ".=1", ":=1", "Nguyễn Văn An=1",
     ],
 )  # fmt: skip
