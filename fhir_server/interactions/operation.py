@@ -22,7 +22,7 @@ async def operation(ctx: Context, request: FhirRequest) -> FhirResult:
         InvalidValue: `_summary` is none of its values.
     """
     run = operation_of(ctx, request).run
-    part = part_of(request.query)
+    part = part_of(request.query, strict=request.handling == "strict")
     result = await run(ctx, request)
     if part.is_all:
         return result

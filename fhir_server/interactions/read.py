@@ -40,7 +40,7 @@ def shown_part(request: FhirRequest, version: Version) -> bytes | None:
     """
     if not request.query:
         return None
-    part = part_of(request.query)
+    part = part_of(request.query, strict=request.handling == "strict")
     return None if part.is_all else part.of(version.body)
 
 

@@ -49,12 +49,18 @@ class Part:
         return codec.dumps(subset_of(codec.loads_stored(body), self.summary, self.elements))
 
 
-def part_of(query: Iterable[tuple[str, str]], *, counts: bool = False) -> Part:
+def part_of(
+    query: Iterable[tuple[str, str]], *, counts: bool = False, strict: bool = False
+) -> Part:
     """Return the part that the parameters of a request ask for.
+
+    R4 has `_summary=count` for searches only, and obliges no server to return just a summary:
+    where nothing is counted all is shown.
 
     Args:
         query: The parameters.
         counts: Whether `_summary=count` asks for something here.
+        strict: `Prefer: handling=strict`: what asks for nothing here is refused, not ignored.
 
     Raises:
         InvalidValue: `_summary` is none of its values, or several.
@@ -65,6 +71,7 @@ def part_of(query: Iterable[tuple[str, str]], *, counts: bool = False) -> Part:
             summaries.add(value)
         elif name == "_elements":
             elements += [one for one in value.split(",") if one]
+    counts = counts or not strict
     known = {"true", "text", "data", "false"} | ({"count"} if counts else set())
     if len(summaries) > 1 or not summaries <= known:
         among = "true, text, data, count or false" if counts else "true, text, data or false"

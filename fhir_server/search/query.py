@@ -195,7 +195,7 @@ def _unknown(resource_type: str, name: str, *, empty: bool) -> InvalidValue | Un
 
 
 def _no_named_query() -> UnsupportedParameter:
-    # R4, search.html#query: a _query that is not recognised is to be refused.
+    # R4 (search.html) wants a named query refused that a server does not know.
     return UnsupportedParameter(
         "This server has no named queries: _query is not supported.",
         text_vi="Máy chủ này không có truy vấn đặt tên: không hỗ trợ _query.",

@@ -122,6 +122,17 @@ async def test_a_wrong_summary_is_refused(client: Client, path: str) -> None:
     assert (await client.get(f"{path}?_summary=true&_summary=text")).status_code == 400
 
 
+@pytest.mark.parametrize("path", ["Patient/a", "Patient/a/_history/1"])
+async def test_a_read_is_not_counted(client: Client, path: str) -> None:
+    """R4 has `count` for searches only: all is shown, and strictly it is refused."""
+    whole = await client.get(path)
+    asked = await client.get(f"{path}?_summary=count")
+    strict = await client.get(f"{path}?_summary=count", headers={"Prefer": "handling=strict"})
+
+    assert (asked.status_code, asked.content) == (200, whole.content)
+    assert strict.status_code == 400
+
+
 async def test_what_is_true_only_as_a_whole_stays_whole(client: Client) -> None:
     """An outcome that an operation answers is no resource to be shortened."""
     response = await client.post("Patient/$validate?_summary=true", json=PATIENT)
