@@ -161,13 +161,16 @@ _ADDITIONAL: Final[Mapping[tuple[str, str], tuple[str, Mapping[str, str]]]] = {
         "characteristic-value",
         {"code": "characteristic", "value": "value"},
     ),
+    ("DocumentReference", "relatesTo"): (
+        "relationship",
+        {"code": "relation", "target": "relatesto"},
+    ),
 }
 """Names of search_filter.html#params, the composite that each is, and what its children are there.
 
 “Any time these names are used in a parameter, they must have a filter and a chained name under
-them.” Those of Observation and ServiceRequest equate to search parameters that R4 no longer has;
-of DocumentReference.relatesTo no index says which code goes with which target: R4's `relationship`
-has its components' expressions the wrong way round.
+them.” Those of Observation and ServiceRequest equate to search parameters that R4 no
+longer has.
 """
 
 

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 UNSUPPORTED: Final = frozenset({"_query"})
 """Parameters of R4's list that this server does not have: always refused (`query.py`)."""
 
+_RELATION: Final = "http://hl7.org/fhir/SearchParameter/DocumentReference-relat"
+CORRECTED: Final[Mapping[tuple[str, str], str]] = MappingProxyType({
+    (f"{_RELATION}ionship", f"{_RELATION}esto"): "target",
+    (f"{_RELATION}ionship", f"{_RELATION}ion"): "code",
+})
+"""Expressions of components, by the composite and the component, that R4 has the wrong way round.
+
+As they stand the reference `relatesto` were a code and the code `relation` a reference: no value of
+any resource could be found. https://github.com/microsoft/fhir-server/issues/901
+"""
+
 OWN: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     # What a payer may see is what a claim on one of its Coverages names (contract, section 6);
     # R4 has no parameter from a Claim to its Coverage, nor one for all that a Claim names.
@@ -229,7 +240,11 @@ def _standard(resource_type: str, fact: definitions.SearchParameter) -> Paramete
     if fact.expression == DECEASED:
         return replace(parameter, value_types=frozenset({"boolean"}))
     contexts = sorted(parameter.value_types) or [resource_type]
-    components = tuple(_component(part, contexts[0], resource_type) for part in fact.components)
+    parts = [
+        replace(part, expression=CORRECTED.get((fact.url, part.url), part.expression))
+        for part in fact.components
+    ]
+    components = tuple(_component(part, contexts[0], resource_type) for part in parts)
     return replace(parameter, components=components)
 
 

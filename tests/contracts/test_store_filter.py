@@ -236,3 +236,40 @@ async def test_brackets_of_a_name_that_filters_alone_have_ask_of_one_repetition(
     found = await store.search(asked("Group", f"_filter={query}"))
 
     assert sorted(ids(found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("relationship=DocumentReference/1$replaces", ["one"]),
+        ("relationship=DocumentReference/1$appends", ["two"]),
+        ("relationship=1$replaces", ["one"]),
+        ("relationship=DocumentReference/9$replaces", []),
+        ('_filter=relatesTo[code eq appends].target eq "DocumentReference/1"', ["two"]),
+        ('_filter=relatesTo[code eq replaces].target eq "DocumentReference/2"', ["two"]),
+        ("_filter=relatesTo[code eq replaces].target pr true", ["one", "two"]),
+    ],
+)
+async def test_how_documents_relate_is_of_one_repetition(
+    store: Store, query: str, expected: list[str]
+) -> None:
+    """R4's `relationship`, of which the definition has the expressions the wrong way round."""
+
+    def document(identity: str, **related: str) -> dict[str, Any]:
+        return {
+            "resourceType": "DocumentReference",
+            "id": identity,
+            "status": "current",
+            "relatesTo": [
+                {"code": code, "target": {"reference": f"DocumentReference/{target}"}}
+                for code, target in related.items()
+            ],
+        }
+
+    one = document("one", replaces="1", appends="2")
+    two = document("two", replaces="2", appends="1")
+    await store.commit(Batch(writes=[made(one), made(two)]))
+
+    found = await store.search(asked("DocumentReference", query))
+
+    assert sorted(ids(found)) == expected

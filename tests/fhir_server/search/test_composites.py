@@ -25,8 +25,8 @@ from fhir_server.search.query import parse_criteria
             "chromosome-variant-coordinate=1$gt5$lt9",
             ["variant-start", "variant-end"],
         ),
-        # R4 has the types of its components the wrong way round.
-        ("DocumentReference", "relationship=DocumentReference/1$replaces", []),
+        # R4 has the expressions of its components the wrong way round (parameters.CORRECTED).
+        ("DocumentReference", "relationship=DocumentReference/1$replaces", ["relation"]),
     ],
 )
 def test_a_composite_implies_its_parts(resource_type: str, query: str, params: list[str]) -> None:

@@ -246,7 +246,7 @@ REFUSED: list[tuple[str, str, type[FhirError], int]] = [
     ("Observation", "related[type eq has-component].target pr true", UnsupportedParameter, 1),
     ("Observation", 'subject[Patient].name eq "a"', InvalidValue, 9),
     ("Observation", "subject[ Patient ].name pr true", InvalidValue, 9),
-    ("DocumentReference", "relatesTo[code eq a].target pr true", UnsupportedParameter, 1),
+    ("DocumentReference", "relatesTo[type eq a].target pr true", UnsupportedParameter, 11),
     ("Group", "characteristic[nope eq x].value eq y", UnsupportedParameter, 16),
     ("Group", "characteristic[code eq x].nope eq y", UnsupportedParameter, 1),
     ("Group", "characteristic[code eq x].value.a eq y", UnsupportedParameter, 1),
