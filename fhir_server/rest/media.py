@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#mime-type
 
 from __future__ import annotations
 
+import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,10 @@ CONTENT_TYPES: Final[dict[Format, bytes]] = {
 _OURS: Final[dict[Format, frozenset[str]]] = {"json": JSON_TYPES, "xml": XML_TYPES}
 _SHORT: Final[dict[str, Format]] = {"json": "json", "xml": "xml"}
 _VERSIONS: Final = frozenset({"4.0", "4.0.1"})
+_BOM: Final = b"\xef\xbb\xbf"
+_PROLOG: Final = 1_000
+"""Bytes in which the declaration of an XML ends."""
+_UTF16: Final = frozenset({b"\xff\xfe", b"\xfe\xff"})
 _CHARSETS: Final = frozenset({"utf-8", "utf8"})
 
 
@@ -125,6 +130,28 @@ def sent(content_type: str) -> Format:
         if media.strip().lower() in types:
             return name
     raise UnsupportedMediaType("The body must be application/fhir+json or application/fhir+xml.")
+
+
+_DECLARED: Final = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"']*)["']""").match
+_UTF8: Final = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
+
+
+def require_utf8(data: bytes) -> None:
+    """Refuse XML in another encoding than UTF-8, declared or told by its first bytes.
+
+    R4, http.html#mime-type: FHIR uses UTF-8 for all request and response bodies. What a charset
+    says would win over what the XML declares (RFC 7303), and one of both would be read wrongly.
+
+    Raises:
+        UnsupportedMediaType: It is not UTF-8.
+    """
+    declared = _DECLARED(data[:_PROLOG].removeprefix(_BOM))
+    is_named = declared is not None and declared[1].strip().lower() not in _UTF8
+    if is_named or b"\0" in data[:4] or data[:2] in _UTF16:
+        raise UnsupportedMediaType(
+            "The body must be in UTF-8, and XML must not declare another encoding.",
+            text_vi="Nội dung phải ở dạng UTF-8, và XML không được khai báo bảng mã khác.",
+        )
 
 
 def require_form(content_type: str) -> None:

@@ -13,11 +13,17 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from fhir_server.interactions.context import FhirRequest, Resource
 from fhir_server.interactions.entry import if_match_of, if_none_match_of
 from fhir_server.model import codec
-from fhir_server.model.outcome import InvalidValue, MissingRequired, UnsupportedMediaType
+from fhir_server.model.outcome import (
+    Invalid,
+    InvalidValue,
+    MissingRequired,
+    UnsupportedMediaType,
+)
 from fhir_server.model.primitives import micros
+from fhir_server.model.xml_order import misplaced
 from fhir_server.rest.binary import is_sent_raw, of_raw
 from fhir_server.rest.body import read_body
-from fhir_server.rest.media import Wanted, accepted, by_parameter, require_form, sent
+from fhir_server.rest.media import Wanted, accepted, by_parameter, require_form, require_utf8, sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -253,10 +259,16 @@ async def with_body(
         if request.interaction == "operation":
             return request
         raise MissingRequired("The request must have a body.")
+    if "xml" in content_type.lower():
+        require_utf8(data)
     if request.interaction == "patch":
         # What it says depends on its media type alone: interactions.patched reads it.
         return replace(request, raw=data, content_type=content_type)
     resource, comments = parsed(data, content_type)
+    is_strict = request.handling == "strict" and sent(content_type) == "xml"
+    # R4's XML has its elements in the order of its schemas; who asks for strictness is told.
+    if is_strict and (out_of_order := misplaced(data)):
+        raise Invalid(out_of_order)
     return replace(
         request, resource=resource, comments=comments, raw=data, content_type=content_type
     )
