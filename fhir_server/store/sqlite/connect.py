@@ -20,6 +20,11 @@ _OLDEST: Final = (3, 51, 3)
 """Before it, two connections could lose commits when the WAL was reset (sqlite.org/wal.html)."""
 
 _READER_CACHE_KIB: Final = 16_384
+POINT_CACHE_KIB: Final = 2_048
+"""What the event loop's reader caches: room for the upper levels of the trees of some million
+resources. The pages below are seldom asked for twice, and a commit of the writer empties the cache:
+with more of it a page is only read into memory that the processor has not at hand."""
+
 _WRITER_CACHE_KIB: Final = 65_536
 _MMAP: Final = 1 << 30
 
@@ -51,13 +56,20 @@ def _wait(asked: int) -> bool:
     return asked * _PAUSE * 1_000 < BUSY_MS
 
 
-def connect(path: Path, *, writer: bool = False, vfs: str | None = None) -> apsw.Connection:
+def connect(
+    path: Path,
+    *,
+    writer: bool = False,
+    vfs: str | None = None,
+    cache_kib: int = _READER_CACHE_KIB,
+) -> apsw.Connection:
     """Return a connection of one thread: the writer's, or one that only reads.
 
     Args:
         path: The store's file.
         writer: Whether it may write.
         vfs: SQLite's layer over the system's files, where it is not the usual one.
+        cache_kib: How much one that only reads caches.
     """
     with refusals():
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
@@ -79,7 +91,7 @@ def connect(path: Path, *, writer: bool = False, vfs: str | None = None) -> apsw
             db.wal_autocheckpoint(0)  # the checkpoint has a connection of its own
         else:
             db.pragma("query_only", 1)
-            db.pragma("cache_size", -_READER_CACHE_KIB)
+            db.pragma("cache_size", -cache_kib)
             # Not mapped: after every commit of another connection, such as an AuditEvent's, SQLite
             # gives a reader's map back (pager.c, pagerBeginReadTransaction), and each page of a new
             # one is a page fault: a read by id took 50 us instead of 17 at a million resources.

@@ -18,7 +18,7 @@ from fhir_server.store.cursor import Cursors
 from fhir_server.store.feed import Tokens
 from fhir_server.store.port import AuditEntry, Name, Page, Some, Version
 from fhir_server.store.sqlite.apply import METHODS
-from fhir_server.store.sqlite.connect import connect, cursor_key
+from fhir_server.store.sqlite.connect import POINT_CACHE_KIB, connect, cursor_key
 from fhir_server.store.sqlite.names import Kind, Names
 from fhir_server.store.sqlite.numbering import as_numbers
 from fhir_server.store.sqlite.packing import Packing
@@ -32,6 +32,11 @@ _COLUMNS: Final = (
     "v.rid, v.version_id, v.last_updated, v.method, v.patients, v.packing, v.body, r.type, r.id, "
     "v.patient_at"
 )
+_OF_ONE: Final = (
+    f"SELECT {_COLUMNS.replace('r.type, r.id', 'v.type, ?')} "
+    "FROM json_each(?) AS j CROSS JOIN version AS v WHERE v.rid = j.value"
+)
+"""Versions of one resource, whose id is known: one tree less to look through."""
 _PATIENT: Final = (
     "CASE WHEN v.patient_at IS NOT NULL THEN NULL WHEN v.patients = r.nr THEN r.id "
     "ELSE (SELECT p.id FROM resource AS p WHERE p.nr = v.patients) END"
@@ -41,10 +46,15 @@ than two, and the Patients of a large store are too many to be kept."""
 
 
 class Reader:
-    """Reads from one connection, in one thread."""
+    """Reads from one connection, in one thread.
 
-    def __init__(self, path: Path) -> None:
-        self.db = connect(path)
+    Args:
+        path: The store's file.
+        is_for_points: Whether what it is asked is short: a resource, or a page of a quick search.
+    """
+
+    def __init__(self, path: Path, *, is_for_points: bool = False) -> None:
+        self.db = connect(path, cache_kib=POINT_CACHE_KIB) if is_for_points else connect(path)
         self.names = Names(self.db)
         self.packing = Packing(self.db)
         self.searcher = Searcher(self.db, self.names, self.packing)
@@ -98,12 +108,16 @@ class Reader:
         ).fetchone()
         return None if row is None else self._version(row)
 
-    def by_rid(self, rids: Sequence[int]) -> tuple[Version, ...]:
-        """Return versions in the order asked."""
-        rows = self.db.execute(
-            f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN version AS v "
-            "CROSS JOIN resource AS r WHERE v.rid = j.value AND r.nr = v.nr",
-            (as_json(rids),),
+    def by_rid(self, rids: Sequence[int], of: str | None = None) -> tuple[Version, ...]:
+        """Return versions in the order asked; `of` is the id where all are of one resource."""
+        rows = (
+            self.db.execute(
+                f"SELECT {_COLUMNS} FROM json_each(?) AS j CROSS JOIN version AS v "
+                "CROSS JOIN resource AS r WHERE v.rid = j.value AND r.nr = v.nr",
+                (as_json(rids),),
+            )
+            if of is None
+            else self.db.execute(_OF_ONE, (of, as_json(rids)))
         )
         found = {row[0]: self._version(row) for row in rows.fetchall()}
         return tuple(found[rid] for rid in rids)
@@ -273,7 +287,7 @@ class Reader:
         if page and len(rids) > count:
             last = Place(page[-1], backwards=span.oldest)
         around = paging.around(begin, last, lambda items: self.cursors.seal(about, items))
-        return Page.of(self.by_rid(page), around)
+        return Page.of(self.by_rid(page, None if among else name[1]), around)
 
     def _of(
         self, name: tuple[str | None, str | None], among: Sequence[Some]

@@ -96,7 +96,7 @@ class SqliteStore:
         self._budget = work_budget
         self.writer = Writer(path, vfs=vfs)
         self._housekeeper = Housekeeper(path, self.writer.submit)
-        self._reader = Reader(path)
+        self._reader = Reader(path, is_for_points=True)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         self._readers: list[Reader] = []

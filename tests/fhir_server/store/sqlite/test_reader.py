@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from fhir_server.store.port import Batch
-from fhir_server.store.sqlite.connect import connect
+from fhir_server.store.sqlite.connect import POINT_CACHE_KIB, connect
 from fhir_server.store.sqlite.reader import Reader
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.contracts.making import asked, gone, made, observation, patient, put
@@ -112,6 +113,55 @@ async def test_the_patient_is_taken_from_the_body_where_that_names_it(tmp_path: 
     assert shown("said")[1] == ("an",)
     db.close()
     reader.close()
+
+
+async def test_a_history_of_one_resource_looks_for_the_resource_once(path: Path) -> None:
+    """Not for its id beside each version, in one more tree that grows with the store."""
+    store = await SqliteStore.open(path)
+    await store.commit(Batch(writes=[made(observation("o1", "binh"), 2)]))
+    await store.commit(Batch(writes=[gone("Observation", "o1", 3)]))
+    await store.close()
+    reader, asked_for = Reader(path), []
+
+    def seen(_: apsw.Cursor, sql: str, __: object) -> bool:
+        asked_for.append(sql)
+        return True
+
+    reader.db.exec_trace = seen
+    page = reader.history(("Observation", "o1"), None, None, 20, None)
+
+    assert {(one.resource_type, one.resource_id) for one in page.versions} == {
+        ("Observation", "o1")
+    }
+    shown = [(one.version_id, one.patients) for one in page.versions]
+    assert shown == [(3, ()), (2, ("binh",)), (1, ("an",))]
+    assert [sql for sql in asked_for if "version" in sql] != []
+    assert [sql for sql in asked_for if "version" in sql and "resource" in sql] == []
+    reader.close()
+
+
+async def test_the_reader_of_point_reads_keeps_few_pages(tmp_path: Path) -> None:
+    """Of a large store it reads leaves into the same memory; that of long searches keeps more."""
+    file = tmp_path / "fhir.db"
+    store = await SqliteStore.open(file)
+    names = [f"o{number}" for number in range(1_500)]
+    await store.commit(
+        Batch(writes=[
+            replace(made(observation(name, "an")), body=secrets.token_bytes(3_000))
+            for name in names
+        ])
+    )  # fmt: skip
+    await store.close()
+    taken = []
+    for is_for_points in (True, False):
+        reader = Reader(file, is_for_points=is_for_points)
+        for name in names:
+            assert reader.read("Observation", name) is not None
+        taken.append(reader.db.status(apsw.SQLITE_DBSTATUS_CACHE_USED)[0] / 1024)
+        reader.close()
+
+    assert taken[0] < 1.2 * POINT_CACHE_KIB
+    assert taken[1] > 2 * POINT_CACHE_KIB
 
 
 def test_a_read_after_a_commit_faults_no_pages_in(path: Path) -> None:
