@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fhir_server.interactions.audit import AUDIT_EVENT
 from fhir_server.interactions.context import FhirResult
+from fhir_server.interactions.subset import Part, part_of, subset_of
 from fhir_server.interactions.table import INTERACTIONS
 from fhir_server.model import codec
-from fhir_server.model.definitions import COMPARTMENTS, RESOURCE_TYPES
+from fhir_server.model.definitions import COMPARTMENTS, RESOURCE_TYPES, children
+from fhir_server.model.outcome import InvalidValue, UnsupportedParameter
 from fhir_server.model.patch.document import FORMATS as PATCH_FORMATS
 from fhir_server.search.parameters import R4, Known
 from fhir_server.search.several import WHOLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fhir_server.interactions.context import Context, FhirRequest, Operation, Resource
     from fhir_server.search.parameters import Parameter
 
@@ -29,7 +33,9 @@ _TYPE: Final = (
     "search-type",
 )  # fmt: skip
 _FORMATS: Final = ["application/fhir+json", "application/fhir+xml", "json", "xml"]
-_DATE: Final = "2026-11-25"
+_DATE: Final = "2026-11-27"
+"""When what is stated here was changed last: a test remembers what it says, and asks for this."""
+WHOLLY: Final = Part()
 VERSION: Final = "0.1.0"
 """The version in pyproject.toml."""
 
@@ -60,16 +66,56 @@ _ASYNCHRONOUS: Final = (
 )
 
 
-async def capabilities(ctx: Context, _request: FhirRequest) -> FhirResult:
-    """Return the CapabilityStatement, as an entry of a Bundle asks for it."""
+async def capabilities(ctx: Context, request: FhirRequest) -> FhirResult:
+    """Return the CapabilityStatement, or part of it, as an entry of a Bundle asks for it.
+
+    Raises:
+        InvalidValue: A parameter has a value that there is not.
+        UnsupportedParameter: Its terminology is asked for.
+    """
+    part = part_of_statement(request.query, strict=request.handling == "strict")
     known = await ctx.registry.refreshed()
-    return FhirResult(body=stated(ctx.base_url, ctx.operations, known))
+    return FhirResult(body=stated(ctx.base_url, ctx.operations, known, part))
 
 
-@lru_cache(maxsize=4)
-def stated(base_url: str, operations: tuple[Operation, ...], known: Known = R4) -> bytes:
+def part_of_statement(query: Sequence[tuple[str, str]], *, strict: bool) -> Part:
+    """Return which part of the statement is asked for: `mode`, `_summary`, `_elements`.
+
+    https://hl7.org/fhir/R4/http.html#capabilities: servers may ignore `mode`, and `normative` is
+    all of it, as `full` is; but who asks for TerminologyCapabilities is not given something else.
+
+    Raises:
+        InvalidValue: A parameter has a value that there is not.
+        UnsupportedParameter: Its terminology is asked for.
+    """
+    modes = {value for name, value in query if name == "mode"}
+    if len(modes) > 1 or not modes <= {"full", "normative", "terminology"}:
+        raise InvalidValue(
+            "The parameter mode is full, normative or terminology.",
+            text_vi="Tham số mode là full, normative hoặc terminology.",
+        )
+    if "terminology" in modes:
+        raise UnsupportedParameter(
+            "This server has no terminology service, and no TerminologyCapabilities.",
+            text_vi="Máy chủ này không có dịch vụ thuật ngữ, nên không có TerminologyCapabilities.",
+        )
+    part = part_of(query, strict=strict)
+    known = children("CapabilityStatement")
+    asked = {name.removeprefix("CapabilityStatement.").partition(".")[0] for name in part.elements}
+    # Of names that there are not, one is as good as another: it is kept once for all of them.
+    elements = tuple(sorted(asked & known.keys())) or (("id",) if part.elements else ())
+    return Part(None if part.is_all or elements else part.summary, elements)
+
+
+@lru_cache(maxsize=16)
+def stated(
+    base_url: str, operations: tuple[Operation, ...], known: Known = R4, part: Part = WHOLLY
+) -> bytes:
     """Return the CapabilityStatement's JSON bytes; kept, for a Bundle may ask again and again."""
-    return codec.dumps(capability_statement(base_url, operations, known))
+    statement = capability_statement(base_url, operations, known)
+    if not part.is_all:
+        statement = subset_of(statement, part.summary, part.elements)
+    return codec.dumps(statement)
 
 
 def capability_statement(

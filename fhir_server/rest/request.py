@@ -156,7 +156,7 @@ def with_headers(arrival: Arrival, request: FhirRequest, query: Query) -> FhirRe
         return request
     fields: dict[str, Any] = {"query": query}
     if (prefer := arrival.header(b"prefer")) is not None:
-        fields |= _prefer(prefer)
+        fields |= preferred(prefer)
     if (if_match := arrival.header(b"if-match")) is not None:
         fields["if_match"] = if_match_of(if_match)
     if (none_match := arrival.header(b"if-none-match")) is not None:
@@ -209,7 +209,8 @@ def _date(text: str) -> int | None:
         return None
 
 
-def _prefer(text: str) -> dict[str, Any]:
+def preferred(text: str) -> dict[str, Any]:
+    """Return the fields of a FhirRequest that a Prefer header says."""
     found: dict[str, Any] = {}
     for part in text.replace(";", ",").split(","):
         name, _, value = part.strip().partition("=")

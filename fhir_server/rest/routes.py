@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from auth.policy import ASYNCHRONOUS
 from fhir_server.interactions.answer import made
-from fhir_server.interactions.capabilities import capability_statement
+from fhir_server.interactions.capabilities import part_of_statement, stated
 from fhir_server.interactions.context import STANDARD
 from fhir_server.interactions.narrow import require_granted
 from fhir_server.interactions.operation import operation_of
 from fhir_server.interactions.perform import is_left, perform, refused
+from fhir_server.interactions.subset import Part
 from fhir_server.interactions.table import Place, locate, require_id_form
-from fhir_server.model import codec
 from fhir_server.model.outcome import (
     FhirError,
     InvalidValue,
@@ -41,6 +41,7 @@ from fhir_server.rest.request import (
     Arrival,
     has_body,
     names_tag,
+    preferred,
     query_of,
     wanted,
     with_body,
@@ -71,6 +72,10 @@ PREFIX: Final = "/fhir"
 _METADATA: Final = "metadata"
 _SOON_DONE: Final = frozenset({"read", "vread"})
 _PLAIN: Final = Wanted()
+_LARGE: Final = 1_000_000
+"""Bytes that the statement has about."""
+_MOST_KEPT: Final = 32
+"""So many forms and parts of it are kept; anybody may ask for any."""
 _TAG: Final = 16
 """Digits of the statement's digest that its ETag has."""
 
@@ -123,7 +128,7 @@ class FhirApp:
     public: Mapping[str, ASGIApp]
     registry: Registry
     stated: Known = R4
-    statements: dict[Wanted, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
+    statements: dict[tuple[Wanted, Part], tuple[bytes, bytes, bytes]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -202,22 +207,29 @@ class FhirApp:
     async def _metadata(self, asked: _Asked) -> Response:
         if asked.problem is not None:
             raise asked.problem
+        prefer = preferred(asked.arrival.header(b"prefer") or "")
+        part = part_of_statement(asked.query, strict=prefer.get("handling") == "strict")
         known = await self.registry.refreshed()
         if known is not self.stated:
             self.stated, self.statements = known, {}
-        ready = self.statements.get(asked.wanted)
+        kept = self.statements
+        ready = kept.get((asked.wanted, part))
         if ready is None:
-            statement = capability_statement(self.base_url, self.operations, known)
-            body = written(codec.dumps(statement), asked.wanted)
-            tag = b'W/"%b"' % sha256(body).hexdigest()[:_TAG].encode()
-            ready = (body, gzip.compress(body, mtime=0), tag)
-            self.statements[asked.wanted] = ready
+            ready = await made(_LARGE, lambda: self._stated(known, asked.wanted, part))
+            if len(kept) < _MOST_KEPT:
+                kept[asked.wanted, part] = ready
         body, zipped, tag = ready
         # R4 wants an ETag here that changes if the statement does.
         if names_tag(asked.arrival.header(b"if-none-match"), tag.decode()):
             return Response(304, b"", [(b"etag", tag)])
         kind = (b"content-type", CONTENT_TYPES[asked.wanted.format])
         return Response(200, body, [kind, (b"etag", tag)], zipped)
+
+    def _stated(self, known: Known, wanted: Wanted, part: Part) -> tuple[bytes, bytes, bytes]:
+        """Return the statement, the same zipped, and its ETag."""
+        body = written(stated(self.base_url, self.operations, known, part), wanted)
+        tag = b'W/"%b"' % sha256(body).hexdigest()[:_TAG].encode()
+        return body, gzip.compress(body, mtime=0), tag
 
 
 def _read(arrival: Arrival) -> _Asked:
