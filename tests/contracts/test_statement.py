@@ -1,4 +1,4 @@
-"""Every claim of the CapabilityStatement is called, over the memory's and the embedded store.
+"""Every claim of the CapabilityStatement is called, over every store.
 
 What the statement comes to claim besides makes the test fail until it is called here too: each walk
 says which keys and codes it has called.
@@ -6,6 +6,7 @@ says which keys and codes it has called.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -33,12 +34,14 @@ IN_VIETNAMESE: Final = [{"op": "add", "path": "/language", "value": "vi"}]
 
 MOST_INCLUDES: Final = 40
 """Of one search."""
+AT_ONCE: Final = 8
+"""Types that are called at the same time: a store of another process keeps each waiting."""
 
 Client = httpx.AsyncClient
 Claims = dict[str, Any]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store."""
     opened = await STORES[request.param](tmp_path)
@@ -117,40 +120,46 @@ def test_no_claim_of_a_type_is_unknown_here(claims: Claims) -> None:
 
 async def test_every_interaction_of_every_type(server: Client) -> None:
     """Made, read, changed, found and deleted, by id and by criteria, with every precondition."""
-    for claims in REST["resource"]:
-        kind = claims["type"]
-        made = await ask(server, 201, "POST", kind, least(kind), If_None_Exist="_id=nobody")
-        name = made.headers["Location"].removeprefix(f"{BASE}/").partition("/_history")[0]
-        identity = name.partition("/")[2]
-        one = made.json()
+    kinds = [claims["type"] for claims in REST["resource"]]
+    for first in range(0, len(kinds), AT_ONCE):
+        await asyncio.gather(
+            *(_interactions(server, one) for one in kinds[first : first + AT_ONCE])
+        )
 
-        again = await ask(server, 200, "POST", kind, least(kind), If_None_Exist=f"_id={identity}")
-        assert again.headers["Location"] == made.headers["Location"]
-        assert (await ask(server, 200, "GET", name)).json() == one
-        await ask(server, 304, "GET", name, If_None_Match='W/"1"')
-        since = made.headers["Last-Modified"]
-        await ask(server, 304, "GET", name, If_Modified_Since=since)
-        await ask(server, 412, "PUT", name, one | {"language": "en"}, If_Match='W/"7"')
-        updated = await ask(server, 200, "PUT", name, one | {"language": "en"}, If_Match='W/"1"')
-        assert updated.headers["ETag"] == 'W/"2"'
-        patched = await ask(server, 200, "PATCH", name, IN_VIETNAMESE, **JSON_PATCH)
-        assert patched.json()["language"] == "vi"
-        by_criteria = await ask(server, 200, "PUT", f"{kind}?_id={identity}", one)
-        assert by_criteria.headers["ETag"] == 'W/"4"'
-        assert (await ask(server, 200, "GET", f"{name}/_history/1")).json() == one
-        own = {**least(kind), "id": "own"}
-        await ask(server, 201, "PUT", f"{kind}/own", own)
 
-        assert await total(server, f"{name}/_history") == 4
-        assert await total(server, f"{kind}/_history") == 5
-        assert await total(server, f"{kind}?_id={identity},own") == 2
+async def _interactions(server: Client, kind: str) -> None:
+    made = await ask(server, 201, "POST", kind, least(kind), If_None_Exist="_id=nobody")
+    name = made.headers["Location"].removeprefix(f"{BASE}/").partition("/_history")[0]
+    identity = name.partition("/")[2]
+    one = made.json()
 
-        await ask(server, 204, "DELETE", f"{kind}/own")
-        await ask(server, 410, "GET", f"{kind}/own")
-        await ask(server, 201, "PUT", f"{kind}/own", own)
-        await ask(server, 204, "DELETE", f"{kind}?_id={identity},own")
-        for gone in (name, f"{kind}/own"):
-            await ask(server, 410, "GET", gone)
+    again = await ask(server, 200, "POST", kind, least(kind), If_None_Exist=f"_id={identity}")
+    assert again.headers["Location"] == made.headers["Location"]
+    assert (await ask(server, 200, "GET", name)).json() == one
+    await ask(server, 304, "GET", name, If_None_Match='W/"1"')
+    since = made.headers["Last-Modified"]
+    await ask(server, 304, "GET", name, If_Modified_Since=since)
+    await ask(server, 412, "PUT", name, one | {"language": "en"}, If_Match='W/"7"')
+    updated = await ask(server, 200, "PUT", name, one | {"language": "en"}, If_Match='W/"1"')
+    assert updated.headers["ETag"] == 'W/"2"'
+    patched = await ask(server, 200, "PATCH", name, IN_VIETNAMESE, **JSON_PATCH)
+    assert patched.json()["language"] == "vi"
+    by_criteria = await ask(server, 200, "PUT", f"{kind}?_id={identity}", one)
+    assert by_criteria.headers["ETag"] == 'W/"4"'
+    assert (await ask(server, 200, "GET", f"{name}/_history/1")).json() == one
+    own = {**least(kind), "id": "own"}
+    await ask(server, 201, "PUT", f"{kind}/own", own)
+
+    assert await total(server, f"{name}/_history") == 4
+    assert await total(server, f"{kind}/_history") == 5
+    assert await total(server, f"{kind}?_id={identity},own") == 2
+
+    await ask(server, 204, "DELETE", f"{kind}/own")
+    await ask(server, 410, "GET", f"{kind}/own")
+    await ask(server, 201, "PUT", f"{kind}/own", own)
+    await ask(server, 204, "DELETE", f"{kind}?_id={identity},own")
+    for gone in (name, f"{kind}/own"):
+        await ask(server, 410, "GET", gone)
 
 
 VALUES: Final = {
@@ -175,41 +184,51 @@ def value_of(claim: Claims, known: Parameter | None) -> str:
 async def test_every_parameter_of_every_type(server: Client) -> None:
     """Each is known, of the type that is said, and part of what the search says that it asked."""
     await ask(server, 201, "PUT", "List/x", {**least("List"), "id": "x"})
+
+    async def search(kind: str, claim: Claims) -> None:
+        name = claim["name"]
+        known = parameters(kind).get(name)
+        assert known is None or (known.url, known.type) == (claim["definition"], claim["type"])
+        value = value_of(claim, known)
+        query = httpx.QueryParams({name: value, "_summary": "count"})
+        path = "" if kind == WHOLE else kind
+        answer = await ask(server, 200, "GET", f"{path}?{query}", **STRICT)
+        (link,) = [one["url"] for one in answer.json()["link"] if one["relation"] == "self"]
+        assert (name, value) in httpx.URL(link).params.multi_items()
+
     asked = 0
     for kind, claims in [*((one["type"], one) for one in REST["resource"]), (WHOLE, REST)]:
-        of = parameters(kind)
-        for claim in claims["searchParam"]:
-            name = claim["name"]
-            known = of.get(name)
-            assert known is None or (known.url, known.type) == (claim["definition"], claim["type"])
-            path = "" if kind == WHOLE else kind
-            value = value_of(claim, known)
-            query = httpx.QueryParams({name: value, "_summary": "count"})
-            answer = await ask(server, 200, "GET", f"{path}?{query}", **STRICT)
-            (link,) = [one["url"] for one in answer.json()["link"] if one["relation"] == "self"]
-            assert (name, value) in httpx.URL(link).params.multi_items()
-            asked += 1
+        some = claims["searchParam"]
+        await asyncio.gather(*(search(kind, claim) for claim in some))
+        asked += len(some)
         await ask(server, 400, "GET", f"{'' if kind == WHOLE else kind}?no-parameter=x", **STRICT)
     assert asked > 3000
 
 
 async def test_every_include_of_every_type(server: Client) -> None:
     """Forwards and backwards, each with what it starts at; one that is not claimed is refused."""
-    asked = 0
-    for claims in REST["resource"]:
-        kind = claims["type"]
-        await ask(server, 201, "PUT", f"{kind}/x", {**least(kind), "id": "x"})
-        for name in ("Include", "RevInclude"):
-            values = claims.get(f"search{name}", [])
-            for first in range(0, len(values), MOST_INCLUDES):
-                some = values[first : first + MOST_INCLUDES]
-                query = httpx.QueryParams([(f"_{name.lower()}", one) for one in some])
-                answer = await ask(server, 200, "GET", f"{kind}?_id=x&{query}", **STRICT)
-                assert answer.json()["entry"][0]["search"]["mode"] == "match"
-                asked += len(some)
-            wrong = f"{kind}?_id=x&_{name.lower()}={kind}:no-parameter"
-            await ask(server, 400, "GET", wrong, **STRICT)
+    asked, every = 0, REST["resource"]
+    for first in range(0, len(every), AT_ONCE):
+        some = every[first : first + AT_ONCE]
+        asked += sum(await asyncio.gather(*(_includes(server, one) for one in some)))
     assert asked > 13_000
+
+
+async def _includes(server: Client, claims: Claims) -> int:
+    """Return how many were asked for."""
+    kind, asked = claims["type"], 0
+    await ask(server, 201, "PUT", f"{kind}/x", {**least(kind), "id": "x"})
+    for name in ("Include", "RevInclude"):
+        values = claims.get(f"search{name}", [])
+        for first in range(0, len(values), MOST_INCLUDES):
+            some = values[first : first + MOST_INCLUDES]
+            query = httpx.QueryParams([(f"_{name.lower()}", one) for one in some])
+            answer = await ask(server, 200, "GET", f"{kind}?_id=x&{query}", **STRICT)
+            assert answer.json()["entry"][0]["search"]["mode"] == "match"
+            asked += len(some)
+        wrong = f"{kind}?_id=x&_{name.lower()}={kind}:no-parameter"
+        await ask(server, 400, "GET", wrong, **STRICT)
+    return asked
 
 
 async def test_every_operation(server: Client) -> None:
