@@ -103,27 +103,82 @@ def shortened(resource: Resource, part: Part) -> Resource:
 def subset_of(resource: Resource, summary: str | None, elements: tuple[str, ...]) -> Resource:
     """Return the part of a resource that `_summary` or else `_elements` asks for."""
     kind = resource["resourceType"]
-    if elements:
-        wanted = {name.removeprefix(f"{kind}.").partition(".")[0] for name in elements}
-        wanted |= _required(kind)
-    elif summary == "true":
-        # R4 leaves what must be there out of some summaries; without it the answer is not valid.
-        wanted = {name for name, known in children(kind).items() if known.is_summary}
-        wanted |= _required(kind)
-    elif summary == "text":
-        wanted = {"text"} | _required(kind)
-    else:  # data
-        wanted = set(children(kind)) - {"text"}
-    names = {n for n, known in properties(kind).items() if known.element.name in wanted}
-    kept: dict[str, Any] = {
-        name: value
-        for name, value in resource.items()
-        if name in _ALWAYS or name.removeprefix("_") in names
-    }
+    if summary == "true" and not elements:
+        kept = _in_summary(resource, kind)
+    else:
+        if elements:
+            wanted = {name.removeprefix(f"{kind}.").partition(".")[0] for name in elements}
+            wanted |= _required(kind)
+        elif summary == "text":
+            wanted = {"text"} | _required(kind)
+        else:  # data
+            wanted = set(children(kind)) - {"text"}
+        names = {n for n, known in properties(kind).items() if known.element.name in wanted}
+        kept = {
+            name: value
+            for name, value in resource.items()
+            if name in _ALWAYS or name.removeprefix("_") in names
+        }
+    if "contained" in resource and "contained" not in kept:
+        some = _referred(kept, resource["contained"])
+        if some:
+            kept["contained"] = some
     meta = dict(kept.get("meta", {}))
     tags = meta.get("tag", ())
     meta["tag"] = list(tags) if _SUBSETTED in tags else [*tags, _SUBSETTED]
     return kept | {"meta": meta}
+
+
+def _in_summary(element: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return of a resource, or of a backbone element of one, what belongs to its summary.
+
+    R4 leaves what must be there out of some summaries; without it the answer is not valid.
+    """
+    known = properties(kind)
+    kept: dict[str, Any] = {}
+    for name, value in element.items():
+        if name in _ALWAYS and "." not in kind:
+            kept[name] = value
+            continue
+        found = known[name.removeprefix("_")]
+        is_required = found.element.min > 0
+        if not (found.element.is_summary or is_required):
+            continue
+        inner = found.type
+        if "." not in inner:
+            kept[name] = value
+        elif type(value) is list:
+            some = [
+                part for one in value if (part := _in_summary(one, inner) or (is_required and one))
+            ]
+            if some:
+                kept[name] = some
+        elif part := _in_summary(value, inner) or (is_required and value):
+            kept[name] = part
+    return kept
+
+
+def _referred(kept: dict[str, Any], contained: list[Resource]) -> list[Resource]:
+    """Return the contained resources that what is kept refers to, and that these refer to.
+
+    A reference that leads nowhere is not valid (ref-1), and nobody could ask for what it meant.
+    """
+    left = {one.get("id"): one for one in contained}
+    found: set[str] = set()
+    asked: list[Any] = [kept]
+    while asked:
+        value = asked.pop()
+        if type(value) is list:
+            asked += value
+        elif type(value) is dict:
+            text = value.get("reference")
+            if type(text) is str and text.startswith("#"):
+                name = text.removeprefix("#")
+                if name in left:
+                    found.add(name)
+                    asked.append(left.pop(name))
+            asked += value.values()
+    return [one for one in contained if one.get("id") in found]
 
 
 def _required(kind: str) -> set[str]:

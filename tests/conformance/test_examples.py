@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fhir_server.interactions.subset import subset_of
 from fhir_server.model import codec
 from fhir_server.validation.findings import Findings
 from fhir_server.validation.structure import validate
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.data
 COUNTS = {"json": 720, "xml": 875}
 COMMENTED = 399
 """Official examples in XML with comments outside a narrative."""
+MANY_PARTS = 2_000
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 
@@ -51,6 +53,29 @@ def test_official_examples_are_valid_but_those_listed(examples_of: ExamplesOf, k
     assert wrong == {}
     assert len(names) == COUNTS[kind]
     assert all(row["reason"] for row in listed.values())
+
+
+def test_parts_of_official_examples_are_valid(examples_of: ExamplesOf) -> None:
+    """A summary of what is valid is valid; in no part does a reference within it lead nowhere."""
+    asked: list[tuple[str | None, tuple[str, ...]]] = [("true", ()), ("data", ()), ("text", ())]
+    wrong = {}
+    parts = 0
+    for name, body in examples_of("json"):
+        resource = read("json", body)
+        if resource["resourceType"] == "Bundle" or validate(resource):
+            continue
+        for summary, elements in [*asked, (None, tuple(resource)[-1:])]:
+            parts += 1
+            errors = [
+                issue.text
+                for issue in validate(subset_of(resource, summary, elements))
+                # Of single elements a rule may ask for others beside them.
+                if summary in {"true", "data"} or issue.code != "invariant" or "ref-1" in issue.text
+            ]
+            if errors:
+                wrong[name, summary, elements] = errors
+    assert wrong == {}
+    assert parts > MANY_PARTS
 
 
 def test_the_verdict_never_says_more_than_the_findings(examples_of: ExamplesOf) -> None:
