@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import structlog
 
+from fhir_server.model.outcome import Unavailable
 from fhir_server.store.sqlite import dictionaries
 from fhir_server.store.sqlite.connect import connect
 from fhir_server.store.sqlite.gather import Work
 from fhir_server.store.sqlite.turn import Turn
+
+log = structlog.stdlib.get_logger("sqlite")
 
 GROWN: Final = 64_000_000
 """Bytes of WAL from which it is brought in and cut; a smaller one only when nothing is written."""
@@ -85,7 +89,9 @@ class Housekeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        db = connect(self._path, writer=True)
+        db = self._connected()
+        if db is None:
+            return
         db.set_busy_handler(_wait)
         turn = Turn(self._path)
         while not self._stop.wait(self._look):
@@ -95,6 +101,19 @@ class Housekeeper:
                 self._sweep(db)
         turn.close()
         db.close()
+
+    def _connected(self) -> apsw.Connection | None:
+        """Return the connection; None where the thread is told to end before there is one.
+
+        A thread that gave up would leave the WAL growing while the writer goes on.
+        """
+        while True:
+            try:
+                return connect(self._path, writer=True)
+            except Unavailable as error:
+                log.warning("housekeeper.not_connected", reason=str(error))
+            if self._stop.wait(self._look):
+                return None
 
     def _state(self) -> tuple[int, int] | None:
         try:

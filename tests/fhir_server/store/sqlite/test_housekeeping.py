@@ -9,9 +9,11 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
+from fhir_server.model.outcome import Unavailable
 from fhir_server.search.values import IndexValues, TextValue
 from fhir_server.store.port import Batch, Put
 from fhir_server.store.sqlite import dictionaries, doctor, housekeeping
@@ -53,6 +55,34 @@ async def test_the_log_does_not_grow_for_ever(
 
     assert keeper.checkpoints > 1
     assert path.with_name("fhir.db-wal").stat().st_size < 12_000_000
+    keeper.stop()
+
+
+async def test_a_file_that_does_not_open_at_once_is_looked_after_later(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else brings the log in; what is stopped meanwhile ends all the same."""
+    failing = Unavailable("The store's disk cannot be read.")
+    tries = []
+
+    def refused(path: Path, *, writer: bool) -> apsw.Connection:
+        tries.append(path)
+        if len(tries) < 3:
+            raise failing
+        return connect(path, writer=writer)
+
+    monkeypatch.setattr(housekeeping, "connect", refused)
+    monkeypatch.setattr(housekeeping, "QUIET", 0.05)
+    await store.commit(Batch(puts=[Put("b", "k", b"v")]))
+    keeper = Housekeeper(path, store.writer.submit, look=0.01)
+
+    assert _wait(lambda: len(tries) == 3)
+    assert _wait(lambda: path.with_name("fhir.db-wal").stat().st_size == 0)
+    keeper.stop()
+
+    tries.clear()
+    keeper = Housekeeper(path, store.writer.submit, look=60.0)
+    assert _wait(lambda: len(tries) == 1)
     keeper.stop()
 
 
