@@ -142,6 +142,10 @@ PARTS_OF_HIV: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
 })  # fmt: skip
 """Search parameters that are what `names` is of HIV data: for what is shown of it."""
 
+CONTAINED: Final = frozenset(OPEN_OF_HIV) | {"Medication"}
+"""Types of which a payer is shown what stands within a resource: those it is ever granted, and the
+drug that a MedicationRequest is for. All others are left out, and what refers to them."""
+
 ALWAYS_THERE: Final = frozenset({("MedicationRequest", "code")})
 """Of these HIV data shows a code (`masked`), whatever form the element has: it is required."""
 

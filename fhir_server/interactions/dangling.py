@@ -18,7 +18,7 @@ from fhir_server.search.place import located
 from fhir_server.store.port import WorkBudgetExceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fhir_server.interactions.context import Context, Resource
     from fhir_server.store.port import Name, Version
@@ -27,6 +27,9 @@ _FEW: Final = 50
 """Resources that are asked about one by one: a Claim names ten."""
 _CHUNK: Final = 500
 """Resources that are asked about at once."""
+
+_WITHIN: Final = "#"
+"""In the place of a type: the name is `#id`, of a contained resource."""
 
 _DESCRIBES: Final = frozenset({"id", "sequence", "type", "category", "period", "use", "rank"})
 """Members of an element that say something of what it refers to, and nothing without it."""
@@ -58,7 +61,7 @@ async def pruned(ctx: Context, shown: Resource, said: Resource | None = None) ->
 
     What is not shown and what never was are the same; nothing says that something is gone. A
     reference keeps an identifier of its own; of a type that the caller is never granted it keeps
-    its display too. Those to other servers, and to what is contained, stay.
+    its display too. Those to other servers, and to what is still contained, stay.
 
     Args:
         ctx: The caller's.
@@ -69,13 +72,13 @@ async def pruned(ctx: Context, shown: Resource, said: Resource | None = None) ->
         TooCostly: To ask what of it is shown went past the work budget.
     """
     resources = list(_resources(shown))
-    named = {name for one in resources for name in _named(one, ctx.base_url)}
+    by_resource = [(one, set(_named(one, ctx.base_url))) for one in resources]
+    is_lost = any(_lost(one, names) for one, names in by_resource)
+    named = {name for _, names in by_resource for name in names if name[0] != _WITHIN}
     named -= {(str(one.get("resourceType", "")), str(one.get("id", ""))) for one in resources}
     named.difference_update(_named(said or {}, ctx.base_url))
-    if not named:
-        return shown
-    hidden = named - await _shown(ctx, named)
-    if not hidden:
+    hidden = named - await _shown(ctx, named) if named else named
+    if not hidden and not is_lost:
         return shown
     never = frozenset(one for one, _ in hidden if not _is_granted(ctx, one))
     return _Pruning(frozenset(hidden), never, ctx.base_url).of(shown)
@@ -108,8 +111,16 @@ def _name_of(node: dict[str, Any], base_url: str) -> Name | None:
     text = node.get("reference")
     if not isinstance(text, str):
         return None
+    if text.startswith(_WITHIN):
+        return (_WITHIN, text) if len(text) > 1 else None
     kind_, identity, _ = located(text, base_url)
     return (kind_, identity) if kind_ else None
+
+
+def _lost(resource: Resource, names: Iterable[Name]) -> frozenset[Name]:
+    """Return which of these names are of contained resources that a mask has taken out."""
+    there = {f"{_WITHIN}{one.get('id')}" for one in resource.get("contained", ())}
+    return frozenset(one for one in names if one[0] == _WITHIN and one[1] not in there)
 
 
 def _is_granted(ctx: Context, resource_type: str) -> bool:
@@ -171,7 +182,15 @@ class _Pruning:
                 for entry in resource.get("entry", ())
             ]
             return resource | {"entry": entries} if entries else resource
-        if type_ not in RESOURCE_TYPES or not self._touches(resource):
+        if type_ not in RESOURCE_TYPES:
+            return resource
+        lost = _lost(resource, _named(resource, self.base_url))
+        pruning = _Pruning(self.hidden | lost, self.never, self.base_url) if lost else self
+        return pruning.resource(type_, resource)
+
+    def resource(self, type_: str, resource: Resource) -> Resource:
+        """Return one resource, or one within another, without the references."""
+        if not self._touches(resource):
             return resource
         made: Resource = {}
         for name, value in resource.items():
@@ -197,6 +216,8 @@ class _Pruning:
             return [one for one in parts if one is not None] or None
         if known.type == "Reference":
             return self._reference(value)
+        if known.element.name == "contained":
+            return self.resource(value["resourceType"], value)
         if known.type == "Resource":
             return self.of(value)
         return self._element(value, known.type)

@@ -2,7 +2,8 @@
 
 A facility's own patient number names the facility (MA_BN, `NS/sid/ma-bn/<code>`), and a visit to
 some facilities is a diagnosis. So of a Patient that it may read, a facility or practitioner sees
-its own numbers, and none of another's; nor an extension that names another facility.
+its own numbers, and none of another's; nor an extension that names another facility. So it is of
+a Patient that another resource contains.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def without_elsewhere(result: FhirResult, code: str) -> FhirResult:
         return result if body is result.body else replace(result, body=body)
     if result.resource is not None:
         return replace(result, resource=as_seen(result.resource, code))
-    if version is not None and version.body and version.resource_type == "Patient":
+    if version is not None and version.body:
         body = _shown(version.body, code)
         if body is not version.body:
             return replace(result, version=msgspec.structs.replace(version, body=body))
@@ -67,6 +68,9 @@ def as_seen(resource: Resource, code: str) -> Resource:
             for entry in resource.get("entry", ())
         ]
         return resource | {"entry": entries} if entries else resource
+    if "contained" in resource:
+        within = [as_seen(one, code) for one in resource["contained"]]
+        resource = resource | {"contained": within}
     if kind != "Patient":
         return resource
     shown = dict(resource)
@@ -80,7 +84,7 @@ def as_seen(resource: Resource, code: str) -> Resource:
 
 
 def left_as_it_was(asked: Resource, before: bytes, code: str) -> Resource:
-    """Return the Patient that a facility asks for, with what it could not see as it was.
+    """Return what a facility asks for, with what it could not see of Patients in it as it was.
 
     Args:
         asked: The update's resource.
@@ -90,6 +94,28 @@ def left_as_it_was(asked: Resource, before: bytes, code: str) -> Resource:
     if not _another(code).search(before):
         return asked
     stored: Resource = codec.loads_stored(before)
+    made = _restored(asked, stored, code) if stored["resourceType"] == "Patient" else asked
+    there = {one["id"]: one for one in stored.get("contained", ()) if one.get("id")}
+    within = asked.get("contained")
+    if there and isinstance(within, list):
+        parts = [_restored_within(one, there, code) for one in within]
+        if parts != within:
+            made = made | {"contained": parts}
+    return made
+
+
+def _restored_within(asked: Any, there: dict[str, Resource], code: str) -> Any:
+    if not isinstance(asked, dict) or asked.get("resourceType") != "Patient":
+        return asked
+    identity = asked.get("id")
+    stored = there.get(identity) if isinstance(identity, str) else None
+    if stored is None or stored.get("resourceType") != "Patient":
+        return asked
+    return _restored(asked, stored, code)
+
+
+def _restored(asked: Resource, stored: Resource, code: str) -> Resource:
+    """Return a Patient as it is asked for, with what the facility does not see of it."""
     seen = as_seen(stored, code)
     made = dict(asked)
     for name in _LISTS:

@@ -288,7 +288,8 @@ class Plan:
         if ask.patch is None:
             # Of a patch it was asked before the patch saw anything.
             await require_update(self.ctx, step, current)
-        if self.ctx.policy.facility and ask.resource_type == "Patient":
+        has_patients = ask.resource_type == "Patient" or b'"contained"' in current.body
+        if self.ctx.policy.facility and has_patients:
             seen = left_as_it_was(ask.resource or {}, current.body, self.ctx.policy.facility)
             # Where something stands that the caller did not see, comments may have moved.
             if seen is not ask.resource:

@@ -16,6 +16,7 @@ from fhir_server.interactions import claim_needs
 from fhir_server.interactions.answer import made
 from fhir_server.interactions.claim_needs import HIV, MASKED, PLAIN, RECORD
 from fhir_server.interactions.dangling import pruned
+from fhir_server.interactions.subset import referred
 from fhir_server.model import codec
 from fhir_server.model.sensitivity import LABEL, carries_hiv, is_labelled
 
@@ -119,7 +120,7 @@ def mask(
             for entry in resource.get("entry", ())
         ]
         return resource | {"entry": entries} if entries else resource
-    shown = _needed(kind, resource) if RECORD in masks else resource
+    shown = _of_record(kind, resource) if RECORD in masks else resource
     if HIV in masks:
         is_hiv_data = is_labelled(resource) or _name_of(resource) in labelled
         if is_hiv_data or carries_hiv(resource):
@@ -129,6 +130,21 @@ def mask(
 
 
 # What a claim needs
+
+
+def _of_record(kind: str, resource: Resource) -> Resource:
+    """Return what a claim needs of a resource, and of those within it that this refers to."""
+    shown = _needed(kind, resource)
+    if "contained" in resource:
+        shown.pop("contained", None)
+        kinds = claim_needs.CONTAINED
+        within = [
+            _needed(one["resourceType"], one)
+            for one in resource["contained"]
+            if one.get("resourceType") in kinds
+        ]
+        _keep(shown, "contained", referred(shown, within))
+    return shown
 
 
 def _needed(kind: str, resource: Resource) -> Resource:

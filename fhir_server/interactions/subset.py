@@ -120,7 +120,7 @@ def subset_of(resource: Resource, summary: str | None, elements: tuple[str, ...]
             if name in _ALWAYS or name.removeprefix("_") in names
         }
     if "contained" in resource and "contained" not in kept:
-        some = _referred(kept, resource["contained"])
+        some = referred(kept, resource["contained"])
         if some:
             kept["contained"] = some
     meta = dict(kept.get("meta", {}))
@@ -140,7 +140,9 @@ def _in_summary(element: dict[str, Any], kind: str) -> dict[str, Any]:
         if name in _ALWAYS and "." not in kind:
             kept[name] = value
             continue
-        found = known[name.removeprefix("_")]
+        found = known.get(name.removeprefix("_"))
+        if found is None:
+            continue
         is_required = found.element.min > 0
         if not (found.element.is_summary or is_required):
             continue
@@ -158,7 +160,7 @@ def _in_summary(element: dict[str, Any], kind: str) -> dict[str, Any]:
     return kept
 
 
-def _referred(kept: dict[str, Any], contained: list[Resource]) -> list[Resource]:
+def referred(kept: dict[str, Any], contained: list[Resource]) -> list[Resource]:
     """Return the contained resources that what is kept refers to, and that these refer to.
 
     A reference that leads nowhere is not valid (ref-1), and nobody could ask for what it meant.
