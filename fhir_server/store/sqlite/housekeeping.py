@@ -107,11 +107,14 @@ class Housekeeper:
 
         A thread that gave up would leave the WAL growing while the writer goes on.
         """
+        said = ""
         while True:
             try:
                 return connect(self._path, writer=True)
             except Unavailable as error:
-                log.warning("housekeeper.not_connected", reason=str(error))
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("housekeeper.not_connected", reason=said)
             if self._stop.wait(self._look):
                 return None
 
